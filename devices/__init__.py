@@ -1,0 +1,1 @@
+"""ophyd devices: the SEM beam, the EDS detector, the microscope."""

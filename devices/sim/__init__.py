@@ -1,0 +1,1 @@
+"""The simulated microscope: in-process devices and a caproto IOC."""

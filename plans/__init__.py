@@ -1,0 +1,1 @@
+"""Bluesky plans; they know protocols only."""

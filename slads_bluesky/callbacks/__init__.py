@@ -1,0 +1,1 @@
+"""Consumers of documents: progress, live map."""

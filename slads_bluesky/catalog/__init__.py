@@ -1,0 +1,1 @@
+"""The record: journal, embedded databroker catalog, replay."""

@@ -1,0 +1,45 @@
+"""The command line, ``slads-bluesky …``: thin; every command is a few calls into the packages.
+
+Each module beside this one adds its commands to `app` in a function ``register(app)``; what a command needs is
+imported when it runs, so that ``--help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+import typer
+from rich.console import Console
+
+from ..errors import SladsError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="slads-bluesky",
+    help="Phase maps by SEM-EDS from a few per cent of the pixels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for _module in ("demo", "simulate", "ioc", "train", "bench"):
+    importlib.import_module(f".{_module}", __name__).register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; user errors become one line on stderr and exit code 2."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except SladsError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"slads-bluesky: {error}", markup=False)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        Console(stderr=True).print("slads-bluesky: interrupted")
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

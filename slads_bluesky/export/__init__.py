@@ -1,0 +1,1 @@
+"""A run taken elsewhere: figures, files, reports."""

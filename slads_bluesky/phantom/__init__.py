@@ -1,0 +1,1 @@
+"""Simulated objects with a known truth."""

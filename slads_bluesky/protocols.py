@@ -1,0 +1,175 @@
+"""The seams of the system: what each part may expect of the others, by structure alone.
+
+Nothing here is imported from the control stack or from the science; any object with these attributes fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import ScanGrid
+
+__all__ = [
+    "ILL",
+    "UNMEASURED",
+    "Agent",
+    "Classification",
+    "Classifier",
+    "EventKeys",
+    "Reconstructor",
+    "Sampler",
+    "Suggestion",
+    "Verdict",
+]
+
+ILL = 0
+"""Label of a spectrum that is of no known phase; measured, recorded, and without a vote."""
+
+UNMEASURED = -1
+"""What a map of measured labels (int16) holds where nothing was measured yet."""
+
+Verdict = Literal["ok", "low_counts", "mixed", "unknown", "ill"]
+
+
+class Classification(NamedTuple):
+    """What a classifier says of one spectrum."""
+
+    label: int
+    """Phase, 1 … L, or `ILL`."""
+    probability: float
+    """Posterior probability of that label, 0 … 1."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A pixel to measure next."""
+
+    pixel: int
+    """Flat index (C order) into the grid."""
+    erd: float
+    """Expected reduction in distortion, in pixels of the map; NaN for pixels of the initial mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventKeys:
+    """Data keys under which an Event of the stream ``primary`` holds what an agent needs."""
+
+    pixel: str = "scan_pixel"
+    erd: str = "scan_erd"
+    label: str = "eds_label"
+    probability: str = "eds_probability"
+    verdict: str = "eds_verdict"
+    spectrum: str = "eds_spectrum"
+    live_time: str = "eds_live_time"
+    real_time: str = "eds_real_time"
+    dose: str = "beam_pixel_dose"
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Decides where to measure next, from labels alone."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def n_measured(self) -> int:
+        """Different pixels ingested so far, ill ones included."""
+
+    @property
+    def measured(self) -> NDArray[np.int16]:
+        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
+
+    def suggest(self, n: int = 1) -> list[Suggestion]:
+        """Up to `n` pixels, none measured or masked; changes nothing; empty when none are left."""
+
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a measured label; the same pixel and label twice change nothing, another label replaces."""
+
+    def should_stop(self) -> bool:
+        """Whether the stop rule holds; always True when no pixel is left."""
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """(rows, columns): a label 1 … L for every pixel; measured pixels keep theirs, ill ones do not vote."""
+
+    def distortion_estimate(self) -> float:
+        """Estimate of the total distortion (Eq. 14 of the paper) of `reconstruct()`, NaN before there is one."""
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON from which the sampler's ``from_state`` makes one with the same next suggestion."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Says which phase a spectrum is of."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases; label l is ``phases[l - 1]``."""
+
+    @property
+    def n_channels(self) -> int:
+        """Length of the spectra that it takes."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that its answers depend on."""
+
+    def classify(self, counts: NDArray[Any]) -> Classification:
+        """Label, probability and verdict of one spectrum, (n_channels,) counts."""
+
+    def classify_batch(
+        self, counts: NDArray[Any]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.str_]]:
+        """Labels, probabilities and verdicts of spectra (n, n_channels), in their order."""
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """Makes a whole map of the measured labels."""
+
+    def __call__(self, measured: NDArray[np.int16]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Labels and their probability, each (rows, columns), from `Sampler.measured`."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """What the adaptive plan talks to; the words are those of bluesky-adaptive."""
+
+    @property
+    def grid(self) -> ScanGrid:
+        """Where the pixels lie."""
+
+    @property
+    def keys(self) -> EventKeys:
+        """Where in an Event it looks."""
+
+    @property
+    def n_measured(self) -> int:
+        """Pixels ingested so far."""
+
+    def suggest(self, n: int = 1) -> Sequence[Suggestion]:
+        """Up to `n` pixels to measure next; pure, and cached until the next `ingest`."""
+
+    def ingest(self, event: Mapping[str, Any]) -> None:
+        """Take an Event document as it was emitted; the same pixel with the same label changes nothing."""
+
+    def should_stop(self) -> bool:
+        """Whether the map is done: the wanted fraction, the stop rule, or no pixel left."""
+
+    @property
+    def stop_reason(self) -> str:
+        """Why `should_stop` holds, in a few words; empty while it does not."""
+
+    def configuration(self) -> dict[str, Any]:
+        """All that a replay needs, JSON only, for the start document."""
+
+    def map_data(self) -> dict[str, Any]:
+        """What the stream ``map`` records: reconstruction, measured labels, n, fraction, distortion estimate."""

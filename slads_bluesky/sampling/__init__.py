@@ -1,0 +1,1 @@
+"""Where to measure next: dynamic sampling of label images."""
