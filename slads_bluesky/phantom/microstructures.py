@@ -60,7 +60,7 @@ def target_boundary_fraction(kind: Kind, size: int) -> float:
     """Boundary fraction that `make_labels` aims at for an image of `size` × `size` pixels."""
     (n1, b1), (n2, b2) = _TARGETS[kind].items()
     slope = math.log(b2 / b1) / math.log(n2 / n1)
-    return min(0.25, b1 * (size / n1) ** slope)
+    return min(0.25, b1 * float((size / n1) ** slope))
 
 
 def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> NDArray[np.uint8]:

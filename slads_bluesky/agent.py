@@ -1,0 +1,196 @@
+"""SladsAgent: joins where-to-measure and what-was-measured for the adaptive plan.
+
+It speaks the words of bluesky-adaptive (suggest, ingest, should_stop) and is pure: no I/O, no clock, no bluesky.
+What it knows of a map is what the emitted events say, so an agent that is fed the recorded events of a run stands
+where the run's own agent stood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigError, DataError
+from .grid import ScanGrid
+from .protocols import ILL, EventKeys, Sampler, Suggestion
+
+__all__ = ["SladsAgent"]
+
+
+class SladsAgent:
+    """Decides pixel by pixel from classified spectra.
+
+    Parameters
+    ----------
+    grid : ScanGrid
+        Where the pixels lie.
+    sampler : Sampler
+        Decides from labels; of the grid's shape.
+    n_labels : int
+        Phases, L; an event with a label above it is refused.
+    fraction : float, optional
+        Stop when this part of the grid's pixels was measured, 0 < fraction ≤ 1.
+    stop_rule : bool
+        Whether the sampler's own stop rule may end the map earlier.
+    keys : EventKeys
+        Where in an Event the agent looks.
+    provenance : mapping, optional
+        JSON that a replay needs and this class cannot know: model hashes, seed, how the sampler was made.
+
+    Raises
+    ------
+    ConfigError
+        If the fraction lies outside (0, 1], grid and sampler differ in shape, or nothing would ever stop the map.
+    """
+
+    def __init__(
+        self,
+        grid: ScanGrid,
+        sampler: Sampler,
+        *,
+        n_labels: int,
+        fraction: float | None = None,
+        stop_rule: bool = True,
+        keys: EventKeys | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        if fraction is not None and not 0 < fraction <= 1:
+            raise ConfigError(f"fraction must be above 0 and at most 1, not {fraction}")
+        if tuple(grid.shape) != tuple(sampler.shape):
+            raise ConfigError(f"grid of shape {tuple(grid.shape)}, sampler of shape {tuple(sampler.shape)}")
+        self._grid = grid
+        self._sampler = sampler
+        self._n_labels = n_labels
+        self._fraction = fraction
+        self._n_wanted = None if fraction is None else max(1, round(fraction * grid.n_pixels))
+        self._stop_rule = stop_rule
+        self._keys = keys if keys is not None else EventKeys()
+        self._provenance = dict(provenance or {})
+        self._verdicts: dict[int, str] = {}
+        self._suggestions: list[Suggestion] = []
+        self._asked = 0
+
+    @property
+    def grid(self) -> ScanGrid:
+        """Where the pixels lie."""
+        return self._grid
+
+    @property
+    def keys(self) -> EventKeys:
+        """Where in an Event it looks."""
+        return self._keys
+
+    @property
+    def sampler(self) -> Sampler:
+        """What decides, from labels."""
+        return self._sampler
+
+    @property
+    def n_measured(self) -> int:
+        """Different pixels ingested so far, ill ones included."""
+        return self._sampler.n_measured
+
+    @property
+    def n_wanted(self) -> int | None:
+        """Pixels that make the wanted fraction, None without one."""
+        return self._n_wanted
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many measured pixels have each verdict."""
+        return dict(Counter(self._verdicts.values()))
+
+    def suggest(self, n: int = 1) -> list[Suggestion]:
+        """Up to `n` pixels to measure next; the same until something new is ingested."""
+        if n < 1:
+            raise ConfigError(f"a suggestion is of at least one pixel, not {n}")
+        if self._asked < n:
+            self._suggestions = self._sampler.suggest(n)
+            self._asked = n
+        return self._suggestions[:n]
+
+    def ingest(self, event: Mapping[str, Any]) -> None:
+        """Take an Event document as it was emitted.
+
+        Only a spectrum whose verdict is ``ok`` votes for its label; any other counts as measured and is passed
+        over in the reconstruction.
+
+        Raises
+        ------
+        DataError
+            If a key is missing, the pixel lies outside the grid or the label outside 0 … L; nothing is taken.
+        """
+        data, keys = event["data"], self._keys
+        try:
+            pixel, label, verdict = int(data[keys.pixel]), int(data[keys.label]), str(data[keys.verdict])
+        except KeyError as error:
+            raise DataError(f"event {event.get('seq_num')} has no key {error}") from None
+        if not 0 <= pixel < self._grid.shape[0] * self._grid.shape[1]:
+            raise DataError(
+                f"event {event.get('seq_num')}: {keys.pixel} {pixel} lies outside the grid {self._grid.shape}"
+            )
+        if not 0 <= label <= self._n_labels:
+            raise DataError(
+                f"event {event.get('seq_num')}: {keys.label} {label} is not one of 0 … {self._n_labels}"
+            )
+        self._verdicts[pixel] = verdict
+        self._sampler.ingest(pixel, label if verdict == "ok" else ILL)
+        self._asked = 0
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the map is done, empty while it is not."""
+        if self.n_measured >= self._grid.n_pixels:
+            return "every pixel is measured"
+        if self._n_wanted is not None and self.n_measured >= self._n_wanted:
+            return f"the wanted fraction of {self._fraction:g} is measured"
+        if not self.suggest(1):
+            return "no pixel is left that may be measured"
+        if self._stop_rule and self._sampler.should_stop():
+            return "the stop rule holds"
+        return ""
+
+    def should_stop(self) -> bool:
+        """Whether the map is done."""
+        return bool(self.stop_reason)
+
+    def distortion_estimate(self) -> float:
+        """Estimated total distortion (Eq. 14 of the paper) of the present reconstruction; NaN before there is one."""
+        return self._sampler.distortion_estimate()
+
+    def configuration(self) -> dict[str, Any]:
+        """All that a replay needs to make this agent again; JSON only."""
+        return {
+            "agent": type(self).__name__,
+            "grid": self._grid.to_json(),
+            "n_labels": self._n_labels,
+            "fraction": self._fraction,
+            "stop_rule": self._stop_rule,
+            "keys": asdict(self._keys),
+            **self._provenance,
+        }
+
+    def map_data(self) -> dict[str, Any]:
+        """What the stream ``map`` records.
+
+        Returns
+        -------
+        dict
+            ``labels`` (rows, columns) uint8: the reconstruction; ``measured`` (rows, columns) int16: measured
+            labels, 0 where ill, -1 where unmeasured; ``n_measured``; ``fraction`` of the grid's pixels;
+            ``distortion_estimate``, NaN where there is none.
+        """
+        return {
+            "labels": self._sampler.reconstruct(),
+            "measured": np.asarray(self._sampler.measured, np.int16),
+            "n_measured": self.n_measured,
+            "fraction": self.n_measured / self._grid.n_pixels,
+            "distortion_estimate": float(self._sampler.distortion_estimate())
+            if self.n_measured
+            else math.nan,
+        }

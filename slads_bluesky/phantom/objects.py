@@ -1,0 +1,236 @@
+"""Simulated objects: a label image, and for each pixel the spectrum that a detector would record there.
+
+After the paper's 3.1.2: pixels chosen at random are ill (label 0); every other pixel gets one of M = 12 spectra of
+its phase plus independent Poisson noise; an ill pixel gets a spectrum of pure noise. A phase's M spectra come from
+the physics model instead of a microscope. Nothing of size N × N × channels is ever held: a pixel's spectrum is
+computed when it is asked for, from a counter-based generator keyed by object and pixel.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError
+from ..spectra.axis import EnergyAxis
+from .acquisition import Acquisition
+from .microstructures import boundary_fraction, make_labels
+from .recipes import FULL_DWELL_S, RECIPES, Recipe, phase_spectra
+
+__all__ = ["OBJECT_NAMES", "Phantom", "make_object", "object_from_labels", "read_labels", "training_spectra"]
+
+OBJECT_NAMES = ("pbsn-128", "pbsn-1024", "powder-256", "powder-1024")
+"""The paper's four objects; any other size (``pbsn-64``) is made the same way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """A simulated specimen: a pure function of its name (kind and size) and seed."""
+
+    name: str
+    seed: int
+    truth: NDArray[np.uint8]
+    """(rows, columns): the phase of each pixel, 1 … L."""
+    labels: NDArray[np.uint8]
+    """(rows, columns): `truth`, but 0 where the spectrum is ill."""
+    recipe: Recipe
+    templates: NDArray[np.int32]
+    """(L, M, channels): the recorded spectra of each phase, counts at the full dwell."""
+    choice: NDArray[np.uint8]
+    """(rows, columns): which of the M spectra each pixel has."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.truth.shape[0], self.truth.shape[1]
+
+    @property
+    def axis(self) -> EnergyAxis:
+        """Energies of the channels."""
+        return self.recipe.axis
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases; label l is ``phases[l - 1]``."""
+        return tuple(self.recipe.compositions)
+
+    @property
+    def full_dwell_s(self) -> float:
+        """Live time of the spectra as recorded, s."""
+        return FULL_DWELL_S
+
+    @property
+    def boundary_fraction(self) -> float:
+        """How hard the object is to sample; see `microstructures.boundary_fraction`."""
+        return boundary_fraction(self.truth)
+
+    def _generator(self, pixel: int, visit: int, stream: int) -> np.random.Generator:
+        key = [(zlib.crc32(self.name.encode()) << 32) | (self.seed & 0xFFFFFFFF), self.truth.size]
+        # the lowest counter word advances as numbers are drawn, so it starts at zero for every stream
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, stream, visit, pixel]))
+
+    def spectrum(self, pixel: int, visit: int = 0) -> NDArray[np.int32]:
+        """Record a pixel at the full dwell.
+
+        Parameters
+        ----------
+        pixel : int
+            Flat index, 0 … rows × columns - 1.
+        visit : int
+            How often it was measured before: the noise of each visit is independent.
+
+        Returns
+        -------
+        (channels,) int32 array
+            Counts.
+
+        Raises
+        ------
+        IndexError
+            If the pixel lies outside the object.
+        """
+        if not 0 <= pixel < self.truth.size:
+            raise IndexError(f"pixel {pixel} lies outside {self.name} of {self.shape[0]} × {self.shape[1]}")
+        label = int(self.labels.flat[pixel])
+        rng = self._generator(pixel, visit, 0)
+        if label == 0:
+            return rng.poisson(self.recipe.ill_rate, self.axis.n_channels).astype(np.int32)
+        noise = rng.poisson(self.recipe.noise_rate, self.axis.n_channels).astype(np.int32)
+        counts: NDArray[np.int32] = self.templates[label - 1, self.choice.flat[pixel]] + noise
+        return counts
+
+    def acquisition(self, pixel: int, visit: int = 0) -> Acquisition:
+        """Return the same record as it grows: at `full_dwell_s` it equals `spectrum`."""
+        self.spectrum(pixel, visit)  # an index outside the object is refused now
+        return Acquisition(
+            full_dwell_s=self.full_dwell_s,
+            record=lambda repeat: self.spectrum(pixel, visit + (repeat << 16)),
+            generator=lambda repeat, node: self._generator(pixel, visit + (repeat << 16), 1 + node),
+        )
+
+
+def make_object(name: str, seed: int = 0) -> Phantom:
+    """Make the simulated object of that name.
+
+    Parameters
+    ----------
+    name : str
+        ``kind-size``: one of `OBJECT_NAMES`, or another size from 32 to 4096.
+    seed : int
+        Objects of other seeds have another microstructure, other ill pixels and other spectra.
+
+    Returns
+    -------
+    Phantom
+
+    Raises
+    ------
+    ConfigError
+        If there is no such object.
+    """
+    match = re.fullmatch(r"([a-z]+)-(\d{1,5})", name)
+    if match is None or match[1] not in RECIPES:
+        raise ConfigError(
+            f"unknown object '{name}'; known: {', '.join(OBJECT_NAMES)}, "
+            f"and any other size of {' or '.join(RECIPES)}, such as pbsn-64"
+        )
+    kind = match[1]
+    truth = make_labels(kind, int(match[2]), seed)  # type: ignore[arg-type]
+    return _furnish(name, seed, truth, kind)
+
+
+def object_from_labels(labels: NDArray[np.uint8], name: str = "labels", seed: int = 0) -> Phantom:
+    """Make an object of a label image of your own.
+
+    Parameters
+    ----------
+    labels : (rows, columns) uint8 array
+        Labels 1 … 4. With labels 1 and 2 only, the phases are Pb-Sn and Sn, else CaO, LaO, Si and C. Pixels of
+        label 0 are ill besides those that the recipe strews; their truth is that of the nearest other pixel.
+    name, seed : str, int
+        The object is a function of labels, name and seed.
+
+    Returns
+    -------
+    Phantom
+
+    Raises
+    ------
+    DataError
+        If the image is not one that `read_labels` would take, or has labels above 4.
+    """
+    from scipy import ndimage
+
+    _check_labels(labels, name)
+    if labels.max() > 4:
+        raise DataError(f"{name}: label {labels.max()} has no simulated composition; labels 1 … 4 do")
+    truth = labels
+    if (labels == 0).any():
+        nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+        truth = labels[tuple(nearest)]
+    made = _furnish(name, seed, truth, "pbsn" if truth.max() <= 2 else "powder")
+    made.labels[labels == 0] = 0
+    return made
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Read a label image for `object_from_labels` from an .npy file; DataError names the file and what is wrong."""
+    try:
+        labels: NDArray[np.generic] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read as a .npy label image ({error})") from error
+    _check_labels(labels, str(path))
+    return labels.astype(np.uint8)
+
+
+def training_spectra(name: str, seed: int = 0, n: int = 24) -> dict[str, NDArray[np.int32]]:
+    """Draw spectra to train classifiers on: recorded as those of an object, but never the object's own.
+
+    Parameters
+    ----------
+    name : str
+        An object's name; only its kind matters.
+    seed : int
+        Other seeds give other spectra.
+    n : int
+        Spectra a phase (the paper takes 24).
+
+    Returns
+    -------
+    dict of str to (n, channels) int32 array
+        Phase name to counts at the full dwell, without the λ = 2 noise that the paper adds afterwards.
+    """
+    kind = name.split("-")[0]
+    if kind not in RECIPES:
+        raise ConfigError(f"unknown object '{name}'; known: {', '.join(OBJECT_NAMES)}")
+    rng = np.random.default_rng([zlib.crc32(b"training spectra"), zlib.crc32(kind.encode()), seed])
+    spectra = phase_spectra(kind, n, rng)
+    return dict(zip(RECIPES[kind].compositions, spectra, strict=True))
+
+
+def _check_labels(labels: NDArray[np.generic], name: str) -> None:
+    if labels.ndim != 2 or labels.size == 0:
+        raise DataError(
+            f"{name}: a label image is two-dimensional and not empty, this one has shape {labels.shape}"
+        )
+    if labels.dtype.kind not in "ui":
+        raise DataError(f"{name}: a label image holds whole numbers, this one {labels.dtype}")
+    if labels.min() < 0 or labels.max() > 255:
+        raise DataError(f"{name}: labels run from 0 to 255, here from {labels.min()} to {labels.max()}")
+    if labels.max() == 0:
+        raise DataError(f"{name}: holds label 0 (ill) only")
+
+
+def _furnish(name: str, seed: int, truth: NDArray[np.uint8], kind: str) -> Phantom:
+    recipe = RECIPES[kind]
+    rng = np.random.default_rng([zlib.crc32(b"object spectra"), zlib.crc32(name.encode()), seed])
+    labels = truth.copy()
+    labels[rng.random(truth.shape, dtype=np.float32) < recipe.ill_fraction] = 0
+    choice = rng.integers(0, recipe.spectra_per_phase, truth.shape, dtype=np.uint8)
+    templates = phase_spectra(kind, recipe.spectra_per_phase, rng)
+    return Phantom(name, seed, truth, labels, recipe, templates, choice)

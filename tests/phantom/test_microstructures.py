@@ -1,0 +1,42 @@
+"""Label images: the boundary fraction that was asked for, every phase, no specks."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from slads_bluesky.phantom.microstructures import boundary_fraction, make_labels, target_boundary_fraction
+
+
+@pytest.mark.parametrize(("kind", "size"), [("pbsn", 128), ("powder", 256), ("pbsn", 64), ("powder", 64)])
+@pytest.mark.parametrize("seed", range(3))
+def test_boundary_fraction_is_what_was_wanted(kind, size, seed):
+    labels = make_labels(kind, size, seed)
+    assert labels.shape == (size, size)
+    assert set(np.unique(labels)) == set(range(1, 3 if kind == "pbsn" else 5))
+    assert boundary_fraction(labels) == pytest.approx(target_boundary_fraction(kind, size), rel=0.1)
+
+
+def test_targets_are_the_papers():
+    assert target_boundary_fraction("pbsn", 128) == pytest.approx(0.12)
+    assert target_boundary_fraction("powder", 256) == pytest.approx(0.085)
+    assert target_boundary_fraction("pbsn", 1024) == pytest.approx(0.061)
+
+
+def test_train_and_test_never_share_an_image():
+    test = [make_labels("pbsn", 64, s).tobytes() for s in range(5)]
+    train = [make_labels("pbsn", 64, s, "train").tobytes() for s in range(5)]
+    assert not set(test) & set(train)
+
+
+def test_boundary_fraction_counts_both_sides():
+    labels = np.ones((4, 6), int)
+    labels[:, 3:] = 2
+    assert boundary_fraction(labels) == pytest.approx(2 / 6)
+    assert boundary_fraction(np.ones((3, 3), int)) == 0
+
+
+def test_images_are_denoised():
+    labels = make_labels("powder", 128, 1)
+    for label in range(1, 5):
+        patches, _ = ndimage.label(labels == label)
+        assert np.bincount(patches.ravel())[1:].min() >= 4
