@@ -1,0 +1,129 @@
+"""One EDS reading, whatever made it: spectrum, times, and what the classifier says, under the keys of an Event.
+
+The ophyd detector, the soft one and the vendor adapter all hold their last reading as an `EDSReading`, so that
+the spectrum that is recorded is the very array that was classified.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InstrumentError
+from ..protocols import ILL, Classification, Classifier
+
+__all__ = ["BEAM_FIELDS", "EDSReading", "check_classifier", "data_key", "describe_eds", "judge"]
+
+BEAM_FIELDS: dict[str, tuple[str, int]] = {
+    "x": ("µm", 3),
+    "y": ("µm", 3),
+    "pixel_dose": ("nC", 4),
+    "dose": ("nC", 3),
+}
+"""What a beam reads, with its unit and decimals."""
+
+_NOTHING = Classification(ILL, math.nan, "ill")
+
+
+@dataclass(frozen=True)
+class EDSReading:
+    """A spectrum with its times and its classification."""
+
+    counts: NDArray[np.int32]
+    live_s: float
+    real_s: float
+    dead_percent: float
+    judgement: Classification | None
+    timestamp: float = field(default_factory=time.time)
+
+    def as_reading(self, name: str) -> dict[str, dict[str, Any]]:
+        """Reading for an Event, keys ``{name}_spectrum`` and so on; see `describe_eds`."""
+        values: dict[str, Any] = {
+            "spectrum": self.counts,
+            "live_time": self.live_s,
+            "real_time": self.real_s,
+            "dead_time": self.dead_percent,
+            "counts": int(self.counts.sum()),
+        }
+        if self.judgement is not None:
+            label, probability, verdict = self.judgement
+            values.update(label=int(label), probability=float(probability), verdict=str(verdict))
+        return {f"{name}_{key}": {"value": v, "timestamp": self.timestamp} for key, v in values.items()}
+
+
+def data_key(
+    source: str, dtype: str, numpy_dtype: str, *, shape: tuple[int, ...] = (), units: str = "", precision: int | None = None
+) -> dict[str, Any]:
+    """One entry of ``describe()``."""
+    key: dict[str, Any] = {"source": source, "dtype": dtype, "dtype_numpy": numpy_dtype, "shape": list(shape)}
+    if units:
+        key["units"] = units
+    if precision is not None:
+        key["precision"] = precision
+    return key
+
+
+def describe_eds(name: str, n_channels: int, source: str, *, classified: bool) -> dict[str, dict[str, Any]]:
+    """Data keys of an `EDSReading` by a detector called `name` with `n_channels` channels."""
+
+    def at(field_name: str) -> str:
+        return f"{source}#{field_name}"
+
+    keys = {
+        "spectrum": data_key(at("spectrum"), "array", "<i4", shape=(n_channels,), units="counts"),
+        "live_time": data_key(at("live_time"), "number", "<f8", units="s", precision=3),
+        "real_time": data_key(at("real_time"), "number", "<f8", units="s", precision=3),
+        "dead_time": data_key(at("dead_time"), "number", "<f8", units="%", precision=1),
+        "counts": data_key(at("counts"), "integer", "<i8", units="counts"),
+    }
+    if classified:
+        keys["label"] = data_key(at("label"), "integer", "<i8")
+        keys["probability"] = data_key(at("probability"), "number", "<f8", precision=4)
+        keys["verdict"] = data_key(at("verdict"), "string", "<U10")
+    return {f"{name}_{key}": value for key, value in keys.items()}
+
+
+def judge(classifier: Classifier | None, counts: NDArray[np.int32], *, valid: bool = True) -> Classification | None:
+    """Classify a spectrum; one that is not valid (the beam fell off during it) is ill, whatever it looks like."""
+    if classifier is None:
+        return None
+    return classifier.classify(counts) if valid else _NOTHING
+
+
+def check_classifier(name: str, n_channels: int, offset_kev: float, width_kev: float, classifier: Classifier | None) -> None:
+    """Refuse a detector that does not fit its classifier, before any electron is spent.
+
+    Parameters
+    ----------
+    name : str
+        The detector, for the message.
+    n_channels, offset_kev, width_kev : int, float, float
+        Its channels and calibration: the middle of channel i lies at ``offset_kev + i * width_kev``.
+    classifier : Classifier, optional
+        If it has an ``axis``, the calibrations are compared too: no channel may lie more than half a channel off.
+
+    Raises
+    ------
+    InstrumentError
+        With both values.
+    """
+    if not (width_kev > 0 and math.isfinite(offset_kev)):
+        raise InstrumentError(f"{name}: energy calibration of {offset_kev} keV + i × {width_kev} keV is none")
+    if classifier is None:
+        return
+    if classifier.n_channels != n_channels:
+        raise InstrumentError(f"{name}: spectra have {n_channels} channels, the classifier takes {classifier.n_channels}")
+    axis = getattr(classifier, "axis", None)
+    if axis is None:
+        return
+    ends = [(offset_kev + i * width_kev, axis.offset_kev + i * axis.width_kev) for i in (0, n_channels - 1)]
+    if any(abs(ours - theirs) > axis.width_kev / 2 for ours, theirs in ends):
+        raise InstrumentError(
+            f"{name}: energies of {offset_kev:.5g} keV + i × {width_kev:.5g} keV, "
+            f"the classifier's are {axis.offset_kev:.5g} keV + i × {axis.width_kev:.5g} keV"
+        )

@@ -1,0 +1,293 @@
+"""The simulated column and detector as pure state: what the soft devices and the IOC have in common.
+
+No clock and no EPICS: whoever uses it says how far an acquisition has come. So both kinds of devices record the
+same counts, times and doses for the same moves, and an accelerated run is a run, only sooner.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ConfigError, InstrumentError
+from ...grid import ScanGrid
+
+__all__ = ["Exposure", "LogEntry", "Presets", "Record", "SimulatedSEM", "Specimen"]
+
+PULSE_S = 36e-6
+"""Time that the detector is busy with one pulse, s: a real Phenom stored 12.3 kcps at 44 % dead time."""
+
+LONGEST_S = 3600.0
+"""An acquisition without a preset ends here, s of live time."""
+
+
+class _Growing(Protocol):
+    def counts_at(self, live_time_s: float) -> NDArray[np.int32]: ...
+
+
+class _Axis(Protocol):
+    @property
+    def offset_kev(self) -> float: ...
+    @property
+    def width_kev(self) -> float: ...
+    @property
+    def n_channels(self) -> int: ...
+
+
+class Specimen(Protocol):
+    """What is under the beam; `slads_bluesky.phantom.Phantom` is one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def axis(self) -> Any:
+        """Energy axis: ``offset_kev``, ``width_kev``, ``n_channels``."""
+
+    def acquisition(self, pixel: int, visit: int = 0) -> Any:
+        """Return a record that grows: ``counts_at(live_time_s)`` is (n_channels,) int32 and monotone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presets:
+    """When an acquisition stops, whichever comes first; 0 means no limit, as in the mca record."""
+
+    live_s: float = 0.0
+    real_s: float = 0.0
+    counts: int = 0
+    window: tuple[int, int] = (0, 0)
+    """First and last channel that `counts` looks at, both included."""
+
+    def __post_init__(self) -> None:
+        if not (self.live_s >= 0 and self.real_s >= 0 and self.counts >= 0):
+            raise ConfigError(f"presets must be 0 (no limit) or more, not {asdict(self)}")
+
+
+class Record(NamedTuple):
+    """A spectrum with its times."""
+
+    counts: NDArray[np.int32]
+    live_s: float
+    real_s: float
+    dead_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What the simulation itself knows of one acquisition: the yardstick for what was recorded of it."""
+
+    number: int
+    pixel: int
+    visit: int
+    live_s: float
+    total: int
+    crc32: int
+    """Of the counts as little-endian int32."""
+    valid: bool
+    """False if the beam was off, or fell off, during any of it."""
+
+
+class SimulatedSEM:
+    """A column with a blanker over a specimen, and its detector.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        What lies under the beam.
+    grid : ScanGrid, optional
+        Where its pixels lie; by default 1 µm apart around (0, 0).
+    current_na : float
+        Beam current, nA. The specimen's spectra are those of this current.
+    """
+
+    def __init__(self, specimen: Specimen, grid: ScanGrid | None = None, *, current_na: float = 1.0) -> None:
+        self.specimen = specimen
+        self.grid = grid if grid is not None else ScanGrid(specimen.shape)
+        if tuple(self.grid.shape) != tuple(specimen.shape):
+            raise ConfigError(f"grid of {tuple(self.grid.shape)} over a specimen of {tuple(specimen.shape)}")
+        if not (math.isfinite(current_na) and current_na > 0):
+            raise ConfigError(f"beam current must be positive, not {current_na} nA")
+        self.nominal_current_na = current_na
+        self.current_na = current_na
+        self.x_um, self.y_um = self.grid.centre_um[1], self.grid.centre_um[0]
+        self.blanked = True
+        self.dose_nc = 0.0
+        self.pixel_dose_nc = 0.0
+        self.log: deque[LogEntry] = deque(maxlen=200_000)
+        self._visits: dict[int, int] = {}
+        self._numbered = 0
+
+    @property
+    def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The field, ((y_min, y_max), (x_min, x_max)) in µm: half a pixel beyond the outermost centres."""
+        (y0, y1), (x0, x1) = self.grid.extents_um
+        dy, dx = self.grid.step_um
+        return (y0 - dy / 2, y1 + dy / 2), (x0 - dx / 2, x1 + dx / 2)
+
+    def check_position(self, x_um: float, y_um: float) -> None:
+        """Raise InstrumentError for a position outside the field."""
+        (y0, y1), (x0, x1) = self.limits_um
+        if not x0 <= x_um <= x1:
+            raise InstrumentError(f"x = {x_um} µm lies outside the field, {x0} to {x1} µm")
+        if not y0 <= y_um <= y1:
+            raise InstrumentError(f"y = {y_um} µm lies outside the field, {y0} to {y1} µm")
+
+    def move(self, *, x_um: float | None = None, y_um: float | None = None) -> None:
+        """Put the beam elsewhere; the dose of the pixel is counted anew unless it is the same place."""
+        x = self.x_um if x_um is None else float(x_um)
+        y = self.y_um if y_um is None else float(y_um)
+        self.check_position(x, y)
+        if (x, y) != (self.x_um, self.y_um):
+            self.x_um, self.y_um, self.pixel_dose_nc = x, y, 0.0
+
+    def expose(self, real_s: float) -> None:
+        """Count the dose of `real_s` seconds of beam; nothing while it is blanked."""
+        if not self.blanked:
+            charge = self.current_na * real_s
+            self.dose_nc += charge
+            self.pixel_dose_nc += charge
+
+    def start(self, presets: Presets) -> Exposure:
+        """Erase, and begin to acquire where the beam stands."""
+        pixel, visit = -1, 0
+        if not self.blanked and self.current_na > 0:
+            try:
+                pixel = self.grid.pixel(self.x_um, self.y_um)
+            except IndexError:
+                pixel = -1
+        if pixel >= 0:
+            visit = self._visits.get(pixel, 0)
+            self._visits[pixel] = visit + 1
+        self._numbered += 1
+        return Exposure(self, self._numbered, pixel, visit, presets)
+
+
+class Exposure:
+    """One acquisition under way.
+
+    Attributes
+    ----------
+    end_live_s : float
+        Live time at which its presets stop it, s, as long as the beam stays as it is.
+    record : Record
+        What stands in the detector's memory now.
+    """
+
+    def __init__(self, sem: SimulatedSEM, number: int, pixel: int, visit: int, presets: Presets) -> None:
+        self._sem = sem
+        self._number, self._pixel, self._visit, self._presets = number, pixel, visit, presets
+        n = sem.specimen.axis.n_channels
+        self._nothing = np.zeros(n, np.int32)
+        self._growing: _Growing | None = sem.specimen.acquisition(pixel, visit) if pixel >= 0 else None
+        self._beam_s = 0.0  # live time under the nominal beam: it stands while there is none
+        self._valid = pixel >= 0
+        self._logged = False
+        self.record = Record(self._nothing, 0.0, 0.0, 0.0)
+        self.end_live_s = self._end()
+
+    def advance(self, live_s: float) -> Record:
+        """Let it run on to `live_s` of live time (no further than its end) with the beam as it is now."""
+        live = float(min(live_s, self.end_live_s))
+        step = live - self.record.live_s
+        if step > 0:
+            rate = self._rate()
+            if rate == 0.0:
+                self._valid = False
+            self._beam_s += step * rate
+            real = self.record.real_s
+            counts = self._counts(self._beam_s)
+            self.record = _record(counts, live)
+            self._sem.expose(self.record.real_s - real)
+        return self.record
+
+    @property
+    def done(self) -> bool:
+        """Whether a preset has been reached."""
+        return self.record.live_s >= self.end_live_s
+
+    @property
+    def valid(self) -> bool:
+        """Whether the beam stood on a pixel all the time."""
+        return self._valid
+
+    def replan(self) -> None:
+        """Reckon the end anew after the beam has changed."""
+        self.end_live_s = self._end()
+
+    def finish(self) -> Record:
+        """Stop it here, and write what was measured to the log, once."""
+        if not self._logged:
+            self._logged = True
+            counts, live, _, _ = self.record
+            crc = zlib.crc32(np.ascontiguousarray(counts, "<i4").tobytes())
+            self._sem.log.append(
+                LogEntry(self._number, self._pixel, self._visit, live, int(counts.sum()), crc, self._valid)
+            )
+        return self.record
+
+    def _rate(self) -> float:
+        sem = self._sem
+        on = self._growing is not None and not sem.blanked
+        return sem.current_na / sem.nominal_current_na if on else 0.0
+
+    def _counts(self, beam_s: float) -> NDArray[np.int32]:
+        return self._nothing if self._growing is None else self._growing.counts_at(beam_s)
+
+    def _end(self) -> float:
+        """Live time at which the first preset is reached if the beam stays as it is."""
+        presets, now, rate = self._presets, self.record.live_s, self._rate()
+        ends = [LONGEST_S]
+        if presets.live_s > 0:
+            ends.append(presets.live_s)
+        end = min(ends)
+
+        def real(live: float) -> float:
+            return _record(self._counts(self._beam_s + (live - now) * rate), live).real_s
+
+        def enough(live: float) -> bool:
+            low, high = presets.window
+            counts = self._counts(self._beam_s + (live - now) * rate)
+            return int(counts[low : high + 1].sum()) >= presets.counts
+
+        if presets.real_s > 0:  # real time is never shorter than live time
+            end = _first(lambda live: real(live) >= presets.real_s, now, min(end, presets.real_s))
+        if presets.counts > 0:
+            end = _first(enough, now, end)
+        return max(end, now)
+
+
+def _record(counts: NDArray[np.int32], live_s: float) -> Record:
+    real = live_s + float(counts.sum()) * PULSE_S
+    return Record(counts, live_s, real, 100.0 * (1.0 - live_s / real) if real > 0 else 0.0)
+
+
+def _first(reached: Any, low: float, high: float) -> float:
+    """Smallest time in (low, high] at which `reached` holds, to 20 µs; `high` if it never does.
+
+    Steps grow from small ones, so that a preset reached early does not make the whole record be computed.
+    """
+    step = 1e-3
+    while low + step < high:
+        if reached(low + step):
+            high = low + step
+            break
+        low += step
+        step *= 2
+    while high - low > 2e-5:
+        middle = (low + high) / 2
+        if reached(middle):
+            high = middle
+        else:
+            low = middle
+    return high

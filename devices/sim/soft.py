@@ -1,0 +1,273 @@
+"""Soft devices: the beam and the detector in this process, without EPICS, over a simulated specimen.
+
+The same data keys and the same physics as the ophyd devices have over the simulated microscope's IOC; everything
+is done by the time a method returns, and no thread is started.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, InstrumentError
+from ...protocols import Classifier
+from ..reading import BEAM_FIELDS, EDSReading, check_classifier, data_key, describe_eds, judge
+from ..status import QuickStatus
+from .model import Presets, SimulatedSEM, Specimen
+
+__all__ = ["SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
+
+
+class _Soft:
+    """What every soft device is: a name, no parent, nothing to connect."""
+
+    parent = None
+
+    def __init__(self, name: str, sem: SimulatedSEM) -> None:
+        self.name = name
+        self.sem = sem
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.sem.specimen.name!r})"
+
+    def _source(self, field: str) -> str:
+        return f"SIM:{self.name}#{field}"
+
+
+class SoftBlanker(_Soft):
+    """The beam blanker: set it to True to blank."""
+
+    def set(self, blanked: bool) -> QuickStatus:
+        """Blank or unblank."""
+        self.sem.blanked = bool(blanked)
+        return QuickStatus(done=True)
+
+    def get(self) -> bool:
+        """Whether the beam is blanked."""
+        return self.sem.blanked
+
+
+class SoftBeam(_Soft):
+    """The electron beam: ``set((x, y))`` in µm moves it blanked."""
+
+    def __init__(self, name: str, sem: SimulatedSEM) -> None:
+        super().__init__(name, sem)
+        self.blanker = SoftBlanker(f"{name}_blanker", sem)
+        self._before: tuple[float, float] | None = None
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """Fields for tables and plots."""
+        return {"fields": [f"{self.name}_x", f"{self.name}_y"]}
+
+    @property
+    def position(self) -> tuple[float, float]:
+        """(x, y) in µm."""
+        return self.sem.x_um, self.sem.y_um
+
+    def check_value(self, position: tuple[float, float]) -> None:
+        """Raise InstrumentError for a position outside the field."""
+        try:
+            self.sem.check_position(*position)
+        except InstrumentError as error:
+            raise InstrumentError(f"{self.name}: {error}") from None
+
+    def set(self, position: tuple[float, float]) -> QuickStatus:
+        """Blank the beam and move it to (x, y) µm; InstrumentError outside the field."""
+        self.check_value(position)
+        self.sem.blanked = True
+        self.sem.move(x_um=position[0], y_um=position[1])
+        return QuickStatus(done=True)
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Position, dose of this pixel, total dose."""
+        sem, now = self.sem, time.time()
+        values = (sem.x_um, sem.y_um, sem.pixel_dose_nc, sem.dose_nc)
+        return {
+            f"{self.name}_{key}": {"value": value, "timestamp": now}
+            for key, value in zip(BEAM_FIELDS, values, strict=True)
+        }
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe the values of `read`."""
+        return {
+            f"{self.name}_{key}": data_key(self._source(key), "number", "<f8", units=units, precision=precision)
+            for key, (units, precision) in BEAM_FIELDS.items()
+        }
+
+    def stage(self) -> list[Any]:
+        """Blank, and remember where the beam stands."""
+        self.sem.blanked = True
+        self._before = self.position
+        return [self]
+
+    def unstage(self) -> list[Any]:
+        """Blank, and go back to where the beam stood."""
+        self.sem.blanked = True
+        if self._before is not None:
+            self.sem.move(x_um=self._before[0], y_um=self._before[1])
+            self._before = None
+        return [self]
+
+    def stop(self, success: bool = True) -> None:
+        """Blank; the RunEngine calls this on a pause and at every end of a plan."""
+        self.sem.blanked = True
+
+    def pause(self) -> None:
+        """Blank while the RunEngine is paused."""
+        self.sem.blanked = True
+
+    def resume(self) -> None:
+        """Nothing: the plan unblanks when it acquires again."""
+
+
+class SoftEDS(_Soft):
+    """The EDS detector: ``trigger()`` acquires and classifies.
+
+    Parameters
+    ----------
+    name : str
+    sem : SimulatedSEM
+    classifier : Classifier, optional
+        Without one, readings have no label.
+    """
+
+    def __init__(self, name: str, sem: SimulatedSEM, classifier: Classifier | None = None) -> None:
+        super().__init__(name, sem)
+        self.classifier = classifier
+        self.presets = Presets(live_s=10.0)
+        self.reading: EDSReading | None = None
+        self.classify_s = 0.0
+        """How long the last classification took, s."""
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """Fields for tables and plots."""
+        fields = ["counts", "label"] if self.classifier is not None else ["counts"]
+        return {"fields": [f"{self.name}_{field}" for field in fields]}
+
+    def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit."""
+        before = self.read_configuration()
+        new = presets_from(values)
+        self.presets = new
+        return before, self.read_configuration()
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Presets, energy calibration, and which classifier."""
+        axis, now = self.sem.specimen.axis, time.time()
+        values = {
+            "preset_live_time": self.presets.live_s,
+            "preset_real_time": self.presets.real_s,
+            "preset_counts": self.presets.counts,
+            "energy_offset": float(axis.offset_kev),
+            "energy_width": float(axis.width_kev),
+            "classifier": self.classifier.sha256 if self.classifier is not None else "",
+        }
+        return OrderedDict((f"{self.name}_{key}", {"value": v, "timestamp": now}) for key, v in values.items())
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Describe the values of `read_configuration`."""
+        keys = {
+            "preset_live_time": ("number", "<f8", "s"),
+            "preset_real_time": ("number", "<f8", "s"),
+            "preset_counts": ("integer", "<i8", "counts"),
+            "energy_offset": ("number", "<f8", "keV"),
+            "energy_width": ("number", "<f8", "keV"),
+            "classifier": ("string", "<U64", ""),
+        }
+        return OrderedDict(
+            (f"{self.name}_{key}", data_key(self._source(key), dtype, numpy_dtype, units=units))
+            for key, (dtype, numpy_dtype, units) in keys.items()
+        )
+
+    def stage(self) -> list[Any]:
+        """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""
+        axis = self.sem.specimen.axis
+        check_classifier(self.name, axis.n_channels, axis.offset_kev, axis.width_kev, self.classifier)
+        judge(self.classifier, np.zeros(axis.n_channels, np.int32))
+        return [self]
+
+    def unstage(self) -> list[Any]:
+        """Nothing to restore."""
+        return [self]
+
+    def trigger(self) -> QuickStatus:
+        """Acquire until a preset is reached, then classify."""
+        exposure = self.sem.start(self.presets)
+        exposure.advance(exposure.end_live_s)
+        counts, live, real, dead = exposure.finish()
+        before = time.perf_counter()
+        judgement = judge(self.classifier, counts)
+        self.classify_s = time.perf_counter() - before
+        self.reading = EDSReading(counts, live, real, dead, judgement)
+        return QuickStatus(done=True)
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Return the last spectrum; InstrumentError before the first."""
+        if self.reading is None:
+            raise InstrumentError(f"{self.name}: nothing was acquired yet")
+        return self.reading.as_reading(self.name)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe the values of `read`."""
+        n_channels = self.sem.specimen.axis.n_channels
+        return describe_eds(self.name, n_channels, f"SIM:{self.name}", classified=self.classifier is not None)
+
+
+class SoftMicroscope(_Soft):
+    """High voltage, current, working distance, field width and magnification, for the baseline."""
+
+    high_voltage_kv = 15.0
+    working_distance_mm = 8.5
+    display_mm = 127.0
+    """Width of the display that magnification refers to (a Polaroid's, by convention)."""
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """Nothing for tables."""
+        return {"fields": []}
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Settings of the column."""
+        width = self.sem.grid.shape[1] * self.sem.grid.step_um[1]
+        now = time.time()
+        values = {
+            "high_voltage": self.high_voltage_kv,
+            "current": self.sem.current_na,
+            "working_distance": self.working_distance_mm,
+            "field_width": width,
+            "magnification": self.display_mm * 1000.0 / width,
+        }
+        return {f"{self.name}_{key}": {"value": v, "timestamp": now} for key, v in values.items()}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe the values of `read`."""
+        units = {
+            "high_voltage": "kV", "current": "nA", "working_distance": "mm", "field_width": "µm", "magnification": "",
+        }  # fmt: skip
+        return {
+            f"{self.name}_{key}": data_key(self._source(key), "number", "<f8", units=unit, precision=3)
+            for key, unit in units.items()
+        }
+
+
+def presets_from(values: Mapping[str, Any]) -> Presets:
+    """Presets of a ``configure`` mapping; ConfigError naming a key that is none."""
+    names = {"live_time": "live_s", "real_time": "real_s", "counts": "counts", "window": "window"}
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(names)}")
+    return Presets(**{names[key]: value for key, value in values.items()})
+
+
+def soft_microscope(
+    specimen: Specimen, classifier: Classifier | None = None, *, current_na: float = 1.0
+) -> tuple[SoftBeam, SoftEDS, SoftMicroscope]:
+    """Make a beam ``beam``, a detector ``eds`` and a microscope ``sem`` over one specimen."""
+    sem = SimulatedSEM(specimen, current_na=current_na)
+    return SoftBeam("beam", sem), SoftEDS("eds", sem, classifier), SoftMicroscope("sem", sem)

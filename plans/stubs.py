@@ -1,0 +1,153 @@
+"""What the plans of this package are made of: one point, a decision off the loop, a stream's event.
+
+Raw messages instead of bluesky's stubs where a point passes: each stub decorated as a plan costs a stack trace.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from bluesky.protocols import Movable, Readable, Triggerable
+from bluesky.utils import Msg
+
+from .ledger import Ledger
+
+__all__ = ["BeamLike", "DetectorLike", "EventCollector", "blank", "in_thread", "measure", "record"]
+
+T = TypeVar("T")
+Plan = Generator[Msg, Any, T]
+
+_groups = itertools.count(1)
+
+
+@runtime_checkable
+class BeamLike(Protocol):
+    """A beam that a plan can drive: ``set((x, y))`` in µm moves it blanked; readable, with a blanker."""
+
+    @property
+    def name(self) -> str:
+        """Prefix of its data keys."""
+
+    @property
+    def blanker(self) -> Any:
+        """A movable: ``set(True)`` blanks, ``set(False)`` unblanks."""
+
+    def set(self, value: Any) -> Any:
+        """Move, and return a status."""
+
+    def read(self) -> Any:
+        """Read the position and the dose."""
+
+
+@runtime_checkable
+class DetectorLike(Readable[Any], Triggerable, Protocol):
+    """A detector whose ``trigger`` acquires (and classifies) and whose ``read`` tells what came."""
+
+
+class EventCollector:
+    """Keeps the newest Event of one stream, as it was emitted to every subscriber."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._descriptors: set[str] = set()
+        self.last: dict[str, Any] | None = None
+
+    def __call__(self, name: str, document: dict[str, Any]) -> None:
+        """Take a document."""
+        if name == "event":
+            if document["descriptor"] in self._descriptors:
+                self.last = document
+        elif name == "descriptor" and document.get("name") == self._stream:
+            self._descriptors.add(document["uid"])
+
+    def take(self) -> dict[str, Any] | None:
+        """Return the newest Event and forget it."""
+        event, self.last = self.last, None
+        return event
+
+
+def set_and_wait(obj: Movable[Any], value: Any, timeout: float | None = None) -> Plan[None]:
+    """Set and wait, in two messages."""
+    group = f"slads-{next(_groups)}"
+    yield Msg("set", obj, value, group=group)
+    yield Msg("wait", None, group=group, timeout=timeout)
+
+
+def blank(beam: BeamLike, timeout: float | None = 10.0) -> Plan[None]:
+    """Blank the beam."""
+    yield from set_and_wait(beam.blanker, True, timeout)
+
+
+def measure(
+    beam: BeamLike,
+    eds: DetectorLike,
+    position: tuple[float, float],
+    readables: Sequence[Any] = (),
+    *,
+    stream: str = "primary",
+    timeout: float | None = None,
+    ledger: Ledger | None = None,
+) -> Plan[None]:
+    """Measure one point into one Event: move blanked, settle, unblank, acquire, blank, read, save.
+
+    Parameters
+    ----------
+    beam, eds : BeamLike, DetectorLike
+    position : (float, float)
+        (x, y) in µm.
+    readables : sequence of Readable
+        Read into the same Event, first.
+    stream : str
+        Stream of the Event.
+    timeout : float, optional
+        Seconds that the acquisition may take, and that a move may take beyond that.
+    ledger : Ledger, optional
+        Takes how long each step took.
+    """
+    times = ledger if ledger is not None else Ledger()
+    began = perf_counter()
+    yield from set_and_wait(beam, position, timeout)
+    yield from set_and_wait(beam.blanker, False, timeout)
+    began = times.add("move", began)
+    group = f"slads-{next(_groups)}"
+    yield Msg("trigger", eds, group=group)
+    yield Msg("wait", None, group=group, timeout=timeout)
+    began = times.add("acquire", began)
+    yield from set_and_wait(beam.blanker, True, timeout)
+    began = times.add("blank", began)
+    yield Msg("create", None, name=stream)
+    for readable in readables:
+        yield Msg("read", readable)
+    yield Msg("read", eds)
+    yield Msg("read", beam)
+    began = times.add("read", began)
+    yield Msg("save")
+    times.add("journal", began)
+
+
+def record(stream: str, readables: Sequence[Any]) -> Plan[None]:
+    """Read `readables` into one Event of `stream`."""
+    yield Msg("create", None, name=stream)
+    for readable in readables:
+        yield Msg("read", readable)
+    yield Msg("save")
+
+
+def in_thread(executor: ThreadPoolExecutor, function: Callable[[], T]) -> Plan[T]:
+    """Compute off the RunEngine's loop, and wait for it there.
+
+    A pause in the middle does not compute it twice: the replayed wait finds the same work, under way or done.
+    """
+    work: Future[T] = executor.submit(function)
+
+    async def finished() -> None:
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(event.set))
+        await event.wait()
+
+    yield Msg("wait_for", None, [finished])
+    return work.result()
