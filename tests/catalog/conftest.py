@@ -1,0 +1,30 @@
+"""Fixtures of the record: two finished runs in a catalog that is opened once a session."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the helpers out of reach
+
+from record_helpers import Detector, run_engine, spectra_plan
+
+from slads_bluesky.catalog import Recorder, open_catalog
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory):
+    """A record with two finished runs: directory, uids, detectors, documents."""
+    directory: Path = tmp_path_factory.mktemp("record")
+    detectors = [Detector(1), Detector(2)]
+    with Recorder(directory) as recorder:
+        engine, documents = run_engine(recorder)
+        engine(spectra_plan(detectors[0], 120, {"sample": "steel", "scan_id": 7}))
+        engine(spectra_plan(detectors[1], 30, {"sample": "solder", "scan_id": 8}))
+        assert recorder.close(), recorder.problems
+    return directory, recorder.uids, detectors, list(documents)
+
+
+@pytest.fixture(scope="session")
+def catalog(record):
+    return open_catalog(record[0])
