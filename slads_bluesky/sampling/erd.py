@@ -1,0 +1,244 @@
+"""Expected reduction in distortion of every pixel, Eq. 6 of the paper, and the pixel where it is largest, Eq. 5.
+
+Features of an unmeasured pixel s with the k nearest measured pixels r at distances d_r, labels l_r, weights
+w_r = 1/d_r² and reconstruction l̂ (the label of largest weight, the lowest of several):
+
+====  =======================================================================================
+f0    Σ w_r [l_r ≠ l̂] / Σ w_r
+f1    √(mean_r [l_r ≠ l̂])
+f2    d₁, distance to the nearest measured pixel, in pixels
+f3    (1 + πR²) / (1 + #{r : d_r ≤ R})
+f4    1 where the reconstruction differs between the left and the right neighbour of s, else 0
+f5    the same for the neighbours above and below
+====  =======================================================================================
+
+A neighbour that lies outside the map counts as s itself. ERD = Σ_{a ≤ b} θ_ab z_a z_b with z = (1, f0 … f5);
+votes are summed in float32 in the order of the keys, the polynomial in float64 row by row of θ, and the ERD is
+kept in float32. Of several pixels with the largest ERD the first in C order is chosen.
+
+Source: Godaliyadda et al., IEEE Trans. Comput. Imaging 4 (2018) 1–16, section IV; Zhang et al., Ultramicroscopy
+184 (2018), for labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .field import BLOCK, CLOSED, LANES, NO_KEY, OUTSIDE, SHIFT
+from .neighbors import mark
+
+__all__ = ["best_pixel", "block_best", "erd_tile", "refresh", "vote_tile"]
+
+_PER_BLOCK = BLOCK // LANES
+
+
+@njit(cache=True)
+def vote_tile(field, tile, n_labels):  # type: ignore[no-untyped-def]
+    """Reconstruct a tile and set its neighbour features; bits of the lanes whose label changed."""
+    keys = field.keys[tile]
+    votes = field.scratch_vote
+    recon, doubt = field.recon[tile], field.doubt[tile]
+    wrong, close = field.wrong[tile], field.close[tile]
+    radius2 = int(field.radius[0])
+    k, lanes = keys.shape
+    total = votes[n_labels]
+    for label in range(n_labels + 1):
+        for lane in range(lanes):
+            votes[label, lane] = 0.0
+    for j in range(k):
+        own = keys[j]
+        for lane in range(lanes):
+            weight = np.float32(1.0) / np.float32(own[lane] >> SHIFT)
+            if own[lane] == NO_KEY:
+                weight = np.float32(0.0)
+            total[lane] += weight
+        for label in range(n_labels):
+            vote = votes[label]
+            for lane in range(lanes):
+                weight = np.float32(1.0) / np.float32(own[lane] >> SHIFT)
+                if own[lane] == NO_KEY or (own[lane] & ((1 << SHIFT) - 1)) != label:
+                    weight = np.float32(0.0)
+                vote[lane] += weight
+    changed = 0
+    for lane in range(lanes):
+        if keys[0, lane] == CLOSED:
+            continue
+        top = 0
+        for label in range(1, n_labels):
+            if votes[label, lane] > votes[top, lane]:
+                top = label
+        if recon[lane] != top:
+            changed |= 1 << lane
+            recon[lane] = top
+        doubt[lane] = (total[lane] - votes[top, lane]) / total[lane]
+        n_wrong = 0
+        n_close = 0
+        for j in range(k):
+            key = keys[j, lane]
+            n_wrong += key != NO_KEY and (key & ((1 << SHIFT) - 1)) != top
+            n_close += (key >> SHIFT) <= radius2
+        wrong[lane] = n_wrong
+        close[lane] = n_close
+    return changed
+
+
+@njit(cache=True)
+def _differs(a, b, own):  # type: ignore[no-untyped-def]
+    """Whether two neighbours' labels differ, those outside the map counting as the pixel's own."""
+    if a == OUTSIDE:
+        a = own
+    if b == OUTSIDE:
+        b = own
+    return 1.0 if a != b else 0.0
+
+
+@njit(cache=True)
+def erd_tile(field, tile):  # type: ignore[no-untyped-def]
+    """Set the ERD of one tile from its features and the reconstruction around it."""
+    rows = field.counts[4]
+    per_row = (field.counts[5] + LANES - 1) // LANES
+    row, at = tile // per_row, tile % per_row
+    recon, erd, theta = field.recon, field.erd[tile], field.theta
+    neighbours = min(field.counts[0], field.keys.shape[1])
+    for lane in range(LANES):
+        if not field.open[tile, lane]:
+            erd[lane] = -np.inf
+            continue
+        own = recon[tile, lane]
+        left, right = np.uint8(OUTSIDE), np.uint8(OUTSIDE)
+        if lane > 0:
+            left = recon[tile, lane - 1]
+        elif at > 0:
+            left = recon[tile - 1, LANES - 1]
+        if lane < LANES - 1:
+            right = recon[tile, lane + 1]
+        elif at < per_row - 1:
+            right = recon[tile + 1, 0]
+        above = recon[tile - per_row, lane] if row > 0 else np.uint8(OUTSIDE)
+        below = recon[tile + per_row, lane] if row < rows - 1 else np.uint8(OUTSIDE)
+        f0 = np.float64(field.doubt[tile, lane])
+        f1 = np.sqrt(field.wrong[tile, lane] / neighbours)
+        f2 = np.sqrt(np.float64(field.keys[tile, 0, lane] >> SHIFT))
+        f3 = field.radius[1] / (1.0 + field.close[tile, lane])
+        f4 = _differs(left, right, own)
+        f5 = _differs(above, below, own)
+        value = (
+            theta[0, 0]
+            + theta[0, 1] * f0
+            + theta[0, 2] * f1
+            + theta[0, 3] * f2
+            + theta[0, 4] * f3
+            + theta[0, 5] * f4
+            + theta[0, 6] * f5
+        )
+        value += f0 * (
+            theta[1, 1] * f0
+            + theta[1, 2] * f1
+            + theta[1, 3] * f2
+            + theta[1, 4] * f3
+            + theta[1, 5] * f4
+            + theta[1, 6] * f5
+        )
+        value += f1 * (
+            theta[2, 2] * f1 + theta[2, 3] * f2 + theta[2, 4] * f3 + theta[2, 5] * f4 + theta[2, 6] * f5
+        )
+        value += f2 * (theta[3, 3] * f2 + theta[3, 4] * f3 + theta[3, 5] * f4 + theta[3, 6] * f5)
+        value += f3 * (theta[4, 4] * f3 + theta[4, 5] * f4 + theta[4, 6] * f5)
+        value += f4 * (theta[5, 6] * f5)
+        erd[lane] = value
+
+
+@njit(cache=True)
+def block_best(field, block_row, block_column):  # type: ignore[no-untyped-def]
+    """Set the largest ERD of one block anew."""
+    rows = field.counts[4]
+    per_row = (field.counts[5] + LANES - 1) // LANES
+    first = block_column * _PER_BLOCK
+    last = min(first + _PER_BLOCK, per_row)
+    largest = np.float32(-np.inf)
+    for row in range(block_row * BLOCK, min(rows, (block_row + 1) * BLOCK)):
+        erd = field.erd[row * per_row + first : row * per_row + last].reshape((last - first) * LANES)
+        for i in range(erd.size):
+            if erd[i] > largest:
+                largest = erd[i]
+    field.best[block_row, block_column] = largest
+
+
+@njit(cache=True)
+def refresh(field, n_labels):  # type: ignore[no-untyped-def]
+    """Bring reconstruction, features, ERD and maxima up to date after the lists of the marked tiles changed."""
+    rows = field.counts[4]
+    per_row = (field.counts[5] + LANES - 1) // LANES
+    n_block_columns = field.best.shape[1]
+    step = field.counts[1]
+    n_changed = field.counts[3]
+    for i in range(n_changed):
+        tile = field.todo[i]
+        changed = vote_tile(field, tile, n_labels)
+        if changed == 0:
+            continue
+        row, at = tile // per_row, tile % per_row
+        if row > 0:
+            mark(field, tile - per_row)
+        if row < rows - 1:
+            mark(field, tile + per_row)
+        if changed & 1 and at > 0:
+            mark(field, tile - 1)
+        if changed >> (LANES - 1) and at < per_row - 1:
+            mark(field, tile + 1)
+    n_blocks = 0
+    for i in range(field.counts[3]):
+        tile = field.todo[i]
+        erd_tile(field, tile)
+        block = (tile // per_row // BLOCK) * n_block_columns + (tile % per_row) // _PER_BLOCK
+        if field.block_stamp[block] != step:
+            field.block_stamp[block] = step
+            field.block_todo[n_blocks] = block
+            n_blocks += 1
+    for i in range(n_blocks):
+        block = field.block_todo[i]
+        block_best(field, block // n_block_columns, block % n_block_columns)
+    previous = -1
+    for i in range(n_blocks):
+        block_row = field.block_todo[i] // n_block_columns
+        if block_row != previous:
+            previous = block_row
+            largest = np.float32(-np.inf)
+            own = field.best[block_row]
+            for block_column in range(n_block_columns):
+                if own[block_column] > largest:
+                    largest = own[block_column]
+            field.best_row[block_row] = largest
+    field.counts[3] = 0
+
+
+@njit(cache=True)
+def best_pixel(field):  # type: ignore[no-untyped-def]
+    """Flat index of the pixel with the largest ERD, the first in C order of several; -1 if none is open."""
+    rows, columns = field.counts[4], field.counts[5]
+    per_row = (columns + LANES - 1) // LANES
+    n_block_rows, n_block_columns = field.best.shape
+    largest = np.float32(-np.inf)
+    block_row = 0
+    for i in range(n_block_rows):
+        if field.best_row[i] > largest:
+            largest = field.best_row[i]
+            block_row = i
+    if largest == -np.inf:
+        return -1
+    found = rows * columns
+    for block_column in range(n_block_columns):
+        if field.best[block_row, block_column] != largest:
+            continue
+        done = False
+        for row in range(block_row * BLOCK, min(rows, (block_row + 1) * BLOCK)):
+            first = row * per_row + block_column * _PER_BLOCK
+            for tile in range(first, min(first + _PER_BLOCK, (row + 1) * per_row)):
+                for lane in range(LANES):
+                    if field.erd[tile, lane] == largest and not done:
+                        found = min(found, row * columns + (tile - row * per_row) * LANES + lane)
+                        done = True
+            if done:
+                break
+    return found

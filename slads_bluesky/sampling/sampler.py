@@ -1,0 +1,324 @@
+"""SLADS as a `Sampler`: labels in, the next pixels out, every decision at the cost of the pixels it touches.
+
+The decisions are those of a full recomputation after every label. They depend on the set of labels measured so
+far and on the seed, never on the order in which the labels came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError
+from ..protocols import ILL, UNMEASURED, Suggestion
+from .engine import advance, copy_changed, pick_batch, rebuild, take_back
+from .erd import best_pixel
+from .field import LANES, MAX_LABELS, Field, copy_field, empty_field
+from .initial import check_allowed, initial_pixels
+from .model import SladsModel, theta_matrix
+from .reconstruct import fill_outside, label_map
+
+__all__ = ["SladsSampler", "check_labels"]
+
+
+def check_labels(labels: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the allowed labels, ascending: 1 … n for a number n; ConfigError if they cannot be labels."""
+    values = tuple(range(1, labels + 1)) if isinstance(labels, int) else tuple(int(v) for v in labels)
+    if not values or len(set(values)) != len(values) or not all(1 <= v <= 255 for v in values):
+        raise ConfigError(f"labels must be different numbers from 1 to 255, not {values}")
+    if len(values) > MAX_LABELS:
+        raise ConfigError(f"{len(values)} labels, at most {MAX_LABELS} can be mapped")
+    return tuple(sorted(values))
+
+
+class SladsSampler:
+    """SLADS on a grid, Eqs. 4 to 6 of the paper, with an initial low-discrepancy mask.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    model : SladsModel
+        A trained model.
+    labels : int or sequence of int
+        The labels that may be measured: 1 … n for a number n.
+    seed : int
+        Seed of the initial mask.
+    initial : float
+        Fraction of the initial mask, of the pixels that may be measured.
+    roi : (rows, columns) bool array, optional
+        Region of interest: only its pixels are mapped and measured.
+    forbidden : (rows, columns) bool array, optional
+        Pixels that are mapped but must not be measured.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the labels, the fraction or the masks cannot be.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        model: SladsModel,
+        *,
+        labels: int | Sequence[int],
+        seed: int = 0,
+        initial: float = 0.01,
+        roi: NDArray[np.bool_] | None = None,
+        forbidden: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self._shape = (int(shape[0]), int(shape[1]))
+        if not all(1 <= n <= 4096 for n in self._shape):
+            raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
+        self._model = model
+        self._labels = check_labels(labels)
+        self._values = np.array(self._labels, np.uint8)
+        self._compact = {label: i for i, label in enumerate(self._labels)}
+        self._seed, self._fraction = int(seed), float(initial)
+        self._inside = check_allowed(self._shape, roi).copy()
+        self._allowed = self._inside.copy()
+        if forbidden is not None:
+            self._allowed &= ~check_allowed(self._shape, forbidden)
+        self._initial = initial_pixels(self._shape, initial, seed=self._seed, allowed=self._allowed)
+        self._n_allowed = int(self._allowed.sum())
+        self._measured = np.full(self._shape, UNMEASURED, np.int16)
+        self._flat = self._measured.reshape(-1)
+        self._n_open = self._n_allowed
+        self._n_measured = 0
+        self._n_voting = 0
+        self._cursor = 0
+        self._field: Field | None = None
+        self._next: Suggestion | None = None
+        self._twin: Field | None = None
+        self._twin_step = 0
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._shape
+
+    @property
+    def model(self) -> SladsModel:
+        """The trained model."""
+        return self._model
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels that may be measured."""
+        return self._labels
+
+    @property
+    def n_measured(self) -> int:
+        """Different pixels ingested so far, ill ones included."""
+        return self._n_measured
+
+    @property
+    def n_initial(self) -> int:
+        """Pixels of the initial mask."""
+        return int(self._initial.size)
+
+    @property
+    def measured(self) -> NDArray[np.int16]:
+        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
+        return self._measured.copy()
+
+    # ------------------------------------------------------------------ where to measure
+
+    def suggest(self, n: int = 1, *, spread: int = 0) -> list[Suggestion]:
+        """Return up to `n` pixels to measure next, none measured or masked; changes nothing.
+
+        The initial mask comes first, alone. After it a batch is chosen pixel by pixel, each time pretending that
+        the reconstruction of the pixel before was measured; `spread` keeps that many pixels around each of a
+        batch free of others.
+        """
+        if n < 1 or self._n_open == 0:
+            return []
+        start = self._next_initial(n)
+        if start:
+            return [Suggestion(pixel, float("nan")) for pixel in start]
+        field = self._built()
+        if n == 1:
+            if self._next is None:
+                self._next = self._read(field, int(best_pixel(field)))
+            return [self._next]
+        if self._twin is None:
+            self._twin = copy_field(field)
+        else:
+            copy_changed(field, self._twin, self._twin_step)
+        self._twin_step = int(field.counts[1])
+        pixels, erds = pick_batch(self._twin, min(n, self._n_open), int(spread), len(self._labels))
+        return [Suggestion(int(p), float(e)) for p, e in zip(pixels, erds, strict=True)]
+
+    def _next_initial(self, n: int) -> list[int]:
+        """Return up to n unmeasured pixels of the initial mask; of a longer one while no phase is known."""
+        while self._cursor < self._initial.size and self._flat[self._initial[self._cursor]] != UNMEASURED:
+            self._cursor += 1
+        if self._cursor == self._initial.size and self._n_voting == 0:
+            everything = initial_pixels(self._shape, 1.0, seed=self._seed, allowed=self._allowed)
+            left = everything[self._flat[everything] == UNMEASURED]
+            return [int(p) for p in left[:n]]
+        found: list[int] = []
+        for pixel in self._initial[self._cursor :]:
+            if len(found) == n:
+                break
+            if self._flat[pixel] == UNMEASURED:
+                found.append(int(pixel))
+        return found
+
+    def _read(self, field: Field, pixel: int) -> Suggestion:
+        row, column = divmod(pixel, self._shape[1])
+        per_row = -(-self._shape[1] // LANES)
+        return Suggestion(pixel, float(field.erd[row * per_row + column // LANES, column % LANES]))
+
+    # ------------------------------------------------------------------ what was measured
+
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a measured label, 0 for ill; the same pixel and label twice change nothing, another replaces.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
+        """
+        pixel, label = int(pixel), int(label)
+        if not 0 <= pixel < self._flat.size:
+            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
+        if label != ILL and label not in self._compact:
+            raise DataError(f"label {label} at pixel {pixel} is none of {self._labels} and not 0 (ill)")
+        before = int(self._flat[pixel])
+        if before == label:
+            return
+        row, column = divmod(pixel, self._shape[1])
+        if not self._inside[row, column]:
+            raise DataError(f"pixel {pixel} lies outside the region of interest")
+        self._flat[pixel] = label
+        self._next = None
+        if before == UNMEASURED:
+            self._n_measured += 1
+            self._n_open -= bool(self._allowed[row, column])
+        self._n_voting += (label > 0) - (before > 0)
+        if self._field is None:
+            return
+        n_labels = len(self._labels)
+        if self._n_voting == 0:
+            self._field = self._twin = None
+        elif before > 0:
+            pixels, labels = self._votes()
+            take_back(self._field, pixel, pixels, labels, n_labels, label=self._compact.get(label))
+        else:
+            # An ill pixel that is measured again is closed already; a first label closes it.
+            following = advance(self._field, row, column, self._compact.get(label, -1), n_labels)
+            if following >= 0:
+                self._next = self._read(self._field, int(following))
+
+    def _votes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Flat pixels and compact labels of the voting samples."""
+        pixels = np.flatnonzero(self._flat > 0).astype(np.int32)
+        return pixels, np.searchsorted(self._values, self._flat[pixels]).astype(np.int32)
+
+    def _built(self) -> Field:
+        """Return the field, made from all samples at once if there is none."""
+        if self._field is None:
+            field = empty_field(
+                self._allowed & (self._measured == UNMEASURED),
+                self._inside,
+                k=self._model.k,
+                theta=theta_matrix(self._model.theta),
+                radius=self._model.radius,
+            )
+            rebuild(field, *self._votes(), len(self._labels))
+            self._field, self._twin, self._twin_step = field, None, 0
+        return self._field
+
+    # ------------------------------------------------------------------ the map
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """Return the map: (rows, columns) uint8 labels; measured pixels keep theirs, ill ones do not vote.
+
+        Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of
+        interest hold the label of the nearest pixel inside.
+        """
+        if self._n_voting == 0:
+            return fill_outside(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
+        return label_map(self._built(), self._values)
+
+    def should_stop(self) -> bool:
+        """Whether no pixel is left that may be measured."""
+        return self._n_open == 0
+
+    def distortion_estimate(self) -> float:
+        """Estimate of the total distortion: the mean weight of neighbours that disagree with the map."""
+        if self._n_voting == 0:
+            return float("nan")
+        return float(self._built().doubt.sum(dtype=np.float64)) / int(self._inside.sum())
+
+    # ------------------------------------------------------------------ state
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
+        arrays: dict[str, NDArray[Any]] = {
+            "measured": self._measured.copy(),
+            "inside": np.packbits(self._inside),
+            "allowed": np.packbits(self._allowed),
+        }
+        facts = {
+            "sampler": "slads",
+            "version": 1,
+            "shape": list(self._shape),
+            "labels": list(self._labels),
+            "seed": self._seed,
+            "initial": self._fraction,
+            "model_sha256": self._model.sha256,
+        }
+        return arrays, facts
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: SladsModel
+    ) -> SladsSampler:
+        """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
+        try:
+            if facts["sampler"] != "slads" or int(facts["version"]) != 1:
+                raise DataError(
+                    f"sampler state is of {facts['sampler']!r} version {facts['version']}, wanted 'slads' 1"
+                )
+            if facts["model_sha256"] != model.sha256:
+                raise DataError(
+                    f"sampler state was made with model {facts['model_sha256'][:12]}, this is {model.sha256[:12]}"
+                )
+            shape = (int(facts["shape"][0]), int(facts["shape"][1]))
+            size = shape[0] * shape[1]
+            inside, allowed = (
+                np.unpackbits(arrays[name])[:size].reshape(shape).astype(bool)
+                for name in ("inside", "allowed")
+            )
+            measured = np.asarray(arrays["measured"], np.int16)
+            if measured.shape != shape:
+                raise DataError(f"sampler state: measured has shape {measured.shape}, the grid {shape}")
+            sampler = cls(
+                shape,
+                model,
+                labels=[int(v) for v in facts["labels"]],
+                seed=int(facts["seed"]),
+                initial=float(facts["initial"]),
+                roi=inside,
+                forbidden=~allowed,
+            )
+        except KeyError as error:
+            raise DataError(f"sampler state: field {error.args[0]} is missing") from error
+        sampler._restore(measured)
+        return sampler
+
+    def _restore(self, measured: NDArray[np.int16]) -> None:
+        """Take all labels at once."""
+        self._measured[:] = measured
+        known = measured != UNMEASURED
+        self._n_measured = int(known.sum())
+        self._n_voting = int((measured > 0).sum())
+        self._n_open = int((self._allowed & ~known).sum())

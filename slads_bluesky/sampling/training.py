@@ -1,0 +1,217 @@
+"""Training SLADS on label images: least squares on random masks, then c by running the sampler itself.
+
+Each image is masked at random at several densities; every unmeasured pixel gives a row of features and a target.
+Rows are never kept: they are summed into normal equations, chunk by chunk, so that memory does not grow with the
+images. Work is parallel over image and density by joblib; under ``joblib.parallel_config("dask")`` with a
+``distributed.Client`` the same calls run on a cluster.
+
+Source: Godaliyadda et al., IEEE Trans. Comput. Imaging 4 (2018) 1–16, sections III and IV.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .distortion import boundary_fraction, check_label_image
+from .engine import rebuild
+from .field import MAX_LABELS, SHIFT, empty_field, to_grid
+from .model import TERMS, SladsModel, expand
+from .order import distortion_curve
+from .reduction import gaussian_reduction
+
+__all__ = ["CS", "DENSITIES", "check_training_set", "default_radius", "train_slads"]
+
+DENSITIES = (0.05, 0.10, 0.20, 0.40, 0.80)
+CS = (2.0, 4.0, 8.0, 16.0)
+_CHUNK = 65536
+
+
+def default_radius(n_pixels: int) -> int:
+    """Return R of feature 3 for a map of `n_pixels`: a disc of 0.25 % of it, at least 1 pixel."""
+    return max(1, math.ceil(math.sqrt(0.0025 * n_pixels / math.pi)))
+
+
+def check_training_set(
+    images: Sequence[NDArray[Any]], names: Sequence[str] | None = None
+) -> tuple[list[NDArray[np.uint8]], tuple[int, ...]]:
+    """Return the label images as uint8 and their common phases.
+
+    Raises
+    ------
+    DataError
+        If there is none, one is no label image, holds one phase only, or another set of phases than the first.
+    """
+    if len(images) == 0:
+        raise DataError("no training image")
+    known = names if names is not None else [f"training image {i}" for i in range(1, len(images) + 1)]
+    checked = [check_label_image(image, name) for image, name in zip(images, known, strict=True)]
+    phases = tuple(int(v) for v in np.unique(checked[0]) if v > 0)
+    if len(phases) > MAX_LABELS:
+        raise DataError(f"{known[0]} has {len(phases)} labels, at most {MAX_LABELS} can be mapped")
+    for image, name in zip(checked, known, strict=True):
+        own = tuple(int(v) for v in np.unique(image) if v > 0)
+        if own != phases:
+            raise DataError(f"{name} has the labels {list(own)}, {known[0]} has {list(phases)}")
+    if len(phases) < 2:
+        raise DataError(f"{known[0]} has one phase only ({phases[0]}): nothing to learn")
+    return checked, phases
+
+
+def image_sha256(image: NDArray[np.uint8]) -> str:
+    """Return the hash of a label image and its shape."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def _normal_equations(
+    image: NDArray[np.uint8], density: float, entropy: list[int], k: int, radius: int, cs: tuple[float, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum of terms ⊗ terms (26, 26) and of terms ⊗ targets (26, m) for one random mask of one image."""
+    generator = np.random.default_rng(entropy)
+    measured = generator.random(image.shape) < density
+    values = np.unique(image[image > 0])
+    table = np.full(256, -1, np.int32)
+    table[values] = np.arange(values.size)
+    voting = np.flatnonzero((measured & (image > 0)).ravel()).astype(np.int32)
+    gram, moment = np.zeros((len(TERMS), len(TERMS))), np.zeros((len(TERMS), len(cs)))
+    if voting.size == 0:
+        return gram, moment
+    inside = np.ones(image.shape, bool)
+    field = empty_field(~measured, inside, k=k, theta=np.zeros((7, 7)), radius=radius)
+    rebuild(field, voting, table[image.ravel()[voting]], values.size)
+    recon = to_grid(field, field.recon)
+    wrong = (recon != table[image]) & (image > 0)
+    nearest2 = to_grid(field, field.keys[:, 0] >> SHIFT).ravel()
+    doubt, n_wrong, close = (to_grid(field, a).ravel() for a in (field.doubt, field.wrong, field.close))
+    edge = np.pad(recon, 1, mode="edge")
+    across = (edge[1:-1, 2:] != edge[1:-1, :-2]).ravel()
+    along = (edge[2:, 1:-1] != edge[:-2, 1:-1]).ravel()
+    pixels = np.flatnonzero(~measured.ravel())
+    for start in range(0, pixels.size, _CHUNK):
+        chunk = pixels[start : start + _CHUNK]
+        features = np.stack(
+            [
+                doubt[chunk],
+                np.sqrt(n_wrong[chunk] / min(k, voting.size)),
+                np.sqrt(nearest2[chunk]),
+                field.radius[1] / (1.0 + close[chunk]),
+                across[chunk],
+                along[chunk],
+            ],
+            axis=1,
+        ).astype(np.float64)
+        terms = expand(features)
+        gram += terms.T @ terms
+        targets = gaussian_reduction(wrong, chunk, nearest2[chunk].astype(np.float64), np.array(cs))
+        moment += terms.T @ targets
+    return gram, moment
+
+
+def _solve(gram: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares from normal equations, each term scaled to unit norm first."""
+    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
+    theta = np.linalg.lstsq(gram / np.outer(scale, scale), moment / scale[:, None], rcond=1e-12)[0]
+    solved: NDArray[np.float64] = theta / scale[:, None]
+    return solved
+
+
+def _area(image: NDArray[np.uint8], model: SladsModel, seed: int) -> float:
+    """Area under the distortion curve of the whole sampler on a training image."""
+    stop = min(1.0, max(0.05, 1.5 * boundary_fraction(image)))
+    numbers = np.unique(np.linspace(0.01, stop, 25) * image.size).astype(int)
+    curve, _ = distortion_curve(image, model, [max(1, int(n)) for n in numbers], seed)
+    return float(np.trapezoid(curve, numbers / image.size))
+
+
+def train_slads(
+    images: Sequence[NDArray[Any]],
+    *,
+    seed: int,
+    k: int = 10,
+    radius: int | None = None,
+    cs: Sequence[float] = CS,
+    densities: Sequence[float] = DENSITIES,
+    n_jobs: int = 1,
+    names: Sequence[str] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> SladsModel:
+    """Train SLADS on label images.
+
+    Parameters
+    ----------
+    images : sequence of (rows, columns) integer arrays
+        Label images of the same phases, 0 where ill. Best of the size that is to be mapped.
+    seed : int
+        Seed of the masks and of the runs by which c is chosen.
+    k : int
+        Neighbours that vote.
+    radius : int, optional
+        R of feature 3 in pixels; by default `default_radius` of the median image size.
+    cs : sequence of float
+        Values of c to choose from.
+    densities : sequence of float
+        Fractions of the random masks.
+    n_jobs : int
+        Processes of joblib; a ``joblib.parallel_config`` around the call chooses the backend.
+    names : sequence of str, optional
+        What messages call the images.
+    progress : callable, optional
+        Called with a stage's name and the part of it that is done.
+
+    Returns
+    -------
+    SladsModel
+
+    Raises
+    ------
+    DataError
+        If the images are no label images of the same phases.
+    """
+    from joblib import Parallel, delayed
+
+    checked, phases = check_training_set(images, names)
+    report = progress if progress is not None else lambda stage, done: None
+    pixels = int(np.median([image.size for image in checked]))
+    disc = default_radius(pixels) if radius is None else int(radius)
+    candidates = tuple(float(c) for c in cs)
+    jobs = [(i, j) for i in range(len(checked)) for j in range(len(densities))]
+    gram, moment = np.zeros((len(TERMS), len(TERMS))), np.zeros((len(TERMS), len(candidates)))
+    parts = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_normal_equations)(checked[i], densities[j], [seed, i, j], k, disc, candidates)
+        for i, j in jobs
+    )
+    for done, (part_gram, part_moment) in enumerate(parts, 1):
+        gram += part_gram
+        moment += part_moment
+        report("features", done / len(jobs))
+    thetas = _solve(gram, moment).T
+    models = [
+        SladsModel(theta, phases, c=c, k=k, radius=disc) for c, theta in zip(candidates, thetas, strict=True)
+    ]
+    areas = [0.0] * len(models)
+    if len(models) > 1:
+        runs = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(_area)(checked[0], model, seed) for model in models
+        )
+        for i, area in enumerate(runs):
+            areas[i] = area
+            report("choice of c", (i + 1) / len(models))
+    best = models[int(np.argmin(areas))]
+    metadata = {
+        "images": [
+            {"sha256": image_sha256(im), "shape": list(im.shape), "boundary_fraction": boundary_fraction(im)}
+            for im in checked
+        ],
+        "seed": int(seed),
+        "densities": [float(d) for d in densities],
+        "areas": {f"{c:g}": area for c, area in zip(candidates, areas, strict=True)},
+        "versions": {n: importlib.metadata.version(n) for n in ("slads-bluesky", "numpy", "scipy", "numba")},
+    }
+    return SladsModel(best.theta, phases, c=best.c, k=k, radius=disc, metadata=metadata)
