@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Annotated
 
 import click
 import typer
@@ -21,9 +22,23 @@ app = typer.Typer(
     name="slads-bluesky",
     help="Phase maps by SEM-EDS from a few per cent of the pixels.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Phase maps by SEM-EDS from a few per cent of the pixels."""
+    if version:
+        from .. import __version__
+
+        Console().print(__version__)
+        raise typer.Exit
+
 
 for _module in ("demo", "simulate", "ioc", "train", "bench"):
     importlib.import_module(f".{_module}", __name__).register(app)

@@ -1,7 +1,174 @@
-"""Placeholder, replaced before the first landing."""
+"""``slads-bluesky demo``: a map of a simulated object, end to end, beside the paper's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from ..errors import ConfigError
+from ..paper import PAPER, PaperResult
+from .figures import check_writable, write_json
+
+__all__ = ["demo", "register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
+    app.command()(demo)
+
+
+def demo(
+    object_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBJECT", help="pbsn-128, pbsn-1024, powder-256, powder-1024, or another size."
+        ),
+    ] = "pbsn-128",
+    fraction: Annotated[
+        float | None, typer.Option(help="Part of the pixels to measure; default the paper's for this object.")
+    ] = None,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
+    ] = False,
+    stop_rule: Annotated[
+        bool, typer.Option("--stop-rule", help="Let the sampler's stop rule end the map earlier.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
+    catalog: Annotated[
+        Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Where to write the four panels; default beside the record.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
+    ] = None,
+) -> None:
+    """Map a simulated specimen adaptively, record everything, and show how good the map is."""
+    import resource
+
+    from rich.console import Console
+
+    from ..callbacks.progress import MapProgress
+    from ..catalog import Recorder
+    from ..catalog.scan_id import scan_id_source
+    from ..experiment import make_agent, run_map
+    from ..export.figures import four_panels
+    from ..models import prepare_models
+    from ..phantom import make_object
+
+    console = Console(highlight=False)
+    wanted = fraction if fraction is not None else _paper(object_name).fraction
+    if not 0 < wanted <= 1:
+        raise ConfigError(f"fraction must be above 0 and at most 1, not {wanted:g}")
+    check_writable(json_file)
+    check_writable(figure)
+
+    phantom = make_object(object_name, seed)
+    console.print(
+        f"{object_name}, seed {seed}: {phantom.shape[0]} × {phantom.shape[1]} × {phantom.axis.n_channels}, "
+        f"phases {', '.join(phantom.phases)}, boundary fraction {phantom.boundary_fraction:.3f}"
+    )
+    with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+        with console.status("preparing models") as status:
+            models = prepare_models(object_name, seed=seed, told=lambda what: status.update(what))
+        agent = make_agent(phantom, models, fraction=wanted, seed=seed, stop_rule=stop_rule)
+        result = run_map(
+            phantom,
+            models,
+            agent,
+            soft=soft,
+            subscribers=[recorder, MapProgress(agent.distortion_estimate)],
+            scan_id_source=scan_id_source(recorder.directory),
+        )
+        with console.status("bringing the catalog up to date"):
+            current = recorder.flush(timeout=600)
+    picture = figure if figure is not None else recorder.directory / f"{result.uid[:8]}.png"
+    four_panels(
+        picture,
+        result.measured,
+        result.reconstruction,
+        phantom.truth,
+        phantom.phases,
+        f"{object_name}, run {result.uid[:8]}",
+    )
+
+    figures = {
+        **result.figures(),
+        "soft": soft,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_rss_children_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "catalog_up_to_date": current,
+    }
+    console.print(_table(figures, PAPER.get(object_name)))
+    console.print(f"figure: {picture}", soft_wrap=True)
+    console.print(
+        f"\nOpen it from Python:\n\n    from slads_bluesky.catalog import open_catalog\n"
+        f"    run = open_catalog({str(recorder.directory)!r})[{result.uid[:8]!r}]\n"
+        f"    run['primary']['eds_spectrum'].read()  # ({figures['n_measured']}, {phantom.axis.n_channels}) counts\n",
+        markup=False,
+        soft_wrap=True,
+    )
+    write_json(json_file, figures)
+
+
+def _paper(object_name: str) -> PaperResult:
+    """Paper's figures for an object, or for the one of its kind that is nearest in size."""
+    if object_name in PAPER:
+        return PAPER[object_name]
+    kind, _, size = object_name.partition("-")
+    alike = {
+        int(name.partition("-")[2]): result for name, result in PAPER.items() if name.startswith(kind + "-")
+    }
+    if not alike or not size.isdigit():
+        return PAPER["pbsn-128"]  # make_object will say what is wrong with the name
+    return alike[min(alike, key=lambda n: abs(n - int(size)))]
+
+
+def _table(figures: dict[str, Any], paper: PaperResult | None) -> Any:
+    from rich.table import Table
+
+    n, wall = figures["n_measured"], figures["wall_s"]
+    nan = "–"
+    rows = [
+        ("total distortion (Eq. 14)", f"{figures['td']:.4f}", nan),
+        (
+            "  label 0 as a class of the truth",
+            f"{figures['td_paper_definition']:.4f}",
+            f"{paper.td:.4f}" if paper else nan,
+        ),
+        (
+            "misclassification rate",
+            f"{figures['misclassification']:.4f}",
+            f"{paper.misclassification:.4f}" if paper else nan,
+        ),
+        ("false alarms", f"{figures['false_alarm']:.4f}", nan),
+        ("fraction measured", f"{figures['fraction']:.4f}", f"{paper.fraction:.2f}" if paper else nan),
+        ("pixels measured", f"{n}", nan),
+        (
+            "dwell on the specimen",
+            f"{figures['dwell_total_s']:.0f} s",
+            f"{paper.dwell_s * n:.0f} s" if paper else nan,
+        ),
+        ("beam on the specimen (real time)", f"{figures['beam_on_total_s']:.0f} s", nan),
+        ("dose", f"{figures['dose_nC']:.0f} nC", nan),
+        (
+            "dwell a pixel",
+            f"{figures['dwell_total_s'] / n:.2f} s",
+            f"{paper.dwell_s:.2f} s" if paper else nan,
+        ),
+        ("time a point besides the dwell", f"{figures['point_ms']['median']:.1f} ms", nan),
+        ("time a decision", f"{figures['decision_us']['median']:.0f} µs", nan),
+        ("the whole map besides the dwell", f"{wall:.1f} s", nan),
+    ]
+    table = Table(
+        caption=f"run {figures['uid'][:8]}, scan {figures['scan_id']}: {figures['stop_reason']}", min_width=64
+    )
+    table.add_column("")
+    table.add_column("this run", justify="right")
+    table.add_column("the paper", justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table

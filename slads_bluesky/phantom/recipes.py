@@ -35,9 +35,9 @@ class Recipe:
     """λ of the Poisson noise that is added in every channel (the paper's 3.2.1)."""
     ill_rate: float = 20.0
     """λ of an ill spectrum, in every channel (the paper's 3.2.1)."""
-    ill_fraction: float = 0.001
+    ill_fraction: float = 0.0005
     """Part of the pixels that is ill. The paper does not tell its own, but its distortion counts ill pixels that
-    were not measured as wrong (label 0 is a class of its truth), so it lies under 0.0013 / 0.95."""
+    were not measured as wrong (label 0 is a class of its truth), so it lies well under 0.0013 / 0.95."""
     dose_spread: float = 0.02
     """Relative standard deviation of the dose from spectrum to spectrum."""
     composition_spread: float = 0.01

@@ -32,10 +32,10 @@ def test_another_seed_gives_another_object(pbsn):
 
 def test_ill_pixels_are_few_scattered_and_pure_noise(pbsn):
     ill = np.flatnonzero(pbsn.labels == 0)
-    assert 0.0003 < ill.size / pbsn.labels.size < 0.0025
+    assert 0 < ill.size / pbsn.labels.size < 0.0013
     assert (pbsn.truth > 0).all()
-    mean = np.mean([pbsn.spectrum(int(p)).mean() for p in ill[:20]])
-    assert mean == pytest.approx(20, rel=0.01)
+    mean = np.mean([pbsn.spectrum(int(p)).mean() for p in ill[:5]])
+    assert mean == pytest.approx(20, rel=0.02)
 
 
 def test_a_good_pixel_has_one_of_its_phases_spectra_plus_poisson_noise(pbsn):

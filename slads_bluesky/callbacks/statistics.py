@@ -1,0 +1,84 @@
+"""What a run cost and how its spectra were called, from its own documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocols import EventKeys
+
+__all__ = ["RunStatistics"]
+
+
+class RunStatistics:
+    """Document callback that keeps the small numbers of each point of a run, never the spectra.
+
+    An event that a pause has made the RunEngine emit again replaces the one before.
+
+    Parameters
+    ----------
+    keys : EventKeys, optional
+        Where in an Event to look.
+    """
+
+    def __init__(self, keys: EventKeys | None = None) -> None:
+        self._keys = keys or EventKeys()
+        self._primary = ""
+        self._rows: dict[int, tuple[int, int, float, float, float, float]] = {}
+        self.start: dict[str, Any] = {}
+        self.stop: dict[str, Any] = {}
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take a document."""
+        if name == "start":
+            self.start, self.stop = doc, {}
+            self._rows.clear()
+        elif name == "descriptor" and doc["name"] == "primary":
+            self._primary = doc["uid"]
+        elif name == "event" and doc["descriptor"] == self._primary:
+            data, keys = doc["data"], self._keys
+            self._rows[doc["seq_num"]] = (
+                int(data[keys.pixel]),
+                int(data[keys.label]),
+                float(data[keys.live_time]),
+                float(data[keys.real_time]),
+                float(data.get(keys.dose, float("nan"))),
+                doc["time"],
+            )
+        elif name == "stop":
+            self.stop = doc
+
+    def _column(self, index: int) -> list[Any]:
+        return [row[index] for _, row in sorted(self._rows.items())]
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """(N,) flat indices in the order of their measurement."""
+        return np.array(self._column(0), np.int64)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) labels as classified, 0 where ill."""
+        return np.array(self._column(1), np.int64)
+
+    @property
+    def live_time_s(self) -> float:
+        """Live time of all spectra, s."""
+        return float(sum(self._column(2)))
+
+    @property
+    def real_time_s(self) -> float:
+        """Time that the beam dwelt, s."""
+        return float(sum(self._column(3)))
+
+    @property
+    def dose_nc(self) -> float:
+        """Charge that fell on the measured pixels, nC."""
+        return float(sum(self._column(4)))
+
+    @property
+    def point_s(self) -> NDArray[np.float64]:
+        """(N - 1,) wall time from each event to the next, s."""
+        return np.diff(np.array(self._column(5), np.float64))
