@@ -53,10 +53,11 @@ class _Run:
         self._writer = RunWriter(catalog)
         self._waiting_since: float | None = None
         self._flushed = 0
+        self._rewritten = 0
 
     @property
     def n_events(self) -> int:
-        return self._writer.n_events
+        return self._rewritten or self._writer.n_events
 
     @property
     def over(self) -> bool:
@@ -92,7 +93,7 @@ class _Run:
         """Nothing more will come: leave the catalog as whole as the journal."""
         if self.rewound:
             remove_run(self._catalog, self.path.stem)
-            write_run(self._catalog, self.path)
+            self._rewritten = write_run(self._catalog, self.path)
         elif not self.failed and not self.over:
             self._writer.mark_unfinished(self._tail.position)
         self.close()

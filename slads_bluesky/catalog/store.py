@@ -14,20 +14,22 @@ What it gives is databroker's own client, `databroker.client.CatalogOfBlueskyRun
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import json
 import logging
 import os
 import secrets
 import shutil
+import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from slads_bluesky.errors import RecordError
 
@@ -37,6 +39,7 @@ LAYOUT = 1
 """Version of the layout of ``catalog/``; in ``catalog/layout.json``."""
 
 _open: dict[Path, Any] = {}  # one client a directory and process: opening takes seconds
+_KEY = secrets.token_hex(32)  # tiled keeps one key a process, so all embedded catalogs of a process share it
 
 
 def default_directory() -> Path:
@@ -120,7 +123,7 @@ def embedded_app(record: Path, api_key: str | None = None, **settings: Any) -> A
     record : path
         Directory of the record.
     api_key : str, optional
-        Key that clients must show; by default a random one.
+        Key that clients must show; by default one that this process alone knows.
     **settings
         More of tiled's `Config`, over ours.
     """
@@ -130,7 +133,7 @@ def embedded_app(record: Path, api_key: str | None = None, **settings: Any) -> A
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     folder = catalog_directory(record)
     config = {
-        "authentication": {"single_user_api_key": api_key or secrets.token_hex(32)},
+        "authentication": {"single_user_api_key": api_key or _KEY},
         "catalog": {
             "uri": f"sqlite:///{folder}/catalog.db",
             "writable_storage": [f"file://localhost{folder}/data", f"sqlite:///{folder}/storage.db"],
@@ -179,10 +182,8 @@ def _create(record: Path) -> None:
     except OSError as error:
         raise RecordError(f"catalog directory {record} is not writable: {error.strerror}") from error
     try:
-        command = [sys.executable, "-m", "tiled", "catalog", "init", f"sqlite:///{partial}/catalog.db"]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            raise RecordError(f"catalog {record} cannot be created: {made.stderr.strip().splitlines()[-1:]}")
+        with ThreadPoolExecutor(1) as worker:  # a notebook's thread has an event loop of its own already
+            worker.submit(_init_database, f"sqlite+aiosqlite:///{partial}/catalog.db").result()
         (partial / "data").mkdir()
         # A reader beside the writer: both databases in write-ahead mode, which is kept in the file.
         with sqlite3.connect(partial / "storage.db") as storage:
@@ -196,6 +197,24 @@ def _create(record: Path) -> None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _init_database(uri: str) -> None:
+    """Do what ``tiled catalog init`` does, without the seconds that a process takes to start."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from tiled.alembic_utils import stamp_head
+    from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
+    from tiled.catalog.core import initialize_database
+
+    async def create() -> None:
+        engine = create_async_engine(uri)
+        try:
+            await initialize_database(engine)
+        finally:
+            await engine.dispose()
+
+    asyncio.run(create())
+    stamp_head(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri)
 
 
 def _write_layout(folder: Path, location: Path) -> None:
@@ -233,7 +252,11 @@ def _relocate(folder: Path, old: str) -> None:
 def _from_server(uri: str) -> Any:
     from tiled.client import from_uri
 
+    parts = urlsplit(uri)
     try:
+        # tiled would try for half a minute to reach what is not there
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        socket.create_connection(address, timeout=10).close()
         catalog = from_uri(uri)
     except Exception as error:
         raise RecordError(f"catalog server {_without_key(uri)}: {_first_line(error)}") from error

@@ -5,6 +5,7 @@ from collections import deque
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+import event_model
 import numpy as np
 from bluesky import RunEngine
 from bluesky.utils import Msg
@@ -110,3 +111,20 @@ def run_engine(*subscribers):
         engine.subscribe(subscriber)
     engine.subscribe(lambda name, doc: documents.append((name, doc)))
     return engine, documents
+
+
+def rewound_documents(md=None):
+    """Documents of a run that went back twice, by one event and by two, and its events as emitted."""
+    bundle = event_model.compose_run(metadata={"sample": "rewound", **(md or {})})
+    detector = Detector(9)
+    descriptor = bundle.compose_descriptor(name="primary", data_keys=detector.describe())
+    events = []
+    for seq_num in (1, 2, 3, 2, 3, 4, 4, 5):
+        detector.trigger()
+        data = {key: reading["value"] for key, reading in detector.read().items()}
+        events.append(
+            descriptor.compose_event(data=data, timestamps=dict.fromkeys(data, 1.0), seq_num=seq_num)
+        )
+    stop = bundle.compose_stop()
+    documents = [("start", bundle.start_doc), ("descriptor", descriptor.descriptor_doc)]
+    return [*documents, *(("event", event) for event in events), ("stop", stop)], events
