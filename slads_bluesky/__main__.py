@@ -1,0 +1,5 @@
+"""``python -m slads_bluesky``: the command line."""
+
+from .cli import main
+
+main()

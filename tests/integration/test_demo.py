@@ -1,0 +1,151 @@
+"""The main job, end to end, as a user runs it: one command, one map, everything in the catalog."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from event_model import DocumentNames, schema_validators
+
+from slads_bluesky.catalog import journal_directory, read_journal
+from slads_bluesky.phantom import make_object
+
+SIZE = 64
+FRACTION = 0.2
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+def _run(home, *arguments):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
+    command = [sys.executable, "-m", "slads_bluesky", *arguments]
+    return subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module", params=["soft", "channel-access"])
+def run(request, home):
+    how = ["--soft"] if request.param == "soft" else []
+    done = _run(
+        home, "demo", f"pbsn-{SIZE}", "--fraction", str(FRACTION), "--seed", "2",
+        "--catalog", str(home / request.param), "--json", f"{request.param}.json", *how,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((home / f"{request.param}.json").read_text())
+    return home / request.param, figures, done.stdout
+
+
+@pytest.fixture(scope="module")
+def documents(run):
+    record, figures, _ = run
+    return list(read_journal(journal_directory(record) / f"{figures['uid']}.msgpack"))
+
+
+def _events(documents, stream="primary"):
+    uid = next(doc["uid"] for name, doc in documents if name == "descriptor" and doc["name"] == stream)
+    return [doc for name, doc in documents if name == "event" and doc["descriptor"] == uid]
+
+
+def test_figures_are_all_there_and_good(run):
+    _, figures, _ = run
+    wanted = {
+        "uid", "object", "boundary_fraction", "fraction", "n_measured", "td", "td_paper_definition",
+        "misclassification", "false_alarm", "dwell_total_s", "dose_nC", "wall_s", "point_ms", "decision_us",
+    }  # fmt: skip
+    assert wanted <= set(figures)
+    assert figures["n_measured"] == round(FRACTION * SIZE**2)
+    assert figures["td"] <= 0.004
+    assert figures["misclassification"] <= 0.002
+    assert figures["dwell_total_s"] == pytest.approx(10 * figures["n_measured"])
+    assert (
+        figures["dose_nC"] > figures["dwell_total_s"]
+    )  # 1 nA over real time, which is longer than live time
+    assert figures["catalog_up_to_date"]
+
+
+def test_it_says_how_to_open_the_run_and_draws_it(run):
+    record, figures, told = run
+    assert f"open_catalog('{record}')['{figures['uid'][:8]}']" in told
+    assert (record / f"{figures['uid'][:8]}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_document_is_valid(documents):
+    names = [name for name, _ in documents]
+    assert names[0] == "start"
+    assert names[-1] == "stop"
+    for name, doc in documents:
+        schema_validators[DocumentNames[name]].validate(_jsonable(doc))
+
+
+def _jsonable(value):
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def test_each_event_holds_the_spectrum_of_its_pixel(documents):
+    phantom = make_object(f"pbsn-{SIZE}", 2)
+    for event in _events(documents)[::25]:
+        data = event["data"]
+        np.testing.assert_array_equal(data["eds_spectrum"], phantom.spectrum(data["scan_pixel"]))
+        assert (data["beam_x"], data["beam_y"]) == pytest.approx(
+            (data["scan_col"] - (SIZE - 1) / 2, data["scan_row"] - (SIZE - 1) / 2)
+        )
+
+
+def test_the_start_document_carries_what_a_replay_needs(documents):
+    start = documents[0][1]
+    assert start["plan_name"] == "adaptive_map"
+    assert start["shape"] == [SIZE, SIZE]
+    assert start["agent"]["fraction"] == FRACTION
+    assert set(start["model_hashes"]) >= {"sampler", "classifier"}
+    assert "gridding" not in start["hints"]
+
+
+def test_the_catalog_in_another_process_has_it_by_uid_scan_id_and_search(run, documents):
+    record, figures, _ = run
+    code = """
+import sys, json, numpy as np
+from slads_bluesky.catalog import open_catalog
+from tiled.queries import Key
+db = open_catalog(sys.argv[1]); uid = sys.argv[2]; scan_id = int(sys.argv[3])
+assert db[scan_id].metadata["start"]["uid"] == uid
+assert list(db.search(Key("object") == sys.argv[4])) == [uid]
+run = db[uid[:8]]
+np.save("spectra.npy", run["primary"]["eds_spectrum"].read())
+np.save("pixels.npy", run["primary"]["scan_pixel"].read())
+"""
+    subprocess.run(
+        [sys.executable, "-c", code, str(record), figures["uid"], str(figures["scan_id"]), figures["object"]],
+        check=True,
+        cwd=record,
+        timeout=200,
+    )
+    events = _events(documents)
+    spectra = np.load(record / "spectra.npy")
+    assert spectra.shape == (figures["n_measured"], 2040)
+    np.testing.assert_array_equal(spectra, [e["data"]["eds_spectrum"] for e in events])
+    np.testing.assert_array_equal(np.load(record / "pixels.npy"), [e["data"]["scan_pixel"] for e in events])
+
+
+def test_soft_and_channel_access_agree_pixel_for_pixel(home):
+    found = {}
+    for kind in ("soft", "channel-access"):
+        files = list(journal_directory(home / kind).glob("*.msgpack"))
+        if not files:
+            pytest.fail("this test comes after those that make the runs")
+        found[kind] = list(read_journal(files[0]))
+    one, other = (_events(found[kind]) for kind in ("soft", "channel-access"))
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        for key in ("scan_pixel", "eds_label", "eds_verdict", "eds_live_time", "eds_real_time"):
+            assert a["data"][key] == b["data"][key], key
+        np.testing.assert_array_equal(a["data"]["eds_spectrum"], b["data"]["eds_spectrum"])
+    one, other = (_events(found[kind], "map")[-1]["data"] for kind in ("soft", "channel-access"))
+    np.testing.assert_array_equal(one["map_labels"], other["map_labels"])
