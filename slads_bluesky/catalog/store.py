@@ -190,6 +190,7 @@ def _create(record: Path) -> None:
             storage.execute("PRAGMA journal_mode=WAL")
         storage.close()
         _write_layout(partial, catalog_directory(record))
+        partial.chmod(record.stat().st_mode & 0o7777)  # mkdtemp keeps all others out
         try:
             partial.rename(catalog_directory(record))
         except OSError:
