@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def place(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
     """Take a voting sample with a compact label at a pixel that had none."""
     per_row = (field.counts[5] + LANES - 1) // LANES
@@ -52,7 +52,7 @@ def place(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
     refresh(field, n_labels)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def close_pixel(field, row, column, opened, n_labels):  # type: ignore[no-untyped-def]
     """Say whether a pixel may be chosen, and nothing else: how an ill pixel is taken."""
     per_row = (field.counts[5] + LANES - 1) // LANES
@@ -64,7 +64,7 @@ def close_pixel(field, row, column, opened, n_labels):  # type: ignore[no-untype
     refresh(field, n_labels)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _mark_reached(field, row, column):  # type: ignore[no-untyped-def]
     """Mark the tiles with a pixel whose list may hold the sample at (row, column)."""
     rows = field.counts[4]
@@ -78,7 +78,7 @@ def _mark_reached(field, row, column):  # type: ignore[no-untyped-def]
                 mark(field, tile)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _rebuild(field, cells, n_labels):  # type: ignore[no-untyped-def]
     """Search the lists of the marked tiles from nothing and bring the rest up to date."""
     search_tiles(field, cells, field.todo[: field.counts[3]])
@@ -154,7 +154,7 @@ def take_back(
     _rebuild(field, make_cells((int(field.counts[4]), columns), pixels, labels), n_labels)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def run_order(field, truth, order, start, stop, n_labels):  # type: ignore[no-untyped-def]
     """Sample a known image from step `start` to `stop`, writing the chosen pixels into `order`.
 
@@ -175,7 +175,7 @@ def run_order(field, truth, order, start, stop, n_labels):  # type: ignore[no-un
     return stop
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def advance(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
     """Take a first label at a pixel (-1: ill) and return the pixel to measure next, -1 if none is left."""
     if label < 0:
@@ -185,7 +185,7 @@ def advance(field, row, column, label, n_labels):  # type: ignore[no-untyped-def
     return best_pixel(field)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def copy_changed(source, target, since):  # type: ignore[no-untyped-def]
     """Make `target` equal to `source`, both equal at step `since`, copying only tiles touched after it."""
     for tile in range(source.stamp.size):
@@ -205,7 +205,7 @@ def copy_changed(source, target, since):  # type: ignore[no-untyped-def]
     target.counts[:] = source.counts
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def pick_batch(field, n, spread, n_labels):  # type: ignore[no-untyped-def]
     """Choose up to n pixels, pretending after each that its reconstruction was measured; changes `field`."""
     columns = field.counts[5]

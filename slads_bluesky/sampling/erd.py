@@ -31,59 +31,77 @@ from .neighbors import mark
 __all__ = ["best_pixel", "block_best", "erd_tile", "refresh", "vote_tile"]
 
 _PER_BLOCK = BLOCK // LANES
+_LABEL_BITS = np.int32((1 << SHIFT) - 1)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def vote_tile(field, tile, n_labels):  # type: ignore[no-untyped-def]
-    """Reconstruct a tile and set its neighbour features; bits of the lanes whose label changed."""
+    """Reconstruct a tile and set its neighbour features; bits of the lanes whose label changed.
+
+    Every inner loop runs over the lanes of plain arrays, which is what the compiler turns into vector code.
+    """
     keys = field.keys[tile]
-    votes = field.scratch_vote
-    recon, doubt = field.recon[tile], field.doubt[tile]
-    wrong, close = field.wrong[tile], field.close[tile]
-    radius2 = int(field.radius[0])
     k, lanes = keys.shape
-    total = votes[n_labels]
-    for label in range(n_labels + 1):
+    votes, total, weight, largest = field.votes, field.lane_f32[0], field.lane_f32[1], field.lane_f32[2]
+    label, top, n_wrong, n_close = (
+        field.lane_i32[0],
+        field.lane_i32[1],
+        field.lane_i32[2],
+        field.lane_i32[3],
+    )
+    radius2 = np.int32(field.radius[0])
+    for lane in range(lanes):
+        total[lane] = 0.0
+        largest[lane] = -1.0
+        top[lane] = 0
+        n_wrong[lane] = 0
+        n_close[lane] = 0
+    for phase in range(n_labels):
+        vote = votes[phase]
         for lane in range(lanes):
-            votes[label, lane] = 0.0
+            vote[lane] = 0.0
     for j in range(k):
         own = keys[j]
         for lane in range(lanes):
-            weight = np.float32(1.0) / np.float32(own[lane] >> SHIFT)
-            if own[lane] == NO_KEY:
-                weight = np.float32(0.0)
-            total[lane] += weight
-        for label in range(n_labels):
-            vote = votes[label]
+            d2 = np.int32(own[lane] >> SHIFT)
+            inverse = np.float32(1.0) / np.float32(d2)
+            inverse = np.float32(0.0) if own[lane] == NO_KEY else inverse
+            weight[lane] = inverse
+            total[lane] += inverse
+            label[lane] = own[lane] & _LABEL_BITS
+            n_close[lane] += np.int32(d2 <= radius2)
+        for phase in range(n_labels):
+            vote = votes[phase]
+            this = np.int32(phase)
             for lane in range(lanes):
-                weight = np.float32(1.0) / np.float32(own[lane] >> SHIFT)
-                if own[lane] == NO_KEY or (own[lane] & ((1 << SHIFT) - 1)) != label:
-                    weight = np.float32(0.0)
-                vote[lane] += weight
+                vote[lane] += weight[lane] if label[lane] == this else np.float32(0.0)
+    for phase in range(n_labels):
+        vote = votes[phase]
+        this = np.int32(phase)
+        for lane in range(lanes):
+            more = vote[lane] > largest[lane]
+            largest[lane] = vote[lane] if more else largest[lane]
+            top[lane] = this if more else top[lane]
+    for j in range(k):
+        own = keys[j]
+        for lane in range(lanes):
+            n_wrong[lane] += np.int32((own[lane] != NO_KEY) & ((own[lane] & _LABEL_BITS) != top[lane]))
+    recon, doubt = field.recon[tile], field.doubt[tile]
+    wrong, close = field.wrong[tile], field.close[tile]
     changed = 0
     for lane in range(lanes):
         if keys[0, lane] == CLOSED:
             continue
-        top = 0
-        for label in range(1, n_labels):
-            if votes[label, lane] > votes[top, lane]:
-                top = label
-        if recon[lane] != top:
+        if recon[lane] != top[lane]:
             changed |= 1 << lane
-            recon[lane] = top
-        doubt[lane] = (total[lane] - votes[top, lane]) / total[lane]
-        n_wrong = 0
-        n_close = 0
-        for j in range(k):
-            key = keys[j, lane]
-            n_wrong += key != NO_KEY and (key & ((1 << SHIFT) - 1)) != top
-            n_close += (key >> SHIFT) <= radius2
-        wrong[lane] = n_wrong
-        close[lane] = n_close
+            recon[lane] = top[lane]
+        doubt[lane] = (total[lane] - largest[lane]) / total[lane]
+        wrong[lane] = n_wrong[lane]
+        close[lane] = n_close[lane]
     return changed
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _differs(a, b, own):  # type: ignore[no-untyped-def]
     """Whether two neighbours' labels differ, those outside the map counting as the pixel's own."""
     if a == OUTSIDE:
@@ -93,36 +111,40 @@ def _differs(a, b, own):  # type: ignore[no-untyped-def]
     return 1.0 if a != b else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def erd_tile(field, tile):  # type: ignore[no-untyped-def]
     """Set the ERD of one tile from its features and the reconstruction around it."""
     rows = field.counts[4]
     per_row = (field.counts[5] + LANES - 1) // LANES
     row, at = tile // per_row, tile % per_row
-    recon, erd, theta = field.recon, field.erd[tile], field.theta
-    neighbours = min(field.counts[0], field.keys.shape[1])
-    for lane in range(LANES):
-        if not field.open[tile, lane]:
-            erd[lane] = -np.inf
-            continue
-        own = recon[tile, lane]
-        left, right = np.uint8(OUTSIDE), np.uint8(OUTSIDE)
+    recon, theta, opened = field.recon[tile], field.theta, field.open[tile]
+    doubt, wrong, close = field.doubt[tile], field.wrong[tile], field.close[tile]
+    nearest, erd = field.keys[tile, 0], field.erd[tile]
+    across, along = field.lane_f64[0], field.lane_f64[1]
+    lanes = nearest.size
+    neighbours = float(min(field.counts[0], field.keys.shape[1]))
+    outside = np.uint8(OUTSIDE)
+    above = field.recon[tile - per_row] if row > 0 else field.no_tile
+    below = field.recon[tile + per_row] if row < rows - 1 else field.no_tile
+    for lane in range(lanes):
+        left, right = outside, outside
         if lane > 0:
-            left = recon[tile, lane - 1]
+            left = recon[lane - 1]
         elif at > 0:
-            left = recon[tile - 1, LANES - 1]
+            left = field.recon[tile - 1, LANES - 1]
         if lane < LANES - 1:
-            right = recon[tile, lane + 1]
+            right = recon[lane + 1]
         elif at < per_row - 1:
-            right = recon[tile + 1, 0]
-        above = recon[tile - per_row, lane] if row > 0 else np.uint8(OUTSIDE)
-        below = recon[tile + per_row, lane] if row < rows - 1 else np.uint8(OUTSIDE)
-        f0 = np.float64(field.doubt[tile, lane])
-        f1 = np.sqrt(field.wrong[tile, lane] / neighbours)
-        f2 = np.sqrt(np.float64(field.keys[tile, 0, lane] >> SHIFT))
-        f3 = field.radius[1] / (1.0 + field.close[tile, lane])
-        f4 = _differs(left, right, own)
-        f5 = _differs(above, below, own)
+            right = field.recon[tile + 1, 0]
+        across[lane] = _differs(left, right, recon[lane])
+        along[lane] = _differs(above[lane], below[lane], recon[lane])
+    for lane in range(lanes):
+        f0 = np.float64(doubt[lane])
+        f1 = np.sqrt(np.float64(wrong[lane]) / neighbours)
+        f2 = np.sqrt(np.float64(nearest[lane] >> SHIFT))
+        f3 = field.radius[1] / (1.0 + np.float64(close[lane]))
+        f4 = across[lane]
+        f5 = along[lane]
         value = (
             theta[0, 0]
             + theta[0, 1] * f0
@@ -146,26 +168,31 @@ def erd_tile(field, tile):  # type: ignore[no-untyped-def]
         value += f2 * (theta[3, 3] * f2 + theta[3, 4] * f3 + theta[3, 5] * f4 + theta[3, 6] * f5)
         value += f3 * (theta[4, 4] * f3 + theta[4, 5] * f4 + theta[4, 6] * f5)
         value += f4 * (theta[5, 6] * f5)
-        erd[lane] = value
+        erd[lane] = np.float32(value) if opened[lane] else np.float32(-np.inf)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def block_best(field, block_row, block_column):  # type: ignore[no-untyped-def]
     """Set the largest ERD of one block anew."""
     rows = field.counts[4]
     per_row = (field.counts[5] + LANES - 1) // LANES
     first = block_column * _PER_BLOCK
     last = min(first + _PER_BLOCK, per_row)
-    largest = np.float32(-np.inf)
+    most = field.lane_f32[0]
+    for lane in range(most.size):
+        most[lane] = -np.inf
     for row in range(block_row * BLOCK, min(rows, (block_row + 1) * BLOCK)):
-        erd = field.erd[row * per_row + first : row * per_row + last].reshape((last - first) * LANES)
-        for i in range(erd.size):
-            if erd[i] > largest:
-                largest = erd[i]
+        for tile in range(row * per_row + first, row * per_row + last):
+            erd = field.erd[tile]
+            for lane in range(most.size):
+                most[lane] = erd[lane] if erd[lane] > most[lane] else most[lane]
+    largest = most[0]
+    for lane in range(1, most.size):
+        largest = max(largest, most[lane])
     field.best[block_row, block_column] = largest
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def refresh(field, n_labels):  # type: ignore[no-untyped-def]
     """Bring reconstruction, features, ERD and maxima up to date after the lists of the marked tiles changed."""
     rows = field.counts[4]
@@ -213,7 +240,7 @@ def refresh(field, n_labels):  # type: ignore[no-untyped-def]
     field.counts[3] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def best_pixel(field):  # type: ignore[no-untyped-def]
     """Flat index of the pixel with the largest ERD, the first in C order of several; -1 if none is open."""
     rows, columns = field.counts[4], field.counts[5]

@@ -81,10 +81,18 @@ class Field(NamedTuple):
     """(7, 7): upper triangle of coefficients of 1, f0 … f5 and their products."""
     radius: NDArray[np.float64]
     """(2,): R² and 1 + πR² of feature 3."""
-    scratch_key: NDArray[np.int32]
-    """(8,): keys that wait to be inserted."""
-    scratch_vote: NDArray[np.float32]
-    """(65, 8): weight per label, then of all."""
+    waiting: NDArray[np.int32]
+    """(8,): scratch, keys that wait to be inserted."""
+    votes: NDArray[np.float32]
+    """(63, 8): scratch, weight per label."""
+    lane_f32: NDArray[np.float32]
+    """(3, 8): scratch."""
+    lane_i32: NDArray[np.int32]
+    """(4, 8): scratch."""
+    lane_f64: NDArray[np.float64]
+    """(2, 8): scratch."""
+    no_tile: NDArray[np.uint8]
+    """(8,): the reconstruction of a tile outside the map."""
 
 
 N_VOTES, STEP, REACH, N_TODO, ROWS, COLUMNS = range(6)
@@ -144,8 +152,12 @@ def empty_field(
         counts=counts,
         theta=np.ascontiguousarray(theta, np.float64),
         radius=np.array([radius * radius, 1.0 + math.pi * radius * radius], np.float64),
-        scratch_key=np.zeros(LANES, np.int32),
-        scratch_vote=np.zeros((MAX_LABELS + 2, LANES), np.float32),
+        waiting=np.zeros(LANES, np.int32),
+        votes=np.zeros((MAX_LABELS, LANES), np.float32),
+        lane_f32=np.zeros((3, LANES), np.float32),
+        lane_i32=np.zeros((4, LANES), np.int32),
+        lane_f64=np.zeros((2, LANES), np.float64),
+        no_tile=np.full(LANES, OUTSIDE, np.uint8),
     )
 
 

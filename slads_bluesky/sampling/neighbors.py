@@ -55,7 +55,7 @@ def make_cells(shape: tuple[int, int], pixels: NDArray[np.int32], labels: NDArra
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _search_pixel(keys, lane, row, column, cells):  # type: ignore[no-untyped-def]
     """Fill keys[:, lane], (k, 8), with the k smallest keys of the samples around (row, column)."""
     k = keys.shape[0]
@@ -88,7 +88,7 @@ def _search_pixel(keys, lane, row, column, cells):  # type: ignore[no-untyped-de
                     keys[j, lane] = key
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def search_tiles(field, cells, tiles):  # type: ignore[no-untyped-def]
     """Find the neighbours of every pixel of `tiles` (n,) from nothing, but for closed ones."""
     columns = field.counts[5]
@@ -101,7 +101,7 @@ def search_tiles(field, cells, tiles):  # type: ignore[no-untyped-def]
                 _search_pixel(field.keys[tile], lane, row, (tile % per_row) * LANES + lane, cells)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def block_reach(field, block_row, block_column):  # type: ignore[no-untyped-def]
     """Set the bound on the last keys of one block anew."""
     rows = field.counts[4]
@@ -117,7 +117,7 @@ def block_reach(field, block_row, block_column):  # type: ignore[no-untyped-def]
     field.reach[block_row, block_column] = largest
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def mark(field, tile):  # type: ignore[no-untyped-def]
     """Put a tile on the list of this decision, once."""
     if field.stamp[tile] != field.counts[1]:
@@ -126,14 +126,14 @@ def mark(field, tile):  # type: ignore[no-untyped-def]
         field.counts[3] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def insert_sample(field, row, column, label):  # type: ignore[no-untyped-def]
     """Take a new voting sample into the lists that it enters, marking their tiles."""
     rows, columns = field.counts[4], field.counts[5]
     per_row = (columns + LANES - 1) // LANES
     k = field.keys.shape[1]
     n_block_rows, n_block_columns = field.reach.shape
-    new = field.scratch_key
+    new = field.waiting
     # Now and then the bound for the whole map is drawn tighter; it only ever falls.
     if field.counts[1] % 32 == 0:
         largest = np.int32(CLOSED)
