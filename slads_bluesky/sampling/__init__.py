@@ -9,6 +9,9 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "LearnedModel": "learned_model",
+    "LearnedSampler": "learned",
+    "NetworkReconstructor": "learned",
     "SladsModel": "model",
     "SladsSampler": "sampler",
     "boundary_fraction": "distortion",
@@ -17,6 +20,7 @@ _HOME = {
     "initial_pixels": "initial",
     "knn_reconstruct": "reconstruct",
     "sampling_order": "order",
+    "shipped_model": "learned_model",
     "total_distortion": "distortion",
     "train_slads": "training",
 }

@@ -1,0 +1,123 @@
+"""``slads-bluesky train learned``: the learned sampler's network, from generated images or adapted to one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigError
+from .figures import check_writable, write_json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("learned")(train_learned)
+
+
+def train_learned(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.safetensors).")],
+    adapt: Annotated[
+        list[Path] | None,
+        typer.Option("--adapt", help="Label image (.npy) to adapt a model to; may be given several times."),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Model to go on from; with --adapt by default the general one."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time to take; by default 60, with --adapt 1.5.", min=0.01)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Take this many steps instead, which can be repeated.", min=4)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of images, orders, batches and weights.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write figures to this file.")] = None,
+) -> None:
+    """Train the learned sampler on generated microstructures, or adapt it to label images.
+
+    The learning rate is held for three quarters of the time and then let down to nothing. The model's header
+    records the steps of both parts: with the same --seed and --steps the training can be repeated.
+    """
+    import time
+    from collections.abc import Iterator
+    from dataclasses import replace
+
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..phantom.objects import read_labels
+    from ..sampling.learned_model import LearnedModel, shipped_model
+    from ..sampling.learned_network import load_network
+    from ..sampling.learned_training import ADAPT, Trainer, TrainingSettings, check_images, let_down
+
+    check_writable(output)
+    check_writable(json_file)
+    if minutes is not None and steps is not None:
+        raise ConfigError("--minutes and --steps exclude each other")
+    paths = adapt or []
+    side, images = check_images([read_labels(path) for path in paths], [str(path) for path in paths])
+    first = LearnedModel.load(start) if start is not None else shipped_model() if paths else None
+    settings = replace(ADAPT if first is not None else TrainingSettings(), side=side, seed=seed)
+    if first is not None:
+        settings = replace(settings, widths=first.widths)
+    seconds = 60 * (minutes if minutes is not None else 1.5 if paths else 60.0)
+    before, begun = torch.get_num_threads(), time.monotonic()
+    held = 0
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    ) as progress:
+        task = progress.add_task("training", total=steps or seconds, loss="")
+
+        def rates() -> Iterator[float]:
+            nonlocal held
+            while (
+                (held < 3 * steps // 4) if steps else (time.monotonic() - begun < 0.75 * seconds or held % 3)
+            ):
+                held += 1
+                yield 1.0
+            for factor in let_down(steps - held if steps else max(1, held // 3)):
+                # On a machine that grows slower the training still ends, a little early, and says so.
+                if not steps and time.monotonic() - begun > 1.1 * seconds:
+                    return
+                yield factor
+
+        torch.set_num_threads(threads)
+        try:
+            trainer = Trainer(settings, images, load_network(first) if first is not None else None)
+            mean = 0.0
+            for loss in trainer.run(rates()):
+                mean = loss if trainer.steps == 1 else mean + 0.02 * (loss - mean)
+                done = trainer.steps if steps else min(seconds, time.monotonic() - begun)
+                progress.update(task, completed=done, loss=f"step {trainer.steps}, cross-entropy {mean:.4f}")
+        finally:
+            torch.set_num_threads(before)
+
+    model = trainer.model(
+        {"steps_held": held, "threads": threads, "from_sha256": first.sha256 if first is not None else None}
+    )
+    model.save(output)
+    taken = time.monotonic() - begun
+    write_json(
+        json_file,
+        {
+            "steps": trainer.steps,
+            "seconds": taken,
+            "cross_entropy": mean,
+            "sha256": model.sha256,
+            "seed": seed,
+        },
+    )
+    Console(soft_wrap=True, highlight=False).print(
+        f"{output}: {trainer.steps} steps in {taken:.0f} s, cross-entropy {mean:.4f}",
+        markup=False,
+    )

@@ -1,0 +1,358 @@
+"""The learned sampler: one network, trained on generated microstructures, says where to measure and what is there.
+
+After every few per cent of new measurements the network looks at all labels and gives each pixel its most probable
+label and how sure it is of it; the next picks are those where doubt and distance to the nearest measurement are
+both large. SAMPLING.md of the project tells how this came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError
+from ..protocols import ILL, UNMEASURED, Suggestion
+from .initial import check_allowed, initial_pixels
+from .learned_maps import Estimate, NetworkMapper, Precision
+from .learned_model import LearnedModel, shipped_model
+from .learned_policy import batch_size, expected_reduction, pick_batch, scores
+from .reconstruct import fill_outside
+from .sampler import check_labels
+
+__all__ = ["LearnedSampler", "NetworkReconstructor"]
+
+STATE_VERSION = 1
+
+
+class NetworkReconstructor:
+    """Makes a map, with a probability for each pixel, of measured labels; fits `protocols.Reconstructor`.
+
+    Parameters
+    ----------
+    model : LearnedModel, optional
+        The general model that comes with the program by default.
+    precision : {"auto", "bfloat16", "float32"}
+        See `NetworkMapper`.
+    """
+
+    def __init__(self, model: LearnedModel | None = None, precision: Precision = "auto") -> None:
+        self._mapper = NetworkMapper(model or shipped_model(), precision)
+
+    def __call__(self, measured: NDArray[np.int16]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return labels and their probability, each (rows, columns), from `Sampler.measured`.
+
+        Raises
+        ------
+        DataError
+            If `measured` is not a two-dimensional integer array or holds no phase.
+        """
+        array = np.asarray(measured)
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+            raise DataError(
+                f"measured labels must be a 2-D integer array, not {array.dtype} of shape {array.shape}"
+            )
+        if not (array > 0).any():
+            raise DataError("no pixel with a phase is measured: there is nothing to reconstruct from")
+        estimate = self._mapper(array.astype(np.int16))
+        return estimate.labels, estimate.probability
+
+
+class LearnedSampler:
+    """Chooses pixels by a network; fits `protocols.Sampler`.
+
+    What it suggests is a function of the labels ingested, in their order, and of the seed. The network looks at
+    the map when a batch is full, not at every pixel: picks of one batch are spread out and given best first.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    model : LearnedModel, optional
+        The general model that comes with the program by default.
+    labels : int or sequence of int
+        The labels that may be measured: 1 … n for a number n.
+    seed : int
+        Seed of the initial mask.
+    initial : float
+        Fraction of the initial low-discrepancy mask, of the pixels that may be measured.
+    roi : (rows, columns) bool array, optional
+        Region of interest: only its pixels are mapped and measured.
+    forbidden : (rows, columns) bool array, optional
+        Pixels that are mapped but must not be measured.
+    growth, cap : float
+        A batch is `growth` of the pixels measured so far, at most `cap` of all.
+    precision : {"auto", "bfloat16", "float32"}
+        Arithmetic of the network, resolved at once and part of the state; see `NetworkMapper`.
+    stop_at : float, optional
+        `should_stop` holds once the estimate of the total distortion is not above this.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the labels, a fraction or the masks cannot be.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        model: LearnedModel | None = None,
+        *,
+        labels: int | Sequence[int],
+        seed: int = 0,
+        initial: float = 0.005,
+        roi: NDArray[np.bool_] | None = None,
+        forbidden: NDArray[np.bool_] | None = None,
+        growth: float = 0.08,
+        cap: float = 0.004,
+        precision: Precision = "auto",
+        stop_at: float | None = None,
+    ) -> None:
+        for name, value in (("growth", growth), ("cap", cap)):
+            if not 0.0 < value <= 1.0:
+                raise ConfigError(f"{name} must lie in (0, 1], not {value}")
+        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
+            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
+        self._model = model or shipped_model()
+        self._shape = (int(shape[0]), int(shape[1]))
+        if not all(1 <= n <= 4096 for n in self._shape):
+            raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
+        self._labels = check_labels(labels)
+        self._inside = check_allowed(self._shape, roi).copy()
+        self._allowed = self._inside.copy()
+        if forbidden is not None:
+            self._allowed &= ~check_allowed(self._shape, forbidden)
+        self._n_allowed = int(self._allowed.sum())
+        self._settings: dict[str, Any] = {
+            "initial": float(initial),
+            "seed": int(seed),
+            "growth": float(growth),
+            "cap": float(cap),
+            "stop_at": stop_at,
+        }
+        self._mapper = NetworkMapper(self._model, precision)
+        self._initial = initial_pixels(self._shape, initial, seed=seed, allowed=self._allowed)
+        self._measured = np.full(self._shape, UNMEASURED, np.int16)
+        self._n = 0
+        self._n_open = self._n_allowed
+        self._seen = np.zeros(self._shape, np.int16)
+        """The labels as the present batch was planned from."""
+        self._since = 0
+        self._batch = len(self._initial)
+        self._started = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop all that follows from the labels."""
+        self._cursor = 0
+        self._queue: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._gains: NDArray[np.float64] = np.zeros(0)
+        self._plan: Estimate | None = None
+        self._now: Estimate | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._shape
+
+    @property
+    def n_measured(self) -> int:
+        """Different pixels ingested so far, ill ones included."""
+        return self._n
+
+    @property
+    def measured(self) -> NDArray[np.int16]:
+        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
+        return self._measured.copy()
+
+    @property
+    def model(self) -> LearnedModel:
+        """The model that it decides by."""
+        return self._model
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the network, for the record."""
+        return self._mapper.precision
+
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a measured label; the same pixel and label twice change nothing, another label replaces.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
+        """
+        pixel, label = int(pixel), int(label)
+        flat = self._measured.reshape(-1)
+        if not 0 <= pixel < flat.size:
+            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
+        if label != ILL and label not in self._labels:
+            raise DataError(f"label {label} at pixel {pixel} is none of {self._labels} and not 0 (ill)")
+        old = int(flat[pixel])
+        if old == label:
+            return
+        if not self._inside.reshape(-1)[pixel]:
+            raise DataError(f"pixel {pixel} lies outside the region of interest")
+        flat[pixel] = label
+        if old == UNMEASURED:
+            self._n += 1
+            self._n_open -= int(self._allowed.ravel()[pixel])
+        self._now = None
+        self._since += 1
+        if self._since >= self._batch and (self._started or np.all(flat[self._initial] != UNMEASURED)):
+            self._started = True
+            self._seen = self._measured.copy()
+            self._since = 0
+            s = self._settings
+            self._batch = batch_size(self._n, self._n_allowed, s["growth"], s["cap"])
+            self._forget()
+
+    def suggest(self, n: int = 1) -> list[Suggestion]:
+        """Up to `n` pixels, none measured or masked; changes nothing; empty when none are left."""
+        if n < 1 or self._n_open == 0:
+            return []
+        flat = self._measured.ravel()
+        if not self._started:
+            left = self._initial[flat[self._initial] == UNMEASURED][:n]
+            return [Suggestion(int(p), float("nan")) for p in left]
+        self._look()
+        found: list[Suggestion] = []
+        i = self._cursor
+        while len(found) < n:
+            if i == self._queue.size and not self._extend(max(2 * self._queue.size, self._batch, n)):
+                break
+            pixel = int(self._queue[i])
+            if flat[pixel] == UNMEASURED:
+                found.append(Suggestion(pixel, float(self._gains[i])))
+            elif i == self._cursor:
+                self._cursor += 1
+            i += 1
+        return found
+
+    def _look(self) -> Estimate:
+        """Estimate at the last planning, once."""
+        if self._plan is None:
+            self._plan = self._mapper(self._seen)
+        return self._plan
+
+    def _extend(self, n: int) -> bool:
+        """Lengthen the queue to `n` picks of the present plan; False if there are no more than it holds."""
+        plan, before = self._look(), self._queue.size
+        if (self._seen > 0).any():
+            doubt = 1 - plan.probability
+            score = scores(doubt, plan.distance)
+            score[(self._seen != UNMEASURED) | ~self._allowed] = -np.inf
+            self._queue = pick_batch(score, plan.distance, n)
+            self._gains = expected_reduction(doubt, plan.distance, self._queue)
+        else:
+            # Nothing but ill pixels so far: go on evenly.
+            everything = initial_pixels(
+                self._shape, 1.0, seed=self._settings["seed"], allowed=self._allowed
+            ).astype(np.int64)
+            self._queue = everything[self._seen.ravel()[everything] == UNMEASURED][:n]
+            self._gains = np.full(self._queue.size, np.nan)
+        return self._queue.size > before
+
+    def estimate(self) -> Estimate:
+        """What the network believes of every pixel now, from all labels ingested."""
+        if self._now is None:
+            self._now = self._mapper(self._measured)
+        return self._now
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """(rows, columns): a label 1 … L for every pixel; measured pixels keep theirs, ill ones do not vote.
+
+        Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of
+        interest hold the label of the nearest pixel inside.
+        """
+        if not (self._measured > 0).any():
+            return np.full(self._shape, self._labels[0], np.uint8)
+        return fill_outside(self.estimate().labels.copy(), ~self._inside)
+
+    def distortion_estimate(self) -> float:
+        """Estimate of the total distortion of `reconstruct()`, NaN before there is one."""
+        if not (self._measured > 0).any():
+            return float("nan")
+        return self._doubt(self.estimate(), self._measured)
+
+    def _doubt(self, estimate: Estimate, measured: NDArray[np.int16]) -> float:
+        """Mean of 1 - P_max over the region of interest, measured pixels counting nothing."""
+        unsure = self._inside & (measured == UNMEASURED)
+        return float(np.sum(1 - estimate.probability[unsure], dtype=np.float64) / int(self._inside.sum()))
+
+    def should_stop(self) -> bool:
+        """Whether the estimate at the last planning is not above `stop_at`; always True when no pixel is left."""
+        if self._n_open == 0:
+            return True
+        wanted = self._settings["stop_at"]
+        if wanted is None or not self._started or not (self._seen > 0).any():
+            return False
+        return self._doubt(self._look(), self._seen) <= float(wanted)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
+        arrays: dict[str, NDArray[Any]] = {
+            "measured": self._measured.copy(),
+            "seen": self._seen.copy(),
+            "inside": np.packbits(self._inside),
+            "allowed": np.packbits(self._allowed),
+        }
+        return arrays, {
+            "sampler": "learned",
+            "version": STATE_VERSION,
+            "shape": list(self._shape),
+            "labels": list(self._labels),
+            "settings": dict(self._settings),
+            "precision": self._mapper.precision,
+            "model_sha256": self._model.sha256,
+            "since": self._since,
+            "batch": self._batch,
+            "started": self._started,
+        }
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: LearnedModel | None = None
+    ) -> LearnedSampler:
+        """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
+        model = model or shipped_model()
+        try:
+            if facts["sampler"] != "learned" or int(facts["version"]) != STATE_VERSION:
+                raise DataError(
+                    f"sampler state is of {facts['sampler']!r} version {facts['version']}, "
+                    f"wanted 'learned' {STATE_VERSION}"
+                )
+            if facts["model_sha256"] != model.sha256:
+                raise DataError(
+                    f"sampler state was made with model {facts['model_sha256'][:12]}, this is {model.sha256[:12]}"
+                )
+            shape = (int(facts["shape"][0]), int(facts["shape"][1]))
+            inside, allowed = (
+                np.unpackbits(arrays[name])[: shape[0] * shape[1]].reshape(shape).astype(bool)
+                for name in ("inside", "allowed")
+            )
+            measured, seen = (np.array(arrays[name], np.int16) for name in ("measured", "seen"))
+            for name, array in (("measured", measured), ("seen", seen)):
+                if array.shape != shape:
+                    raise DataError(f"sampler state: {name} has shape {array.shape}, the grid {shape}")
+            out = cls(
+                shape,
+                model,
+                labels=[int(v) for v in facts["labels"]],
+                roi=inside,
+                forbidden=~allowed,
+                precision=facts["precision"],
+                **facts["settings"],
+            )
+            out._since, out._batch = int(facts["since"]), int(facts["batch"])
+            out._started = bool(facts["started"])
+        except KeyError as error:
+            raise DataError(f"sampler state: field {error.args[0]} is missing") from error
+        out._measured, out._seen = measured, seen
+        known = measured != UNMEASURED
+        out._n = int(known.sum())
+        out._n_open = int((allowed & ~known).sum())
+        return out

@@ -1,0 +1,151 @@
+"""The learned sampler's model file: weights in half precision as safetensors, and how they came about as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelFileError
+from .learned_planes import N_PLANES
+
+__all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
+
+FORMAT = "slads-bluesky/learned"
+VERSION = 1
+SHIPPED = Path(__file__).with_name("learned_general.safetensors")
+"""The general model that comes with the program."""
+
+
+def expected_shapes(widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every weight of a network with these channels."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def layer(name: str, n_in: int, n_out: int, size: int) -> None:
+        shapes[f"{name}.weight"] = (n_out, n_in, size, size)
+        shapes[f"{name}.bias"] = (n_out,)
+
+    for level, (n_in, n_out) in enumerate(zip((4 * N_PLANES, *widths[:-1]), widths, strict=True)):
+        layer(f"down.{level}.first", n_in, n_out, 3)
+        layer(f"down.{level}.second", n_out, n_out, 3)
+    for step, (deep, fine) in enumerate(zip(widths[:0:-1], widths[-2::-1], strict=True)):
+        layer(f"narrow.{step}", deep, fine, 1)
+        layer(f"up.{step}.first", fine, fine, 3)
+        layer(f"up.{step}.second", fine, fine, 3)
+    layer("out", widths[0], 4, 1)
+    return shapes
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedModel:
+    """Weights of a `network.LabelNet`.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels of each level.
+    weights : dict of str to float16 array
+        By the names of ``LabelNet.state_dict()``.
+    metadata : dict
+        JSON: training settings, steps, seed, hashes, versions.
+    """
+
+    widths: tuple[int, ...]
+    weights: Mapping[str, NDArray[np.float16]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
+            raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
+        wanted = expected_shapes(self.widths)
+        for name in sorted(set(wanted) ^ set(self.weights)):
+            raise ModelFileError(
+                f"learned model: weight {name} is {'missing' if name in wanted else 'unknown'}"
+            )
+        for name, shape in wanted.items():
+            array = self.weights[name]
+            if array.shape != shape or array.dtype != np.float16:
+                raise ModelFileError(
+                    f"learned model: weight {name} is {array.dtype} {array.shape}, wanted float16 {shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ModelFileError(f"learned model: weight {name} holds values that are not finite")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that predictions depend on."""
+        digest = hashlib.sha256(json.dumps([FORMAT, VERSION, self.widths]).encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to `path`; a half-written file never shows."""
+        from safetensors.numpy import save
+
+        header = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "widths": json.dumps(list(self.widths)),
+            "metadata": json.dumps(dict(self.metadata)),
+            "sha256": self.sha256,
+        }
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_bytes(save({k: np.ascontiguousarray(v) for k, v in self.weights.items()}, header))
+        partial.replace(target)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LearnedModel:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, truncated, foreign, of a newer version, or damaged; it names the field.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                header = file.metadata() or {}
+                kind, version = header.get("format"), header.get("version", "")
+                if kind != FORMAT:
+                    raise ModelFileError(f"{path}: field format is {kind!r}, wanted {FORMAT!r}")
+                if not version.isdecimal() or int(version) > VERSION:
+                    raise ModelFileError(
+                        f"{path}: field version is {version!r}, this program reads up to {VERSION}: "
+                        "update slads-bluesky"
+                    )
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError as error:
+            raise ModelFileError(f"{path}: no such file") from error
+        except (SafetensorError, OSError) as error:
+            raise ModelFileError(f"{path}: not a complete safetensors file ({error})") from error
+        try:
+            widths = tuple(int(w) for w in json.loads(header["widths"]))
+            metadata = json.loads(header["metadata"])
+        except KeyError as error:
+            raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
+        try:
+            model = cls(widths, weights, metadata)
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        if header.get("sha256") != model.sha256:
+            raise ModelFileError(f"{path}: field sha256 does not match the contents")
+        return model
+
+
+@lru_cache(maxsize=1)
+def shipped_model() -> LearnedModel:
+    """Return the general model that comes with the program."""
+    return LearnedModel.load(SHIPPED)

@@ -1,0 +1,110 @@
+"""Which pixels to measure next, given how sure the network is of each: a batch of picks, spread out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["batch_size", "expected_reduction", "pick_batch", "scores"]
+
+FLOOR = 3e-3
+"""Uncertainty granted to pixels that the network is quite sure of, so that large gaps are still visited."""
+
+_SHRINK, _WIDEST = 0.7, 5
+
+
+def batch_size(n_measured: int, n_pixels: int, growth: float, cap: float) -> int:
+    """Picks to plan at once: `growth` of the pixels measured, at most `cap` of all pixels, at least 1."""
+    return max(1, int(min(growth * n_measured, cap * n_pixels)))
+
+
+def scores(
+    uncertainty: NDArray[np.float32], distance: NDArray[np.float32], exponent: float = 1.0
+) -> NDArray[np.float32]:
+    """Return (u + FLOOR) · d^exponent for uncertainty u = 1 - P_max and distance d in pixels."""
+    gap = distance if exponent == 1.0 else distance ** np.float32(exponent)
+    return np.asarray((uncertainty + np.float32(FLOOR)) * gap, np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _take(order, width, closed, columns, n, picks, taken):  # type: ignore[no-untyped-def]
+    """Fill `picks` from `taken` on, best first; a taken entry of `order` becomes -1."""
+    rows = closed.shape[0]
+    for i in range(order.size):
+        if taken == n:
+            break
+        if order[i] < 0:
+            continue
+        r, c = order[i] // columns, order[i] % columns
+        if closed[r, c]:
+            continue
+        picks[taken] = order[i]
+        order[i] = -1
+        taken += 1
+        h = width[i]
+        for y in range(max(0, r - h), min(rows, r + h + 1)):
+            for x in range(max(0, c - h), min(columns, c + h + 1)):
+                closed[y, x] = True
+    return taken
+
+
+def pick_batch(score: NDArray[np.float32], distance: NDArray[np.float32], n: int) -> NDArray[np.int64]:
+    """Return up to `n` pixels of high score, best first, none within the neighbourhood of a better one.
+
+    Around each pick a square of half-width clip(0.7 d, 1, 5) is closed, d the distance to the nearest sample;
+    once all are closed, they are opened again for those that are left. A larger `n` begins with the same pixels.
+
+    Parameters
+    ----------
+    score : (rows, columns) float32
+        Worth of measuring each pixel; -inf where it must not be measured.
+    distance : (rows, columns) float32
+        Distance to the nearest sample, pixels.
+    n : int
+        Number wanted; fewer come back only where no more pixels have a finite score.
+    """
+    columns = score.shape[1]
+    flat, gap = score.ravel(), distance.ravel()
+    wanted = 32 * n + 64
+    while True:
+        whole = wanted >= flat.size
+        if whole:
+            order = np.flatnonzero(np.isfinite(flat))
+        else:
+            least = np.partition(flat, flat.size - wanted)[flat.size - wanted]
+            order = np.flatnonzero((flat >= least) & np.isfinite(flat))
+        order = order[np.argsort(-flat[order], kind="stable")]
+        width = np.clip(np.float32(_SHRINK) * gap[order], 1, _WIDEST).astype(np.int64)
+        picks = np.empty(min(n, order.size), np.int64)
+        taken = _take(order, width, np.zeros(score.shape, np.bool_), columns, picks.size, picks, 0)
+        if taken == n:
+            return picks
+        if whole:
+            while taken < picks.size:
+                closed = np.zeros(score.shape, np.bool_)
+                taken = _take(order, width, closed, columns, picks.size, picks, taken)
+            return picks
+        wanted = min(flat.size, 4 * wanted)
+
+
+@njit(cache=True, nogil=True)
+def _doubt_around(doubt, distance, picks, out):  # type: ignore[no-untyped-def]
+    rows, columns = doubt.shape
+    for i in range(picks.size):
+        r, c = picks[i] // columns, picks[i] % columns
+        h = int(min(max(_SHRINK * distance[r, c], 1.0), _WIDEST))
+        total = 0.0
+        for y in range(max(0, r - h), min(rows, r + h + 1)):
+            for x in range(max(0, c - h), min(columns, c + h + 1)):
+                total += doubt[y, x]
+        out[i] = total
+
+
+def expected_reduction(
+    uncertainty: NDArray[np.float32], distance: NDArray[np.float32], picks: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the expected number of wrong pixels in the square that each pick closes: its ERD at best, pixels."""
+    out = np.empty(picks.size, np.float64)
+    _doubt_around(uncertainty, distance, picks, out)
+    return out
