@@ -30,6 +30,10 @@ class Ledger:
         """Steps booked so far, in the order of their first booking."""
         return tuple(self._seconds)
 
+    def seconds(self, step: str) -> tuple[float, ...]:
+        """All durations of a step in s, in their order."""
+        return tuple(self._seconds.get(step, ()))
+
     def median_ms(self, step: str) -> float:
         """Median of a step in ms, NaN if it never came."""
         values = self._seconds.get(step)

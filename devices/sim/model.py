@@ -221,6 +221,12 @@ class Exposure:
         """Whether the beam stood on a pixel all the time."""
         return self._valid
 
+    def forecast(self) -> tuple[float, float]:
+        """Live and real time that are left until the end, s, if the beam stays as it is."""
+        live = self.end_live_s
+        counts = self._counts(self._beam_s + (live - self.record.live_s) * self._rate())
+        return live - self.record.live_s, _record(counts, live).real_s - self.record.real_s
+
     def replan(self) -> None:
         """Reckon the end anew after the beam has changed."""
         self.end_live_s = self._end()

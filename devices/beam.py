@@ -1,0 +1,141 @@
+"""The electron beam of an SEM: where it stands, whether it is blanked, and what it has done to the specimen."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ophyd import Component as Cpt
+from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
+
+from ..errors import InstrumentError
+from .connect import connect
+from .reading import BEAM_FIELDS, data_key
+from .status import QuickStatus
+
+__all__ = ["Blanker", "SEMBeam"]
+
+
+def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None:
+    """Put `value` with completion, then call `then`; what goes wrong becomes the status's exception."""
+
+    def completed(**_: Any) -> None:
+        try:
+            then()
+        except Exception as error:
+            status.set_exception(error)
+
+    try:
+        signal.put(value, use_complete=True, callback=completed)
+    except Exception as error:
+        status.set_exception(InstrumentError(f"{signal.name}: {error}"))
+
+
+class Blanker(Device):
+    """The beam blanker: set it to True to blank."""
+
+    setpoint = Cpt(EpicsSignal, "Blank", put_complete=True, kind=Kind.omitted)
+    readback = Cpt(EpicsSignalRO, "Blank_RBV", kind=Kind.omitted)
+
+    def set(self, blanked: bool) -> QuickStatus:
+        """Blank or unblank; done when the microscope says so."""
+        status = QuickStatus()
+        put(self.setpoint, int(bool(blanked)), status, status.set_finished)
+        return status
+
+    def get(self) -> bool:
+        """Whether the beam is blanked."""
+        return bool(self.readback.get())
+
+
+class SEMBeam(Device):
+    """The electron beam: ``set((x, y))`` in µm blanks it, moves it, and is done when it has settled.
+
+    Readbacks are read when they are asked for and never taken from a monitor: a put completes before the monitor
+    of what it changed arrives. A position outside the field (the control limits of the PVs) is refused.
+    """
+
+    x = Cpt(EpicsSignal, "X_RBV", write_pv="X", auto_monitor=False, limits=True, kind=Kind.hinted)
+    y = Cpt(EpicsSignal, "Y_RBV", write_pv="Y", auto_monitor=False, limits=True, kind=Kind.hinted)
+    pixel_dose = Cpt(EpicsSignalRO, "PixelDose", auto_monitor=False, kind=Kind.normal)
+    dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
+    settle_time_s = Cpt(EpicsSignal, "SettleTime", kind=Kind.config)
+    current = Cpt(EpicsSignalRO, "Current", kind=Kind.config)
+    blanker = Cpt(Blanker, "", kind=Kind.omitted)
+
+    def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connection_timeout_s = connection_timeout_s
+        self._before: tuple[float, float] | None = None
+
+    @property
+    def position(self) -> tuple[float, float]:
+        """(x, y) in µm."""
+        return float(self.x.get()), float(self.y.get())
+
+    def check_value(self, position: tuple[float, float]) -> None:
+        """Raise InstrumentError for a position outside the field."""
+        for axis, value in zip((self.x, self.y), position, strict=True):
+            try:
+                axis.check_value(float(value))
+            except ValueError as error:
+                raise InstrumentError(f"{self.name}: {error}") from None
+
+    def set(self, position: tuple[float, float]) -> QuickStatus:
+        """Blank the beam and move it to (x, y) µm; InstrumentError outside the field."""
+        self.check_value(position)
+        status = QuickStatus()
+        lock, left = threading.Lock(), [2]
+
+        def arrived() -> None:
+            with lock:
+                left[0] -= 1
+            if left[0] == 0:
+                status.set_finished()
+
+        def go() -> None:
+            put(self.x, float(position[0]), status, arrived)
+            put(self.y, float(position[1]), status, arrived)
+
+        put(self.blanker.setpoint, 1, status, go)
+        return status
+
+    def describe(self) -> dict[str, Any]:
+        """Describe what `read` gives; units and decimals are known without asking the microscope."""
+        return {
+            f"{self.name}_{key}": data_key(f"PV:{getattr(self, key).pvname}", "number", "<f8", units=unit,
+                                           precision=precision)
+            for key, (unit, precision) in BEAM_FIELDS.items()
+        }  # fmt: skip
+
+    def read(self) -> dict[str, Any]:
+        """Read where the beam is, what this pixel got and what the specimen got."""
+        return {
+            f"{self.name}_{key}": {"value": float(signal.get()), "timestamp": signal.timestamp}
+            for key, signal in ((key, getattr(self, key)) for key in BEAM_FIELDS)
+        }
+
+    def stage(self) -> list[Any]:
+        """Connect, blank, and remember where the beam stands."""
+        connect(self, self.connection_timeout_s)
+        self.blanker.set(True).wait(self.connection_timeout_s)
+        self._before = self.position
+        return list(super().stage())
+
+    def unstage(self) -> list[Any]:
+        """Blank, and go back to where the beam stood."""
+        before, self._before = self._before, None
+        if before is not None:
+            self.set(before).wait(self.connection_timeout_s)
+        return list(super().unstage())
+
+    def stop(self, *, success: bool = False) -> None:
+        """Blank; the RunEngine calls this on a pause and at every end of a plan."""
+        self.blanker.setpoint.put(1)
+
+    def pause(self) -> None:
+        """Blank while the RunEngine is paused."""
+        self.stop()
+
+    def resume(self) -> None:
+        """Nothing: the plan unblanks when it acquires again."""

@@ -1,0 +1,39 @@
+"""Connecting, with a message that names every PV that does not answer, and its device."""
+
+from __future__ import annotations
+
+import time
+
+from ophyd import Device
+
+from ..errors import InstrumentError
+
+__all__ = ["connect"]
+
+
+def connect(device: Device, timeout_s: float = 5.0) -> None:
+    """Wait until every signal of a device is connected.
+
+    Parameters
+    ----------
+    device : Device
+    timeout_s : float
+        For all of them together.
+
+    Raises
+    ------
+    InstrumentError
+        Naming the device and the PVs that did not answer.
+    """
+    limit = time.monotonic() + timeout_s
+    silent = []
+    for signal in (walk.item for walk in device.walk_signals()):
+        if signal.connected:
+            continue
+        try:
+            signal.wait_for_connection(timeout=max(0.01, limit - time.monotonic()))
+        except TimeoutError:
+            names = {getattr(signal, "setpoint_pvname", None), getattr(signal, "pvname", None)} - {None}
+            silent.append(" and ".join(sorted(str(name) for name in names)) or signal.name)
+    if silent:
+        raise InstrumentError(f"{device.name}: no answer within {timeout_s:g} s from {', '.join(silent)}")

@@ -1,0 +1,210 @@
+"""An EDS detector behind an EPICS mca record, which classifies what it acquires."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ophyd import Component as Cpt
+from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
+
+from ..errors import ConfigError, InstrumentError
+from ..protocols import Classifier
+from .beam import put
+from .connect import connect
+from .reading import EDSReading, check_classifier, data_key, describe_eds, judge
+from .status import QuickStatus
+
+__all__ = ["EDSDetector"]
+
+
+class EDSDetector(Device):
+    """An EDS detector: ``trigger()`` acquires a spectrum and classifies it in a thread of its own.
+
+    The prefix is that of the record, such as ``SEM:EDS:mca1``. The status of `trigger` is done when spectrum,
+    times, label, probability and verdict are in hand; `read` gives these, so that what is recorded is the very
+    spectrum that was classified.
+
+    Parameters
+    ----------
+    prefix : str
+    classifier : Classifier, optional
+        Without one, readings have no label.
+    connection_timeout_s : float
+        For all PVs together, when staged.
+    """
+
+    spectrum = Cpt(EpicsSignalRO, "", auto_monitor=False, kind=Kind.omitted)
+    channels = Cpt(EpicsSignalRO, ".NUSE", kind=Kind.omitted)
+    acquiring = Cpt(EpicsSignalRO, ".ACQG", kind=Kind.omitted)
+    live_time = Cpt(EpicsSignalRO, ".ELTM", auto_monitor=False, kind=Kind.omitted)
+    real_time = Cpt(EpicsSignalRO, ".ERTM", auto_monitor=False, kind=Kind.omitted)
+    dead_time = Cpt(EpicsSignalRO, ".DTIM", auto_monitor=False, kind=Kind.omitted)
+    preset_live_time = Cpt(EpicsSignal, ".PLTM", kind=Kind.config)
+    preset_real_time = Cpt(EpicsSignal, ".PRTM", kind=Kind.config)
+    preset_counts = Cpt(EpicsSignal, ".PCT", kind=Kind.config)
+    preset_low = Cpt(EpicsSignal, ".PCTL", kind=Kind.omitted)
+    preset_high = Cpt(EpicsSignal, ".PCTH", kind=Kind.omitted)
+    energy_offset = Cpt(EpicsSignal, ".CALO", kind=Kind.config)
+    energy_width = Cpt(EpicsSignal, ".CALS", kind=Kind.config)
+    energy_quadratic = Cpt(EpicsSignal, ".CALQ", kind=Kind.omitted)
+    erase_start = Cpt(EpicsSignal, "EraseStart", put_complete=True, kind=Kind.omitted)
+    stop_acquiring = Cpt(EpicsSignal, "Stop", kind=Kind.omitted)
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        classifier: Classifier | None = None,
+        connection_timeout_s: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prefix, **kwargs)
+        self.classifier = classifier
+        self.connection_timeout_s = connection_timeout_s
+        self.reading: EDSReading | None = None
+        self.classify_s = 0.0
+        """How long the last classification took, s."""
+        self._n_channels = 0
+        self._jobs: queue.SimpleQueue[QuickStatus] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._pending: QuickStatus | None = None
+        self._restore: dict[EpicsSignal, Any] = {}
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """Fields for tables and plots."""
+        fields = ["counts", "label"] if self.classifier is not None else ["counts"]
+        return {"fields": [f"{self.name}_{field}" for field in fields]}
+
+    def stage(self) -> list[Any]:
+        """Connect, and refuse what does not fit the classifier; remember the presets.
+
+        Raises
+        ------
+        InstrumentError
+            If a PV does not answer, or channels or calibration are not those of the classifier.
+        """
+        connect(self, self.connection_timeout_s)
+        self._n_channels = int(self.channels.get())
+        if self.energy_quadratic.get() != 0:
+            raise InstrumentError(f"{self.name}: the energy calibration has a quadratic term, which is not supported")
+        check_classifier(
+            self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
+            self.classifier,
+        )  # fmt: skip
+        judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
+        presets = (self.preset_live_time, self.preset_real_time, self.preset_counts, self.preset_low, self.preset_high)
+        self._restore = {signal: signal.get() for signal in presets}
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"{self.name}-classify", daemon=True)
+            self._thread.start()
+        return list(super().stage())
+
+    def unstage(self) -> list[Any]:
+        """Stop acquiring if it still does, and put the presets back."""
+        self._abandon()
+        for signal, value in self._restore.items():
+            signal.put(value)
+        self._restore = {}
+        return list(super().unstage())
+
+    def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit.
+
+        A preset that is not named has no limit, so that the one that is named is the one that stops it.
+        """
+        known = {"live_time", "real_time", "counts", "window"}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        before = self.read_configuration()
+        low, high = values.get("window", (0, int(self.channels.get()) - 1))
+        for signal, value in (
+            (self.preset_live_time, float(values.get("live_time", 0.0))),
+            (self.preset_real_time, float(values.get("real_time", 0.0))),
+            (self.preset_counts, int(values.get("counts", 0))),
+            (self.preset_low, int(low)),
+            (self.preset_high, int(high)),
+        ):
+            if value < 0:
+                raise ConfigError(f"{signal.name}: a preset is 0 (no limit) or more, not {value}")
+            signal.set(value).wait(self.connection_timeout_s)
+        return before, self.read_configuration()
+
+    def read_configuration(self) -> OrderedDict[str, Any]:
+        """Presets, energy calibration, and which classifier."""
+        values: OrderedDict[str, Any] = super().read_configuration()
+        sha = self.classifier.sha256 if self.classifier is not None else ""
+        values[f"{self.name}_classifier"] = {"value": sha, "timestamp": time.time()}
+        return values
+
+    def describe_configuration(self) -> OrderedDict[str, Any]:
+        """Describe the values of `read_configuration`."""
+        keys: OrderedDict[str, Any] = super().describe_configuration()
+        keys[f"{self.name}_classifier"] = data_key(f"PY:{self.name}.classifier", "string", "<U64")
+        return keys
+
+    def trigger(self) -> QuickStatus:
+        """Acquire until a preset is reached, then classify."""
+        self._abandon()
+        status = self._pending = QuickStatus()
+        put(self.erase_start, 1, status, lambda: self._jobs.put(status))
+        return status
+
+    def _abandon(self) -> None:
+        """Stop what is being acquired: its status ends well, as nobody waits for it any more."""
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.done:
+            pending.set_finished()
+            self.stop_acquiring.put(1)
+
+    def _work(self) -> None:
+        while True:
+            status = self._jobs.get()
+            if status is self._pending and not status.done:
+                try:
+                    self.reading = self._read_out()
+                except Exception as error:
+                    status.set_exception(error)
+                else:
+                    status.set_finished()
+
+    def _read_out(self) -> EDSReading:
+        counts = np.asarray(self.spectrum.get())
+        if counts.shape != (self._n_channels,):
+            raise InstrumentError(f"{self.name}: a spectrum of {counts.size} channels instead of {self._n_channels}")
+        if (counts < 0).any():
+            raise InstrumentError(f"{self.name}: {counts.min()} counts in channel {counts.argmin()}")
+        counts = counts.astype(np.int32)
+        live, real, dead = (float(s.get()) for s in (self.live_time, self.real_time, self.dead_time))
+        before = time.perf_counter()
+        judgement = judge(self.classifier, counts)
+        self.classify_s = time.perf_counter() - before
+        return EDSReading(counts, live, real, dead, judgement)
+
+    def read(self) -> dict[str, Any]:
+        """Return the last spectrum; InstrumentError before the first."""
+        if self.reading is None:
+            raise InstrumentError(f"{self.name}: nothing was acquired yet")
+        return self.reading.as_reading(self.name)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the values of `read`."""
+        n_channels = self._n_channels or int(self.channels.get())
+        return describe_eds(self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None)
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop acquiring."""
+        self._abandon()
+
+    def pause(self) -> None:
+        """Stop acquiring while the RunEngine is paused; it triggers again when it goes on."""
+        self._abandon()
+
+    def resume(self) -> None:
+        """Nothing: the plan triggers again."""

@@ -1,0 +1,179 @@
+"""The simulated microscope in time: acquisitions that last, stop, hang or come late, over the pure model.
+
+Time scale 0 lets an acquisition end at once; 1 is real time; 0.001 makes 10 s of dwell last 10 ms. Spectra, live
+and real times and dose are those of the full dwell whatever the scale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ...errors import ConfigError
+from .model import Exposure, Presets, Record, SimulatedSEM
+
+__all__ = ["Driver", "Faults"]
+
+TICK_S = 0.05
+"""How often a running acquisition is looked at, s of wall time."""
+
+
+@dataclass
+class Faults:
+    """What is to go wrong; each counts down the acquisitions that it strikes."""
+
+    hang: int = 0
+    short: int = 0
+    empty: int = 0
+    trip: int = 0
+    late_s: float = 0.0
+    """Every acquisition's answer comes this much later, s."""
+
+
+@dataclass
+class Driver:
+    """Runs the acquisitions of a `SimulatedSEM`.
+
+    Parameters
+    ----------
+    sem : SimulatedSEM
+    time_scale : float
+        Wall time per simulated time, 0 or more.
+    log : Path, optional
+        Each acquisition is appended to it as a line of JSON.
+    """
+
+    sem: SimulatedSEM
+    time_scale: float = 0.0
+    log: Path | None = None
+    faults: Faults = field(default_factory=Faults)
+    exposure: Exposure | None = None
+
+    def __post_init__(self) -> None:
+        if not self.time_scale >= 0:
+            raise ConfigError(f"time scale must be 0 or more, not {self.time_scale}")
+        self._stop = asyncio.Event()
+        self._stream: IO[str] | None = self.log.open("a", buffering=1) if self.log is not None else None
+        self._anchor = (0.0, 0.0)  # wall time, live time
+        self._speed = 0.0  # live seconds per second of wall time
+        self._lit_since: float | None = None
+
+    def blank(self, blanked: bool) -> None:
+        """Blank or unblank, in the middle of an acquisition too."""
+        self._change()
+        self.sem.blanked = blanked
+        self._lit_since = None if blanked else _now()
+        self._replan()
+
+    def set_current(self, current_na: float) -> None:
+        """Let the beam have another current; 0 is a trip."""
+        self._change()
+        self.sem.current_na = current_na
+        self._replan()
+
+    def stop(self) -> None:
+        """Stop the acquisition that is running, if one is."""
+        self._stop.set()
+
+    def look(self) -> Record | None:
+        """Return what the running acquisition has gathered by now, None if none is running."""
+        self._catch_up()
+        return self.exposure.record if self.exposure is not None else None
+
+    async def acquire(self, presets: Presets, progress: Callable[[Record], Awaitable[None]]) -> Record:
+        """Acquire until a preset is reached or somebody stops it; a running acquisition is stopped first.
+
+        Parameters
+        ----------
+        presets : Presets
+        progress : coroutine function
+            Told what has been gathered, now and then.
+        """
+        while self.exposure is not None:
+            self._stop.set()
+            await asyncio.sleep(0)
+        self._idle_dose()
+        self._stop = asyncio.Event()
+        exposure = self.exposure = self.sem.start(presets)
+        try:
+            if self.faults.hang > 0:
+                self.faults.hang -= 1
+                await self._stop.wait()
+                return exposure.finish()
+            if self.faults.trip > 0:  # half-way the beam falls off
+                self.faults.trip -= 1
+                exposure.advance(exposure.end_live_s / 2)
+                self.sem.current_na = 0.0
+            if self.time_scale == 0:
+                exposure.advance(exposure.end_live_s)
+            else:
+                await self._run(exposure, progress)
+            if self.faults.late_s > 0:
+                await self._wait(self.faults.late_s)
+            return self._spoilt(exposure.finish())
+        finally:
+            if self._stream is not None:
+                exposure.finish()
+                self._stream.write(json.dumps(asdict(self.sem.log[-1])) + "\n")
+            self.exposure = None
+            self._lit_since = None if self.sem.blanked else _now()
+
+    async def _run(self, exposure: Exposure, progress: Callable[[Record], Awaitable[None]]) -> None:
+        self._replan()
+        while not exposure.done and not self._stop.is_set():
+            left = (exposure.end_live_s - exposure.record.live_s) / self._speed
+            await self._wait(min(left, TICK_S))
+            self._catch_up()
+            if not exposure.done:
+                await progress(exposure.record)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _catch_up(self) -> None:
+        if self.exposure is not None and self._speed > 0:
+            wall, live = self._anchor
+            reached = live + (_now() - wall) * self._speed
+            # a hair before the end is the end: timers wake a little early
+            end = self.exposure.end_live_s
+            self.exposure.advance(end if reached >= end - 1e-4 * self._speed else reached)
+
+    def _change(self) -> None:
+        self._catch_up()
+        self._idle_dose()
+
+    def _replan(self) -> None:
+        if self.exposure is None or self.time_scale == 0:
+            self._speed = 0.0
+            return
+        self.exposure.replan()
+        live, real = self.exposure.forecast()
+        self._anchor = (_now(), self.exposure.record.live_s)
+        self._speed = (live / real if real > 0 else 1.0) / self.time_scale
+
+    def _idle_dose(self) -> None:
+        """Count the time that the beam stood unblanked with nothing acquired; only where the clock is the wall's."""
+        if self._lit_since is not None and self.exposure is None and self.time_scale == 1:
+            self.sem.expose(_now() - self._lit_since)
+            self._lit_since = _now()
+
+    def _spoilt(self, record: Record) -> Record:
+        if self.faults.empty > 0:
+            self.faults.empty -= 1
+            return record._replace(counts=np.zeros_like(record.counts))
+        if self.faults.short > 0:
+            self.faults.short -= 1
+            return record._replace(counts=record.counts[: len(record.counts) // 2])
+        return record
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

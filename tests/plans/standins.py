@@ -1,0 +1,93 @@
+"""Small real agent and classifier for tests of the plan: they decide and classify, only simply."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from slads_bluesky.grid import ScanGrid
+from slads_bluesky.protocols import Classification, EventKeys, Suggestion
+
+
+class TemplateClassifier:
+    """Largest multinomial log-likelihood under each phase's mean spectrum; far too few counts are ill."""
+
+    def __init__(self, phantom):
+        self.templates = np.array([
+            np.mean([t for t in phantom.templates[i]], axis=0) + 2.0 for i in range(len(phantom.phases))
+        ])
+        self._log = np.log(self.templates / self.templates.sum(1, keepdims=True))
+        self.phases = tuple(phantom.phases)
+        self.n_channels = phantom.axis.n_channels
+        self.axis = SimpleNamespace(offset_kev=phantom.axis.offset_kev, width_kev=phantom.axis.width_kev)
+        self.sha256 = "5" * 64
+
+    def classify(self, counts):
+        scores = self._log @ counts
+        best = int(np.argmax(scores))
+        weights = np.exp(np.clip(scores - scores[best], -700, 0))
+        shape = counts @ self.templates[best] / (np.linalg.norm(counts) * np.linalg.norm(self.templates[best]) + 1)
+        if counts.sum() < 10 or shape < 0.5:
+            return Classification(0, 1.0, "ill")
+        return Classification(best + 1, float(weights[best] / weights.sum()), "ok")
+
+    def classify_batch(self, counts):
+        rows = [self.classify(c) for c in counts]
+        return (np.array([r.label for r in rows], np.uint8), np.array([r.probability for r in rows]),
+                np.array([r.verdict for r in rows]))  # fmt: skip
+
+
+class FarthestAgent:
+    """A first handful of points on a lattice, then next to wherever neighbours' labels differ."""
+
+    def __init__(self, grid: ScanGrid, n_wanted: int, seed: int = 0):
+        self.grid, self.keys, self.n_wanted = grid, EventKeys(), n_wanted
+        self.labels: dict[int, int] = {}
+        self.ingested: list[dict] = []
+        order = np.random.default_rng(seed).permutation(grid.shape[0] * grid.shape[1])
+        self._order = [int(p) for p in order]
+        self._seed = seed
+
+    @property
+    def n_measured(self):
+        return len(self.labels)
+
+    def suggest(self, n=1):
+        out = []
+        if self.n_measured >= 16:
+            known = np.array(list(self.labels))
+            rows, cols = np.divmod(known, self.grid.shape[1])
+            for pixel in self._order[:200]:
+                if pixel not in self.labels:
+                    r, c = divmod(pixel, self.grid.shape[1])
+                    near = known[np.argsort((rows - r) ** 2 + (cols - c) ** 2, kind="stable")[:4]]
+                    out.append((len({self.labels[int(k)] for k in near}), -pixel))
+            out = [Suggestion(-p, float(s)) for s, p in sorted(out, reverse=True)[:n]]
+        if not out:
+            out = [Suggestion(p, float("nan")) for p in self._order if p not in self.labels][:n]
+        return out
+
+    def ingest(self, event):
+        data = event["data"]
+        pixel = int(data[self.keys.pixel])
+        self.labels[pixel] = int(data[self.keys.label]) if data[self.keys.verdict] == "ok" else 0
+        self.ingested.append(event)
+
+    @property
+    def stop_reason(self):
+        return "enough" if self.n_measured >= self.n_wanted else ""
+
+    def should_stop(self):
+        return bool(self.stop_reason)
+
+    def configuration(self):
+        return {"agent": "FarthestAgent", "seed": self._seed, "model_hashes": {"sampler": "0" * 64}}
+
+    def map_data(self):
+        measured = np.full(self.grid.shape, -1, np.int16)
+        for pixel, label in self.labels.items():
+            measured.flat[pixel] = label
+        return {"labels": np.maximum(measured, 0).astype(np.uint8), "measured": measured,
+                "n_measured": self.n_measured, "fraction": self.n_measured / self.grid.n_pixels,
+                "distortion_estimate": float("nan")}  # fmt: skip
