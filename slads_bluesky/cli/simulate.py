@@ -1,7 +1,203 @@
-"""Placeholder, replaced before the first landing."""
+"""``slads-bluesky simulate``: a sampler alone on a known label image, to compare samplers with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from .figures import check_writable, write_json
+
+__all__ = ["parse_fractions", "register", "run_simulation"]
+
+DEFAULT_CHECKPOINTS = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
+
+
+def parse_fractions(text: str | None, fraction: float) -> list[float]:
+    """Return the checkpoints of a comma-separated list, ascending, `fraction` the last; ConfigError if odd."""
+    from ..errors import ConfigError
+
+    if not 0.0 < fraction <= 1.0:
+        raise ConfigError(f"fraction must lie in (0, 1], not {fraction:g}")
+    if text is None:
+        wanted = [f for f in DEFAULT_CHECKPOINTS if f < fraction]
+    else:
+        try:
+            wanted = [float(part) for part in text.split(",") if part.strip()]
+        except ValueError as error:
+            raise ConfigError(f"checkpoints must be numbers with commas between, not '{text}'") from error
+        for value in wanted:
+            if not 0.0 < value <= 1.0:
+                raise ConfigError(f"checkpoint must lie in (0, 1], not {value:g}")
+    return sorted({*(f for f in wanted if f <= fraction), fraction})
+
+
+def run_simulation(
+    labels: Any, name: str, model: Any, *, checkpoints: list[float], initial: float | None, seed: int
+) -> dict[str, Any]:
+    """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
+
+    Returns checkpoints with total distortion of the sampler's own map (td) and of the k-NN vote on the same pixels
+    (td_knn), and the time per decision: taking a label and choosing the next pixel. The first decision after the
+    initial mask, which sets everything up, is told apart; compiling, once per installation, is not counted.
+    """
+    import time
+
+    import numpy as np
+
+    from ..sampling.distortion import total_distortion
+    from ..sampling.factory import make_sampler
+    from ..sampling.reconstruct import knn_reconstruct
+    from .progress import tracker
+
+    phases = [int(v) for v in np.unique(labels) if v > 0]
+    numbers = [max(1, round(f * labels.size)) for f in checkpoints]
+    truth = labels.ravel()
+    found: list[dict[str, Any]] = []
+
+    if name == "slads":  # compiled, or loaded from the cache, on a map of a few pixels
+        small = np.arange(64, dtype=np.uint8).reshape(8, 8) % len(phases)
+        warm = make_sampler(name, (8, 8), labels=phases, model=model)
+        for _ in range(4):
+            pixel = warm.suggest()[0].pixel
+            warm.ingest(pixel, phases[small.ravel()[pixel]])
+    sampler = make_sampler(name, labels.shape, labels=phases, model=model, seed=seed, initial=initial)
+    first: float | None = None
+    decisions: list[float] = []
+    clock = time.perf_counter
+    ingested = 0.0
+
+    def choose() -> int:
+        """Next pixel, -1 if none is left; timed if it is a decision and no pixel of the initial mask."""
+        nonlocal first
+        start = clock()
+        suggested = sampler.suggest()
+        taken = clock() - start
+        if not suggested:
+            return -1
+        if name in ("random", "low-discrepancy") or not np.isnan(suggested[0].erd):
+            if first is None:
+                first = taken
+            else:
+                decisions.append(ingested + taken)
+        return suggested[0].pixel
+
+    with tracker("sampling", numbers[-1]) as advance:
+        n, pixel = 0, choose()
+        for fraction, number in zip(checkpoints, numbers, strict=True):
+            while n < number and pixel >= 0:
+                start = clock()
+                sampler.ingest(pixel, int(truth[pixel]))
+                ingested = clock() - start
+                n += 1
+                advance(n)
+                pixel = choose()
+            measured = sampler.measured
+            voted = knn_reconstruct(measured) if (measured > 0).any() else sampler.reconstruct()
+            found.append(
+                {
+                    "fraction": fraction if n == number else n / labels.size,
+                    "n": n,
+                    "td": total_distortion(labels, sampler.reconstruct()),
+                    "td_knn": total_distortion(labels, voted),
+                }
+            )
+    micro = np.array(decisions) * 1e6
+    times = (
+        {
+            "median": float(np.median(micro)),
+            "mean": float(micro.mean()),
+            "p99": float(np.percentile(micro, 99)),
+        }
+        if micro.size
+        else {"median": None, "mean": None, "p99": None}
+    )
+    return {"checkpoints": found, "decision_us": times, "first_decision_s": first}
+
+
+def simulate(
+    image: Annotated[Path, typer.Argument(metavar="LABELS", help="label image (.npy, .png, .tif), 0 = ill")],
+    train: Annotated[
+        list[Path] | None, typer.Option(help="training label image, of the same phases; may be repeated")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="a trained model instead of --train")] = None,
+    sampler: Annotated[str, typer.Option(help="slads, random, low-discrepancy or learned")] = "slads",
+    fraction: Annotated[float, typer.Option(help="part of the pixels to measure, in (0, 1]")] = 0.15,
+    initial: Annotated[
+        float | None, typer.Option(help="part of the pixels in the initial mask  [default: 0.01 for slads]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of training and of the initial mask")] = 0,
+    checkpoints: Annotated[
+        str | None, typer.Option(help="fractions at which to look, e.g. 0.02,0.05")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,
+) -> None:
+    """Run a sampler alone, on perfect labels, on any label image."""
+    import resource
+    import time
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..errors import ConfigError, DataError
+    from ..sampling.distortion import boundary_fraction
+    from ..sampling.factory import check_name, load_model, needs_training
+    from ..sampling.files import read_label_image
+    from .progress import stage_tracker
+
+    check_name(sampler)
+    wanted = parse_fractions(checkpoints, fraction)
+    if initial is not None and not 0.0 < initial <= 1.0:
+        raise ConfigError(f"initial must lie in (0, 1], not {initial:g}")
+    check_writable(json_file)
+    labels = read_label_image(image)
+    images = [read_label_image(path) for path in train or []]
+    phases = sorted({int(v) for v in set(labels.ravel().tolist()) if v > 0})
+    for path, other in zip(train or [], images, strict=True):
+        own = sorted({int(v) for v in set(other.ravel().tolist()) if v > 0})
+        if own != phases:
+            raise DataError(f"{path} has the labels {own}, {image} has {phases}")
+    train_s = 0.0
+    trained = None
+    if model is not None:
+        trained = load_model(sampler, model)
+    elif needs_training(sampler):
+        if not images:
+            raise ConfigError(f"the sampler '{sampler}' needs --train IMAGE or --model FILE")
+        from ..sampling.training import train_slads
+
+        start = time.perf_counter()
+        with stage_tracker("training") as report:
+            trained = train_slads(images, seed=seed, names=[str(p) for p in train or []], progress=report)
+        train_s = time.perf_counter() - start
+    run = run_simulation(labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed)
+    figures = {
+        "image": str(image),
+        "shape": list(labels.shape),
+        "boundary_fraction": boundary_fraction(labels),
+        "sampler": sampler,
+        "seed": seed,
+        **run,
+        "train_s": train_s,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    table = Table(title=f"{sampler} on {image.name}, b = {figures['boundary_fraction']:.3f}, seed {seed}")
+    for column in ("fraction", "pixels", "TD", "TD, k-NN"):
+        table.add_column(column, justify="right")
+    for row in figures["checkpoints"]:
+        table.add_row(f"{row['fraction']:.2%}", str(row["n"]), f"{row['td']:.4f}", f"{row['td_knn']:.4f}")
+    console = Console()
+    console.print(table)
+    times = figures["decision_us"]
+    if times["median"] is not None:
+        console.print(
+            f"decision {times['median']:.0f} µs median, {times['mean']:.0f} mean, {times['p99']:.0f} p99; "
+            f"training {train_s:.1f} s; peak {figures['peak_rss_mb']:.0f} MB"
+        )
+    write_json(json_file, figures)
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
+    app.command()(simulate)

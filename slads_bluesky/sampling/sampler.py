@@ -70,7 +70,9 @@ class SladsSampler:
         initial: float = 0.01,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
+        stop_at: float | None = None,
     ) -> None:
+        self._stop_at = stop_at
         self._shape = (int(shape[0]), int(shape[1]))
         if not all(1 <= n <= 4096 for n in self._shape):
             raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")

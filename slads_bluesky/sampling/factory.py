@@ -1,0 +1,137 @@
+"""Samplers by name: what the command line, the agent and the benchmarks choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError
+from ..protocols import Sampler
+
+__all__ = ["load_model", "make_sampler", "needs_training", "restore_sampler", "sampler_names"]
+
+STATIC = ("random", "low-discrepancy")
+
+
+def sampler_names() -> tuple[str, ...]:
+    """Return the samplers that can be made here; ``learned`` where its general model is installed."""
+    learned = (Path(__file__).with_name("learned_general.safetensors")).is_file()
+    return ("slads", *STATIC, *(("learned",) if learned else ()))
+
+
+def needs_training(name: str) -> bool:
+    """Whether a sampler works only with a model that was trained on images of the specimen's kind."""
+    check_name(name)
+    return name == "slads"
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError if there is no sampler of that name."""
+    if name not in sampler_names():
+        raise ConfigError(f"unknown sampler '{name}'; known: {', '.join(sampler_names())}")
+
+
+def load_model(name: str, path: str | Path) -> Any:
+    """Read the model file of the sampler `name`; ModelFileError if it is none of its kind."""
+    check_name(name)
+    if name == "slads":
+        from .model import SladsModel
+
+        return SladsModel.load(path)
+    if name == "learned":
+        from .learned_model import LearnedModel
+
+        return LearnedModel.load(Path(path))
+    raise ConfigError(f"the sampler '{name}' takes no model")
+
+
+def make_sampler(
+    name: str,
+    shape: tuple[int, int],
+    *,
+    labels: int | Sequence[int],
+    model: Any = None,
+    seed: int = 0,
+    initial: float | None = None,
+    roi: NDArray[np.bool_] | None = None,
+    forbidden: NDArray[np.bool_] | None = None,
+    stop_at: float | None = None,
+) -> Sampler:
+    """Make a sampler.
+
+    Parameters
+    ----------
+    name : str
+        One of `sampler_names`.
+    shape : (int, int)
+        Rows and columns.
+    labels : int or sequence of int
+        The labels that may be measured: 1 … n for a number n.
+    model : SladsModel or LearnedModel, optional
+        Needed by ``slads``; ``learned`` has a general one of its own.
+    seed : int
+        Seed of the initial mask or of the static order.
+    initial : float, optional
+        Fraction of the initial mask; each sampler's own by default. Static samplers have none.
+    roi, forbidden : (rows, columns) bool arrays, optional
+        Region that is mapped, and pixels that must not be measured.
+    stop_at : float, optional
+        Total distortion at which the sampler's own stop rule is to hold.
+
+    Returns
+    -------
+    Sampler
+
+    Raises
+    ------
+    ConfigError
+        If there is no such sampler, or it lacks a model.
+    """
+    check_name(name)
+    masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
+    start = {} if initial is None else {"initial": initial}
+    if name in STATIC:
+        from .static import StaticSampler
+
+        return StaticSampler(shape, name, **masks)  # type: ignore[arg-type]
+    if name == "learned":
+        from .learned import LearnedSampler
+
+        return LearnedSampler(shape, model, stop_at=stop_at, **masks, **start)  # type: ignore[arg-type]
+    if model is None:
+        raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")
+    from .sampler import SladsSampler
+
+    return SladsSampler(shape, model, stop_at=stop_at, **masks, **start)  # type: ignore[arg-type]
+
+
+def restore_sampler(
+    arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: Any = None
+) -> Sampler:
+    """Make the sampler whose ``state()`` this is; `model` as in `make_sampler`.
+
+    Raises
+    ------
+    DataError
+        If the state is of no sampler known here, or misses a field, or disagrees with the model.
+    """
+    name = facts.get("sampler")
+    if name in STATIC:
+        from .static import StaticSampler
+
+        return StaticSampler.from_state(arrays, facts)
+    if name == "learned":
+        from .learned import LearnedSampler
+
+        return LearnedSampler.from_state(arrays, facts, model)
+    if name == "slads":
+        from .sampler import SladsSampler
+
+        if model is None:
+            raise ConfigError("the state of a 'slads' sampler needs its model")
+        return SladsSampler.from_state(arrays, facts, model)
+    raise DataError(f"sampler state: field sampler is {name!r}, known: {', '.join(sampler_names())}")
