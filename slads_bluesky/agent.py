@@ -36,7 +36,7 @@ class SladsAgent:
     fraction : float, optional
         Stop when this part of the grid's pixels was measured, 0 < fraction ≤ 1.
     stop_rule : bool
-        Whether the sampler's own stop rule may end the map earlier.
+        Whether the sampler's own stop rule may end the map earlier than the fraction.
     keys : EventKeys
         Where in an Event the agent looks.
     provenance : mapping, optional
@@ -74,6 +74,59 @@ class SladsAgent:
         self._verdicts: dict[int, str] = {}
         self._suggestions: list[Suggestion] = []
         self._asked = 0
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any], model: Any = None) -> SladsAgent:
+        """Make an agent from plain data: that of `configuration`, as a start document holds it.
+
+        Parameters
+        ----------
+        configuration : mapping
+            ``grid`` (as `ScanGrid.to_json`), ``n_labels``, ``seed``, ``sampler`` (``name``, and for `make_sampler`
+            ``initial`` and ``stop_at``, each may be None), and optionally ``fraction``, ``keys`` and more that is
+            passed on.
+        model : optional
+            The sampler's trained model, if it needs one; its hash must be ``model_hashes["sampler"]`` where given.
+
+        Raises
+        ------
+        ConfigError
+            Naming what is missing or disagrees.
+        """
+        from .sampling.factory import make_sampler
+
+        try:
+            about, n_labels = configuration["sampler"], int(configuration["n_labels"])
+            grid = ScanGrid.from_json(configuration["grid"])
+            name, seed = str(about["name"]), int(configuration["seed"])
+        except KeyError as error:
+            raise ConfigError(f"agent configuration: {error} is missing") from None
+        wanted = configuration.get("model_hashes", {}).get("sampler")
+        have = getattr(model, "sha256", None)
+        if wanted is not None and have is not None and wanted != have:
+            raise ConfigError(
+                f"agent configuration wants the sampler model {wanted[:12]}, this is {have[:12]}"
+            )
+        sampler = make_sampler(
+            name,
+            grid.shape,
+            labels=n_labels,
+            model=model,
+            seed=seed,
+            initial=about.get("initial"),
+            roi=grid.roi,
+            stop_at=about.get("stop_at"),
+        )
+        known = ("agent", "grid", "n_labels", "fraction", "stop_rule", "keys")
+        return cls(
+            grid,
+            sampler,
+            n_labels=n_labels,
+            fraction=configuration.get("fraction"),
+            stop_rule=about.get("stop_at") is not None,
+            keys=EventKeys(**configuration["keys"]) if "keys" in configuration else None,
+            provenance={key: value for key, value in configuration.items() if key not in known},
+        )
 
     @property
     def grid(self) -> ScanGrid:

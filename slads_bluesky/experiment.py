@@ -17,7 +17,6 @@ from .callbacks.statistics import RunStatistics
 from .grid import ScanGrid
 from .models import Models
 from .phantom import Phantom
-from .protocols import Sampler
 
 __all__ = ["MapResult", "make_agent", "run_map"]
 
@@ -82,43 +81,36 @@ def make_agent(
     *,
     fraction: float,
     seed: int = 0,
-    stop_rule: bool = False,
-    initial: float = 0.01,
+    stop_at: float | None = None,
+    initial: float | None = None,
 ) -> SladsAgent:
     """Make the agent that maps an object: its grid, 1 µm a pixel, a sampler, the wanted fraction.
 
     Parameters
     ----------
     phantom : Phantom
-        Gives the shape and the number of phases; nothing else of it is looked at.
+        Gives the shape and the phases; nothing else of it is looked at.
     models : Models
     fraction : float
         Part of the pixels to measure, 0 < fraction ≤ 1.
     seed : int
         Seed of the initial mask.
-    stop_rule : bool
-        Whether the sampler's stop rule may end the map earlier.
-    initial : float
-        Part of the pixels in the initial low-discrepancy mask.
+    stop_at : float, optional
+        Total distortion at which the sampler's stop rule may end the map earlier.
+    initial : float, optional
+        Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
     """
-    from .sampling import SladsSampler
-
-    n_labels = len(phantom.phases)
-    sampler: Sampler = SladsSampler(
-        phantom.shape, models.sampler, labels=n_labels, seed=seed, initial=initial
-    )
-    return SladsAgent(
-        ScanGrid(phantom.shape),
-        sampler,
-        n_labels=n_labels,
-        fraction=fraction,
-        stop_rule=stop_rule,
-        provenance={
-            "seed": seed,
-            "sampler": {"name": "slads", "initial": initial},
-            "model_hashes": {"sampler": models.sampler.sha256, "classifier": models.classifier.sha256},
+    return SladsAgent.from_configuration(
+        {
+            "grid": ScanGrid(phantom.shape).to_json(),
+            "n_labels": len(phantom.phases),
             "phases": list(phantom.phases),
+            "fraction": fraction,
+            "seed": seed,
+            "sampler": {"name": models.sampler_name, "initial": initial, "stop_at": stop_at},
+            "model_hashes": {"sampler": models.sampler.sha256, "classifier": models.classifier.sha256},
         },
+        models.sampler,
     )
 
 
@@ -204,14 +196,12 @@ def _devices(phantom: Phantom, models: Models, soft: bool) -> Iterator[tuple[Any
     with SimulatedMicroscope(phantom.name, seed=phantom.seed) as simulated:
         from .devices import EDSDetector, Microscope, SEMBeam  # only now: clients must know the address first
 
-        devices = (
-            SEMBeam(f"{simulated.prefix}Beam:", name="beam"),
-            EDSDetector(f"{simulated.prefix}EDS:", name="eds", classifier=models.classifier),
-            Microscope(simulated.prefix, name="sem"),
+        prefix = simulated.prefix
+        yield (
+            SEMBeam(f"{prefix}Beam:", name="beam"),
+            EDSDetector(f"{prefix}EDS:mca1", name="eds", classifier=models.classifier),
+            Microscope(f"{prefix}Beam:", name="sem"),
         )
-        for device in devices:
-            device.wait_for_connection(timeout=30)
-        yield devices
 
 
 def _median_p99(values: NDArray[np.float64]) -> dict[str, float]:

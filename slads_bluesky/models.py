@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from .errors import ConfigError, ModelFileError
 from .protocols import Classifier
 
-__all__ = ["Models", "cache_directory", "prepare_models"]
+__all__ = ["Models", "cache_directory", "keep_models", "prepare_models"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ M = TypeVar("M", bound=_Model)
 class Models:
     """What a map needs besides a microscope."""
 
+    sampler_name: str
+    """As `slads_bluesky.sampling.factory.make_sampler` knows it."""
     sampler: Any
+    """The sampler's trained model."""
     classifier: Classifier
 
 
@@ -117,7 +120,7 @@ def prepare_models(
     facts: dict[str, Any] = {"version": version("slads-bluesky"), "kind": kind, "seed": seed}
     sampler = _cached(directory, "slads", {**facts, "size": int(size)}, train_sampler, load_sampler)
     classifier = _cached(directory, "paper-classifier", facts, train_classifier, load_classifier)
-    return Models(sampler, classifier)
+    return Models("slads", sampler, classifier)
 
 
 def _cached(
@@ -138,3 +141,22 @@ def _cached(
     except OSError as error:
         raise ConfigError(f"{directory}: models cannot be kept there ({error.strerror})") from error
     return load(path)
+
+
+def keep_models(directory: Path, models: Models) -> None:
+    """Lay the models of a run beside its record, named by their hashes, so that a replay finds them.
+
+    Parameters
+    ----------
+    directory : Path
+        For instance ``models/`` in the directory of the record; made if it is not there.
+    models : Models
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for model in (models.sampler, models.classifier):
+            path = directory / f"{model.sha256}.safetensors"
+            if not path.exists():
+                model.save(path)  # type: ignore[union-attr]
+    except OSError as error:
+        raise ConfigError(f"{directory}: models cannot be kept there ({error.strerror})") from error

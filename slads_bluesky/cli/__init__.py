@@ -10,7 +10,6 @@ import importlib
 import sys
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -47,14 +46,10 @@ for _module in ("demo", "simulate", "ioc", "train", "bench"):
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; user errors become one line on stderr and exit code 2."""
     try:
-        code = app(arguments, standalone_mode=False)
+        app(arguments)
     except SladsError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"slads-bluesky: {error}", markup=False)
         sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         Console(stderr=True).print("slads-bluesky: interrupted")
         sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)

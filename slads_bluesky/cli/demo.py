@@ -32,9 +32,10 @@ def demo(
     soft: Annotated[
         bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
     ] = False,
-    stop_rule: Annotated[
-        bool, typer.Option("--stop-rule", help="Let the sampler's stop rule end the map earlier.")
-    ] = False,
+    stop_at: Annotated[
+        float | None,
+        typer.Option(help="Let the stop rule end the map at this total distortion, if that comes first."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -56,7 +57,7 @@ def demo(
     from ..catalog.scan_id import scan_id_source
     from ..experiment import make_agent, run_map
     from ..export.figures import four_panels
-    from ..models import prepare_models
+    from ..models import keep_models, prepare_models
     from ..phantom import make_object
 
     console = Console(highlight=False)
@@ -74,7 +75,8 @@ def demo(
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
         with console.status("preparing models") as status:
             models = prepare_models(object_name, seed=seed, told=lambda what: status.update(what))
-        agent = make_agent(phantom, models, fraction=wanted, seed=seed, stop_rule=stop_rule)
+        keep_models(recorder.directory / "models", models)
+        agent = make_agent(phantom, models, fraction=wanted, seed=seed, stop_at=stop_at)
         result = run_map(
             phantom,
             models,

@@ -1,7 +1,63 @@
-"""Placeholder, replaced before the first landing."""
+"""``slads-bluesky ioc``: the simulated microscope, served over Channel Access until stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+__all__ = ["register"]
+
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands to `app`."""
+    """Add ``ioc`` to `app`."""
+    app.command()(ioc)
+
+
+def ioc(
+    object_name: Annotated[
+        str, typer.Option("--object", help="Simulated object such as pbsn-128, or an .npy label image.")
+    ] = "pbsn-128",
+    prefix: Annotated[str, typer.Option(help="Prefix of every PV.")] = "SEM:",
+    seed: Annotated[int, typer.Option(help="Seed of the object.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = 0,
+    time_scale: Annotated[
+        float, typer.Option(min=0.0, help="Wall time per simulated time; 0 acquires at once, 1 is real time.")
+    ] = 1.0,
+    log: Annotated[Path | None, typer.Option(help="Append a line of JSON for each acquisition to it.")] = None,
+    list_pvs: Annotated[bool, typer.Option("--list-pvs", help="List the PVs and exit.")] = False,
+) -> None:
+    """Serve a simulated microscope over Channel Access until stopped (Ctrl-C)."""
+    import asyncio
+    import contextlib
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..devices.sim.ioc import open_specimen, serve
+    from ..devices.sim.pvs import list_pvs as pvs
+    from .figures import check_writable
+
+    console = Console(soft_wrap=True, highlight=False)
+    if list_pvs:
+        table = Table("PV", "type", "unit", "limits", "access", "what it is", box=None)
+        for pv in pvs(prefix):
+            table.add_row(pv.name, pv.kind, pv.units, pv.limits, "read" if pv.read_only else "read, write", pv.doc)
+        console.print(table)
+        return
+    check_writable(log)
+    specimen = open_specimen(object_name, seed)
+
+    def ready(found: int) -> None:
+        console.print(f"{specimen.name}: serving {prefix}… on 127.0.0.1:{found} until Ctrl-C. From another shell:")
+        console.print(f'  export EPICS_CA_ADDR_LIST="127.0.0.1:{found}" EPICS_CA_AUTO_ADDR_LIST=NO')
+        for line in (
+            f"caproto-put {prefix}Beam:Blank 0",
+            f"caproto-put --timeout 30 --wait {prefix}EDS:mca1EraseStart 1",
+            f"caproto-get {prefix}EDS:mca1.ELTM {prefix}EDS:mca1.ACT {prefix}Beam:Dose",
+        ):
+            console.print(f"  {line}")
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(specimen, prefix, port=port, time_scale=time_scale, log=log, ready=ready))
