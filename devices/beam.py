@@ -31,7 +31,7 @@ def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None
         status.set_exception(InstrumentError(f"{signal.name}: {error}"))
 
 
-class Blanker(Device):
+class Blanker(Device):  # type: ignore[misc]
     """The beam blanker: set it to True to blank."""
 
     setpoint = Cpt(EpicsSignal, "Blank", put_complete=True, kind=Kind.omitted)
@@ -48,7 +48,7 @@ class Blanker(Device):
         return bool(self.readback.get())
 
 
-class SEMBeam(Device):
+class SEMBeam(Device):  # type: ignore[misc]
     """The electron beam: ``set((x, y))`` in µm blanks it, moves it, and is done when it has settled.
 
     Readbacks are read when they are asked for and never taken from a monitor: a put completes before the monitor

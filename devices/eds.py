@@ -23,7 +23,7 @@ from .status import QuickStatus
 __all__ = ["EDSDetector"]
 
 
-class EDSDetector(Device):
+class EDSDetector(Device):  # type: ignore[misc]
     """An EDS detector: ``trigger()`` acquires a spectrum and classifies it in a thread of its own.
 
     The prefix is that of the record, such as ``SEM:EDS:mca1``. The status of `trigger` is done when spectrum,
@@ -93,13 +93,21 @@ class EDSDetector(Device):
         connect(self, self.connection_timeout_s)
         self._n_channels = int(self.channels.get())
         if self.energy_quadratic.get() != 0:
-            raise InstrumentError(f"{self.name}: the energy calibration has a quadratic term, which is not supported")
+            raise InstrumentError(
+                f"{self.name}: the energy calibration has a quadratic term, which is not supported"
+            )
         check_classifier(
             self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
             self.classifier,
         )  # fmt: skip
         judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
-        presets = (self.preset_live_time, self.preset_real_time, self.preset_counts, self.preset_low, self.preset_high)
+        presets = (
+            self.preset_live_time,
+            self.preset_real_time,
+            self.preset_counts,
+            self.preset_low,
+            self.preset_high,
+        )
         self._restore = {signal: signal.get() for signal in presets}
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"{self.name}-classify", daemon=True)
@@ -177,7 +185,9 @@ class EDSDetector(Device):
     def _read_out(self) -> EDSReading:
         counts = np.asarray(self.spectrum.get())
         if counts.shape != (self._n_channels,):
-            raise InstrumentError(f"{self.name}: a spectrum of {counts.size} channels instead of {self._n_channels}")
+            raise InstrumentError(
+                f"{self.name}: a spectrum of {counts.size} channels instead of {self._n_channels}"
+            )
         if (counts < 0).any():
             raise InstrumentError(f"{self.name}: {counts.min()} counts in channel {counts.argmin()}")
         counts = counts.astype(np.int32)
@@ -196,7 +206,9 @@ class EDSDetector(Device):
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""
         n_channels = self._n_channels or int(self.channels.get())
-        return describe_eds(self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None)
+        return describe_eds(
+            self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None
+        )
 
     def stop(self, *, success: bool = False) -> None:
         """Stop acquiring."""

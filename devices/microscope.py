@@ -8,7 +8,7 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 __all__ = ["Microscope"]
 
 
-class Microscope(Device):
+class Microscope(Device):  # type: ignore[misc]
     """High voltage (kV), current (nA), working distance (mm), field width (µm), magnification."""
 
     high_voltage = Cpt(EpicsSignal, "HV", kind=Kind.normal)

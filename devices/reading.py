@@ -57,7 +57,13 @@ class EDSReading:
 
 
 def data_key(
-    source: str, dtype: str, numpy_dtype: str, *, shape: tuple[int, ...] = (), units: str = "", precision: int | None = None
+    source: str,
+    dtype: str,
+    numpy_dtype: str,
+    *,
+    shape: tuple[int, ...] = (),
+    units: str = "",
+    precision: int | None = None,
 ) -> dict[str, Any]:
     """One entry of ``describe()``."""
     key: dict[str, Any] = {"source": source, "dtype": dtype, "dtype_numpy": numpy_dtype, "shape": list(shape)}
@@ -88,14 +94,18 @@ def describe_eds(name: str, n_channels: int, source: str, *, classified: bool) -
     return {f"{name}_{key}": value for key, value in keys.items()}
 
 
-def judge(classifier: Classifier | None, counts: NDArray[np.int32], *, valid: bool = True) -> Classification | None:
+def judge(
+    classifier: Classifier | None, counts: NDArray[np.int32], *, valid: bool = True
+) -> Classification | None:
     """Classify a spectrum; one that is not valid (the beam fell off during it) is ill, whatever it looks like."""
     if classifier is None:
         return None
     return classifier.classify(counts) if valid else _NOTHING
 
 
-def check_classifier(name: str, n_channels: int, offset_kev: float, width_kev: float, classifier: Classifier | None) -> None:
+def check_classifier(
+    name: str, n_channels: int, offset_kev: float, width_kev: float, classifier: Classifier | None
+) -> None:
     """Refuse a detector that does not fit its classifier, before any electron is spent.
 
     Parameters
@@ -117,7 +127,9 @@ def check_classifier(name: str, n_channels: int, offset_kev: float, width_kev: f
     if classifier is None:
         return
     if classifier.n_channels != n_channels:
-        raise InstrumentError(f"{name}: spectra have {n_channels} channels, the classifier takes {classifier.n_channels}")
+        raise InstrumentError(
+            f"{name}: spectra have {n_channels} channels, the classifier takes {classifier.n_channels}"
+        )
     axis = getattr(classifier, "axis", None)
     if axis is None:
         return

@@ -73,7 +73,9 @@ def adaptive_map(
         If the beam has no blanker, or dwell or map_every are negative.
     """
     if not hasattr(beam, "blanker"):
-        raise ConfigError(f"{getattr(beam, 'name', beam)} has no blanker: a map needs a beam that can be blanked")
+        raise ConfigError(
+            f"{getattr(beam, 'name', beam)} has no blanker: a map needs a beam that can be blanked"
+        )
     if dwell_s is not None and not dwell_s > 0:
         raise ConfigError(f"dwell must be positive, not {dwell_s} s")
     if map_every is not None and map_every < 0:
@@ -111,7 +113,9 @@ def adaptive_map(
         yield Msg("checkpoint")
         suggestion, reason = yield from in_thread(executor, lambda: decide(None))
         done = 0
-        next_map = map_every if map_every is not None else max(2 * agent.n_measured, agent.grid.n_pixels // 50)
+        next_map = (
+            map_every if map_every is not None else max(2 * agent.n_measured, agent.grid.n_pixels // 50)
+        )
         while suggestion is not None:
             yield Msg("checkpoint")
             yield from measure(
@@ -140,7 +144,8 @@ def adaptive_map(
             yield Msg("unstage", device)
         executor.shutdown(wait=False)
 
-    return (yield from finalize_wrapper(scan(), clean_up))
+    ending: str = yield from finalize_wrapper(scan(), clean_up)
+    return ending
 
 
 def start_document(
@@ -173,7 +178,12 @@ def start_document(
         "motors": [beam.name],
         "hints": {"dimensions": [([field], "primary") for field in fields]},
         **(md or {}),
-        "plan_args": {"beam": beam.name, "eds": eds.name, "agent": configuration.get("agent", ""), **arguments},
+        "plan_args": {
+            "beam": beam.name,
+            "eds": eds.name,
+            "agent": configuration.get("agent", ""),
+            **arguments,
+        },
         "shape": [int(n) for n in grid.shape],
         "extents": [[y0, y1], [x0, x1]],
         "grid": grid.to_json(),

@@ -50,11 +50,13 @@ class ScanPoint:
 
     def read(self) -> dict[str, Any]:
         """Values of the chosen pixel."""
-        return {f"{self.name}_{key}": {"value": v, "timestamp": self._time} for key, v in self._values.items()}
+        return {
+            f"{self.name}_{key}": {"value": v, "timestamp": self._time} for key, v in self._values.items()
+        }
 
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""
-        whole = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [], "source": f"plan:{self.name}"}
+        whole: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [], "source": f"plan:{self.name}"}
         number = {**whole, "dtype": "number", "dtype_numpy": "<f8", "precision": 3, "units": "pixels"}
         keys = {"pixel": whole, "row": whole, "col": whole, "erd": number}
         return {f"{self.name}_{key}": dict(value) for key, value in keys.items()}
@@ -70,7 +72,7 @@ class MapReadable:
     """
 
     parent = None
-    hints: Mapping[str, Any] = {"fields": []}  # noqa: RUF012
+    hints: Mapping[str, Any] = {"fields": []}
 
     def __init__(self, name: str = "map") -> None:
         self.name = name
@@ -84,7 +86,9 @@ class MapReadable:
 
     def read(self) -> dict[str, Any]:
         """Return what `take` was given."""
-        return {f"{self.name}_{key}": {"value": v, "timestamp": self._time} for key, v in self._values.items()}
+        return {
+            f"{self.name}_{key}": {"value": v, "timestamp": self._time} for key, v in self._values.items()
+        }
 
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""

@@ -52,7 +52,7 @@ def _choice(name: str, states: Sequence[str], doc: str, value: int = 0, **more: 
     )
 
 
-class SEMGroup(PVGroup):
+class SEMGroup(PVGroup):  # type: ignore[misc]
     """All PVs. The spectrum's own is added by `make_group`, as its length is the specimen's."""
 
     # --- the beam
@@ -65,15 +65,23 @@ class SEMGroup(PVGroup):
         lower_ctrl_limit=0.0, upper_ctrl_limit=10.0,
     )  # fmt: skip
     blank = _choice("Beam:Blank", ("Open", "Blanked"), "Blanks the beam", 1)
-    blank_rbv = _choice("Beam:Blank_RBV", ("Open", "Blanked"), "Whether the beam is blanked", 1, read_only=True)
+    blank_rbv = _choice(
+        "Beam:Blank_RBV", ("Open", "Blanked"), "Whether the beam is blanked", 1, read_only=True
+    )
     mode = _choice("Beam:Mode", ("Spot", "Raster"), "What the scan generator does; spectra are of a spot")
     hv = _number("Beam:HV", 15.0, "High voltage", "kV", 2, lower_ctrl_limit=1.0, upper_ctrl_limit=30.0)
     current = _number("Beam:Current", 1.0, "Beam current; 0 after a trip", "nA", 4, read_only=True)
     width = _number("Beam:HFW", 1.0, "Horizontal field width", "µm", 2, read_only=True)
-    distance = _number("Beam:WD", 8.5, "Working distance", "mm", 2, lower_ctrl_limit=1.0, upper_ctrl_limit=60.0)
+    distance = _number(
+        "Beam:WD", 8.5, "Working distance", "mm", 2, lower_ctrl_limit=1.0, upper_ctrl_limit=60.0
+    )
     magnification = _number("Beam:Mag", 1.0, "Magnification on a 127 mm display", "", 0, read_only=True)
-    dose = _number("Beam:Dose", 0.0, "Charge on the specimen: current × unblanked real time", "nC", read_only=True)
-    pixel_dose = _number("Beam:PixelDose", 0.0, "Charge since the beam came to this place", "nC", 4, read_only=True)
+    dose = _number(
+        "Beam:Dose", 0.0, "Charge on the specimen: current × unblanked real time", "nC", read_only=True
+    )
+    pixel_dose = _number(
+        "Beam:PixelDose", 0.0, "Charge since the beam came to this place", "nC", 4, read_only=True
+    )
     budget = _number("Beam:DoseBudget", 0.0, "Charge that the specimen may take; 0: no limit", "nC")
     dose_ok = _choice("Beam:DoseOK", (_NO, _YES), "Whether the dose is within its budget", 1, read_only=True)
 
@@ -103,16 +111,22 @@ class SEMGroup(PVGroup):
     slope = _number(f"{MCA}.CALS", 0.01, "Energy per channel", "keV", 6)
     quadratic = _number(f"{MCA}.CALQ", 0.0, "Energy per channel squared", "keV", 9)
     energy_units = pvproperty(name=f"{MCA}.EGU", value="keV", read_only=True, doc="Unit of the calibration")
-    mca_mode = _choice(f"{MCA}.MODE", ("PHA", "MCS", "List"), "Pulse-height analysis, or others that are not here")
+    mca_mode = _choice(
+        f"{MCA}.MODE", ("PHA", "MCS", "List"), "Pulse-height analysis, or others that are not here"
+    )
     erase_start = _choice(
-        f"{MCA}EraseStart", ("Done", "Acquire"), "Erases and acquires; the put completes when the spectrum is final"
+        f"{MCA}EraseStart",
+        ("Done", "Acquire"),
+        "Erases and acquires; the put completes when the spectrum is final",
     )
     stop = _choice(f"{MCA}Stop", ("Done", "Stop"), "Stops acquiring")
     read_now = _choice(f"{MCA}Read", ("Done", "Read"), "Brings spectrum and times up to date while acquiring")
 
     # --- what goes wrong on command
     trip = _choice("Sim:Trip", (_NO, _YES), "The beam falls off, until this is No again")
-    trip_next = _whole("Sim:TripNext", 0, "The beam falls off in the middle of each of the next n acquisitions")
+    trip_next = _whole(
+        "Sim:TripNext", 0, "The beam falls off in the middle of each of the next n acquisitions"
+    )
     hang = _whole("Sim:Hang", 0, "The next n acquisitions never end by themselves")
     late = _number("Sim:Late", 0.0, "Every acquisition's end comes this much later", "s")
     short = _whole("Sim:Short", 0, "The next n spectra have half their channels")
@@ -190,18 +204,15 @@ class SEMGroup(PVGroup):
         await self.y_rbv.write(self.driver.sem.y_um)
         await self.pixel_dose.write(self.driver.sem.pixel_dose_nc)
 
-    @x.putter
-    async def x(self, instance: Any, value: float) -> None:
+    async def put_x(self, instance: Any, value: float) -> None:
         """Move along x."""
         await self.move(x_um=float(value))
 
-    @y.putter
-    async def y(self, instance: Any, value: float) -> None:
+    async def put_y(self, instance: Any, value: float) -> None:
         """Move along y."""
         await self.move(y_um=float(value))
 
-    @blank.putter
-    async def blank(self, instance: Any, value: Any) -> None:
+    async def put_blank(self, instance: Any, value: Any) -> None:
         """Blank or unblank."""
         blanked = _state(instance, value) == 1
         self.driver.blank(blanked)
@@ -209,100 +220,105 @@ class SEMGroup(PVGroup):
         if self.driver.time_scale == 1:
             await self.show_dose()
 
-    @budget.putter
-    async def budget(self, instance: Any, value: float) -> None:
+    async def put_budget(self, instance: Any, value: float) -> None:
         """Judge the dose by the new budget."""
         fine = value <= 0 or self.driver.sem.dose_nc <= value
         await self.dose_ok.write(_YES if fine else _NO)
 
-    @erase_start.putter
-    async def erase_start(self, instance: Any, value: Any) -> Any:
+    async def put_erase_start(self, instance: Any, value: Any) -> Any:
         """Acquire; the put completes when the spectrum is final."""
         if _state(instance, value) == 1:
             await self.acquire()
         return "Done"
 
-    async def _start(self, instance: Any, value: Any) -> Any:
+    async def put_start(self, instance: Any, value: Any) -> Any:
+        """Acquire without letting the client wait for it."""
         if _state(instance, value) == 1:
             self._running = asyncio.get_running_loop().create_task(self.acquire())
         return _NO
 
-    async def _stop(self, instance: Any, value: Any) -> Any:
+    async def put_stop(self, instance: Any, value: Any) -> Any:
+        """Stop acquiring."""
         if _state(instance, value) == 1:
             self.driver.stop()
         return instance.enum_strings[0]
 
-    start = start.putter(_start)
-    erase_start_field = erase_start_field.putter(_start)
-    stop = stop.putter(_stop)
-    stop_field = stop_field.putter(_stop)
-
-    @read_now.putter
-    async def read_now(self, instance: Any, value: Any) -> Any:
+    async def put_read_now(self, instance: Any, value: Any) -> Any:
         """Publish what the running acquisition has gathered by now."""
         record = self.driver.look() if _state(instance, value) == 1 else None
         if record is not None:
             await self.show_record(record)
         return "Done"
 
-    @erase.putter
-    async def erase(self, instance: Any, value: Any) -> Any:
+    async def put_erase(self, instance: Any, value: Any) -> Any:
         """Erase the spectrum."""
         if _state(instance, value) == 1:
             await self.show_record(Record(np.zeros(self.used.value, np.int32), 0.0, 0.0, 0.0))
         return _NO
 
-    @mca_mode.putter
-    async def mca_mode(self, instance: Any, value: Any) -> None:
+    async def put_mca_mode(self, instance: Any, value: Any) -> None:
         """Refuse what is not simulated."""
         if _state(instance, value) != 0:
             raise ValueError("only PHA is simulated")
 
-    @trip.putter
-    async def trip(self, instance: Any, value: Any) -> None:
+    async def put_trip(self, instance: Any, value: Any) -> None:
         """Let the beam fall off, or come back."""
         sem = self.driver.sem
         self.driver.set_current(0.0 if _state(instance, value) == 1 else sem.nominal_current_na)
         await self.current.write(sem.current_na)
 
-    @trip_next.putter
-    async def trip_next(self, instance: Any, value: int) -> None:
+    async def put_trip_next(self, instance: Any, value: int) -> None:
         """Arm trips in mid-acquisition."""
         self.driver.faults.trip = int(value)
 
-    @hang.putter
-    async def hang(self, instance: Any, value: int) -> None:
+    async def put_hang(self, instance: Any, value: int) -> None:
         """Arm acquisitions that hang."""
         self.driver.faults.hang = int(value)
 
-    @late.putter
-    async def late(self, instance: Any, value: float) -> None:
+    async def put_late(self, instance: Any, value: float) -> None:
         """Set how late the ends come."""
         self.driver.faults.late_s = float(value)
 
-    @short.putter
-    async def short(self, instance: Any, value: int) -> None:
+    async def put_short(self, instance: Any, value: int) -> None:
         """Arm short spectra."""
         self.driver.faults.short = int(value)
 
-    @empty.putter
-    async def empty(self, instance: Any, value: int) -> None:
+    async def put_empty(self, instance: Any, value: int) -> None:
         """Arm empty spectra."""
         self.driver.faults.empty = int(value)
 
-    @disconnect.putter
-    async def disconnect(self, instance: Any, value: Any) -> Any:
+    async def put_disconnect(self, instance: Any, value: Any) -> Any:
         """Drop every connection."""
         if _state(instance, value) == 1 and self.context is not None:
             for circuit in list(self.context.circuits):
                 circuit.client.close()
         return _NO
 
-    @leave.putter
-    async def leave(self, instance: Any, value: Any) -> None:
+    async def put_leave(self, instance: Any, value: Any) -> None:
         """Exit without a word."""
         if _state(instance, value) == 1:
             os._exit(3)
+
+    x.putter(put_x)
+    y.putter(put_y)
+    blank.putter(put_blank)
+    budget.putter(put_budget)
+    erase_start.putter(put_erase_start)
+    read_now.putter(put_read_now)
+    erase.putter(put_erase)
+    mca_mode.putter(put_mca_mode)
+    trip.putter(put_trip)
+    trip_next.putter(put_trip_next)
+    hang.putter(put_hang)
+    late.putter(put_late)
+    short.putter(put_short)
+    empty.putter(put_empty)
+    disconnect.putter(put_disconnect)
+    leave.putter(put_leave)
+    start.putter(put_start)
+    erase_start_field.putter(put_start)
+    stop.putter(put_stop)
+    stop_field.putter(put_stop)
 
 
 def _state(instance: Any, value: Any) -> int:
@@ -416,8 +432,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     async def run() -> None:
         specimen = open_specimen(options.object, options.seed)
         server = asyncio.ensure_future(
-            serve(specimen, options.prefix, port=options.port, time_scale=options.time_scale, log=options.log,
-                  ready=ready)  # fmt: skip
+            serve(
+                specimen,
+                options.prefix,
+                port=options.port,
+                time_scale=options.time_scale,
+                log=options.log,
+                ready=ready,
+            )
         )
         if options.until_eof:
             loop = asyncio.get_running_loop()

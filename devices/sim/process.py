@@ -157,7 +157,7 @@ class SimulatedMicroscope:
             except InstrumentError:
                 port = free_port()
         point_clients_at(port, self._control_layer)
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         command = [
             sys.executable, "-m", "slads_bluesky.devices.sim.ioc", "--object", self.object_name,
             "--seed", str(self.seed), "--prefix", self.prefix, "--port", str(port),
@@ -166,7 +166,11 @@ class SimulatedMicroscope:
         if self.log is not None:
             command += ["--log", str(self.log)]
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("EPICS_CA_", "EPICS_CAS_"))},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("EPICS_CA_", "EPICS_CAS_"))
+            },
             "EPICS_CAS_BEACON_PORT": os.environ["EPICS_CA_REPEATER_PORT"],
             "OMP_NUM_THREADS": "1",
         }

@@ -95,7 +95,9 @@ class SoftBeam(_Soft):
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the values of `read`."""
         return {
-            f"{self.name}_{key}": data_key(self._source(key), "number", "<f8", units=units, precision=precision)
+            f"{self.name}_{key}": data_key(
+                self._source(key), "number", "<f8", units=units, precision=precision
+            )
             for key, (units, precision) in BEAM_FIELDS.items()
         }
 
@@ -168,7 +170,9 @@ class SoftEDS(_Soft):
             "energy_width": float(axis.width_kev),
             "classifier": self.classifier.sha256 if self.classifier is not None else "",
         }
-        return OrderedDict((f"{self.name}_{key}", {"value": v, "timestamp": now}) for key, v in values.items())
+        return OrderedDict(
+            (f"{self.name}_{key}", {"value": v, "timestamp": now}) for key, v in values.items()
+        )
 
     def describe_configuration(self) -> dict[str, Any]:
         """Describe the values of `read_configuration`."""

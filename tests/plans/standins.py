@@ -14,9 +14,9 @@ class TemplateClassifier:
     """Largest multinomial log-likelihood under each phase's mean spectrum; far too few counts are ill."""
 
     def __init__(self, phantom):
-        self.templates = np.array([
-            np.mean([t for t in phantom.templates[i]], axis=0) + 2.0 for i in range(len(phantom.phases))
-        ])
+        self.templates = np.array(
+            [np.mean(phantom.templates[i], axis=0) + 2.0 for i in range(len(phantom.phases))]
+        )
         self._log = np.log(self.templates / self.templates.sum(1, keepdims=True))
         self.phases = tuple(phantom.phases)
         self.n_channels = phantom.axis.n_channels
@@ -27,7 +27,11 @@ class TemplateClassifier:
         scores = self._log @ counts
         best = int(np.argmax(scores))
         weights = np.exp(np.clip(scores - scores[best], -700, 0))
-        shape = counts @ self.templates[best] / (np.linalg.norm(counts) * np.linalg.norm(self.templates[best]) + 1)
+        shape = (
+            counts
+            @ self.templates[best]
+            / (np.linalg.norm(counts) * np.linalg.norm(self.templates[best]) + 1)
+        )
         if counts.sum() < 10 or shape < 0.5:
             return Classification(0, 1.0, "ill")
         return Classification(best + 1, float(weights[best] / weights.sum()), "ok")
