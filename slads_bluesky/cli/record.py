@@ -1,0 +1,308 @@
+"""``slads-bluesky runs | show | replay | resume``: what is on record, questioned and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, RecordError
+from .figures import check_writable, write_json
+
+if TYPE_CHECKING:
+    from ..catalog.runs import RecordedRun
+    from ..rundata import RunData
+
+__all__ = ["open_map", "register", "replay", "resume", "runs", "show"]
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        metavar="DIR|URI|PROFILE",
+        help="The record; by default the one in the user's data directory.",
+    ),
+]
+Uid = Annotated[
+    str, typer.Argument(metavar="UID", help="A uid or its beginning, a scan_id, or -1 for the latest run.")
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the same as JSON too.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(runs)
+    # "-1" is a run, not an option
+    app.command(context_settings={"ignore_unknown_options": True})(show)
+    app.command(context_settings={"ignore_unknown_options": True})(replay)
+    app.command(context_settings={"ignore_unknown_options": True})(resume)
+
+
+def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[RecordedRun], RunData]:
+    """Find a run and load the map that it ends: itself and the runs that it goes on from."""
+    from ..catalog.runs import find_run, map_runs
+    from ..rundata import load_map
+
+    chain = map_runs(find_run(uid, where), where)
+    return chain, load_map([run.documents for run in chain], spectra=spectra)
+
+
+def runs(
+    since: Annotated[str | None, typer.Option(help="Only runs from this day on, such as 2026-03-01.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Only runs of this sample.")] = None,
+    object_name: Annotated[
+        str | None, typer.Option("--object", help="Only runs of this simulated object.")
+    ] = None,
+    catalog: Where = None,
+    json_file: Json = None,
+) -> None:
+    """List the runs on record, the latest last."""
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..catalog.runs import list_runs
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # into a pipe, whole lines
+        console = Console(highlight=False, width=200)
+    check_writable(json_file)
+    try:
+        after = datetime.fromisoformat(since).timestamp() if since else 0.0
+    except ValueError:
+        raise ConfigError(f"--since takes a day such as 2026-03-01, not '{since}'") from None
+    rows: list[dict[str, Any]] = []
+    for run in list_runs(catalog, lambda text: console.print(f"unreadable: {text}", markup=False)):
+        start, stop = run.start, run.stop or {}
+        if start["time"] < after or (sample is not None and start.get("sample") != sample):
+            continue
+        if object_name is not None and start.get("object") != object_name:
+            continue
+        rows.append(
+            {
+                "uid": run.uid,
+                "scan_id": start.get("scan_id"),
+                "time": datetime.fromtimestamp(start["time"]).isoformat(" ", "seconds"),
+                "plan_name": start.get("plan_name"),
+                "sample": start.get("sample"),
+                "shape": start.get("shape"),
+                "n_events": (stop.get("num_events") or {}).get("primary"),
+                "exit_status": run.exit_status,
+                "resumes": run.parent,
+            }
+        )
+    table = Table(box=None, pad_edge=False)
+    for name in ("uid", "scan", "time", "plan", "sample", "grid", "points", "ended", "goes on from"):
+        table.add_column(name, justify="right" if name in ("scan", "points") else "left")
+    for row in rows:
+        table.add_row(
+            row["uid"][:8],
+            _text(row["scan_id"]),
+            row["time"],
+            _text(row["plan_name"]),
+            _text(row["sample"]),
+            " × ".join(map(str, row["shape"] or ())),
+            _text(row["n_events"]),
+            row["exit_status"],
+            (row["resumes"] or "")[:8],
+        )
+    console.print(table if rows else "no runs")
+    write_json(json_file, {"runs": rows})
+
+
+def show(uid: Uid, catalog: Where = None, json_file: Json = None) -> None:
+    """Tell one run's story in a screen."""
+    from rich.console import Console
+
+    from ..export.story import story
+
+    check_writable(json_file)
+    chain, data = open_map(uid, catalog, spectra=False)
+    lines, figures = story(data)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line, markup=False)
+    console.print(f"record     {chain[-1].source}", markup=False)
+    write_json(json_file, figures)
+
+
+def replay(
+    uid: Uid,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Classify and decide again, and compare all with the record; exit code 1 if it differs.",
+        ),
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(help="Re-emit the documents this many times as fast as they came.")
+    ] = None,
+    sampler: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Model of another sampler: what it would have chosen.")
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another classifier: what it would have called each spectrum."),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the comparison with another sampler or classifier."),
+    ] = None,
+    catalog: Where = None,
+    json_file: Json = None,
+) -> None:
+    """Go through a recorded run again: check it, ask what would have been, or watch it."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    check_writable(json_file)
+    check_writable(figure)
+    if verify:
+        _verify(console, uid, catalog, sampler, classifier, json_file)
+    elif sampler is not None or classifier is not None:
+        from .counterfactual import compare
+
+        compare(console, *open_map(uid, catalog), sampler, classifier, figure, json_file)
+    else:
+        _emit(uid, catalog, speed, json_file)
+
+
+def _verify(
+    console: Any,
+    uid: str,
+    catalog: str | None,
+    sampler: Path | None,
+    classifier: Path | None,
+    json_file: Path | None,
+) -> None:
+    import time
+
+    from rich.progress import Progress
+
+    from ..catalog.verify import explain, verify
+    from ..plans.adaptive import versions
+    from ..rebuild import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
+    from ..spectra import load_classifier
+
+    _, data = open_map(uid, catalog)
+    model = load_sampler_model(data.start, sampler) if sampler is not None else find_sampler_model(data.start)
+    judge = load_classifier(classifier) if classifier is not None else find_classifier(data.start)
+    agent = rebuild_agent(data.start, model)
+    began = time.perf_counter()
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("verifying", total=data.n_measured)
+        result = verify(data, agent, judge, lambda n: bar.update(task, completed=n))
+    took = time.perf_counter() - began
+    hashes = {"classifier": judge.sha256, **({} if model is None else {"sampler": model.sha256})}
+    why = explain(data.start, hashes, versions())
+    if result.passed:
+        console.print(
+            f"run {data.uid[:8]}: all {result.n_events} decisions, labels and verdicts are the same again"
+        )
+    else:
+        console.print(f"run {data.uid[:8]} differs, first at {result.differences[0]}", markup=False)
+        console.print("  " + ", ".join(f"{what}: {n}" for what, n in result.counts.items()))
+        for line in why or ["models and versions are those of the run: the data were changed"]:
+            console.print(f"  {line}", markup=False)
+    write_json(
+        json_file,
+        {
+            "uid": data.uid,
+            "passed": result.passed,
+            "n_events": result.n_events,
+            "not_classified": result.not_classified,
+            "differences": result.counts,
+            "first": None if result.passed else str(result.differences[0]),
+            "why": why,
+            "seconds": took,
+            "points_per_s": result.n_events / took if took else None,
+        },
+    )
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _emit(uid: str, catalog: str | None, speed: float | None, json_file: Path | None) -> None:
+    from bluesky.callbacks.best_effort import BestEffortCallback
+
+    from ..catalog.replay import replay as emit
+    from ..catalog.runs import find_run
+
+    watcher = BestEffortCallback()
+    watcher.disable_plots()
+    run = find_run(uid, catalog)
+    n = emit(run.documents(), [watcher], speed)
+    write_json(json_file, {"uid": run.uid, "documents": n})
+
+
+def resume(
+    uid: Uid,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
+    ] = False,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Go on with a map of a simulated object that was cut off, as a new run that names its parent."""
+    from rich.console import Console
+
+    from ..callbacks.progress import MapProgress
+    from ..catalog import Recorder
+    from ..catalog.scan_id import scan_id_source
+    from ..experiment import run_map
+    from ..export.story import story
+    from ..models import Models
+    from ..phantom import make_object
+    from ..rebuild import find_classifier, find_sampler_model, rebuild_agent, sampler_name
+    from ..rundata import load_map
+
+    console = Console(highlight=False, soft_wrap=True)
+    check_writable(json_file)
+    where = str(catalog) if catalog is not None else None
+    chain, data = open_map(uid, where, spectra=False)
+    start = data.start
+    if "object" not in start:
+        raise RecordError(
+            f"run {data.uid[:8]} was not of a simulated object; on a microscope, resume it in the session "
+            "with the plan resume_map"
+        )
+    models = Models(sampler_name(start), find_sampler_model(start), find_classifier(start))
+    agent = rebuild_agent(start, models.sampler)
+    for event in data.events():
+        agent.ingest(event)
+    if agent.should_stop():
+        raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
+    phantom = make_object(start["object"], int(start.get("object_seed", 0)))
+    console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
+    with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+        result = run_map(
+            phantom,
+            models,
+            agent,
+            soft=soft,
+            subscribers=[recorder, MapProgress(agent.distortion_estimate)],
+            scan_id_source=scan_id_source(recorder.directory),
+            dwell_s=start["plan_args"]["dwell_s"],
+            md={"resumes": data.uid},
+        )
+        with console.status("bringing the catalog up to date"):
+            current = recorder.flush(timeout=600)
+    from ..catalog.runs import find_run
+
+    whole = load_map(
+        [*(run.documents for run in chain), find_run(result.uid, where).documents], spectra=False
+    )
+    lines, figures = story(whole)
+    for line in lines:
+        console.print(line, markup=False)
+    write_json(json_file, {**figures, "n_before": data.n_measured, "catalog_up_to_date": current})
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
