@@ -53,7 +53,6 @@ def train_learned(
 
     from ..phantom.objects import read_labels
     from ..sampling.learned_model import LearnedModel, shipped_model
-    from ..sampling.learned_network import load_network
     from ..sampling.learned_training import ADAPT, Trainer, TrainingSettings, check_images, let_down
 
     check_writable(output)
@@ -93,7 +92,7 @@ def train_learned(
 
         torch.set_num_threads(threads)
         try:
-            trainer = Trainer(settings, images, load_network(first) if first is not None else None)
+            trainer = Trainer(settings, images, first)
             mean = 0.0
             for loss in trainer.run(rates()):
                 mean = loss if trainer.steps == 1 else mean + 0.02 * (loss - mean)

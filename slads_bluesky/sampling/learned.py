@@ -2,7 +2,7 @@
 
 After every few per cent of new measurements the network looks at all labels and gives each pixel its most probable
 label and how sure it is of it; the next picks are those where doubt and distance to the nearest measurement are
-both large. SAMPLING.md of the project tells how this came about.
+both large. Now and then hidden measurements examine it (`learned_choice`): where it fails, SLADS takes over.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, DataError
 from ..protocols import ILL, UNMEASURED, Suggestion
 from .initial import check_allowed, initial_pixels
+from .learned_choice import APART, Examination, examine
 from .learned_maps import Estimate, NetworkMapper, Precision
 from .learned_model import LearnedModel, shipped_model
 from .learned_policy import batch_size, expected_reduction, pick_batch, scores
-from .reconstruct import fill_outside
-from .sampler import check_labels
+from .model import SladsModel
+from .reconstruct import fill_outside, knn_reconstruct
+from .sampler import SladsSampler, check_labels
+from .training import default_radius
 
 __all__ = ["LearnedSampler", "NetworkReconstructor"]
 
@@ -142,6 +145,10 @@ class LearnedSampler:
         self._since = 0
         self._batch = len(self._initial)
         self._started = False
+        self._exam_seen: NDArray[np.int16] | None = None
+        """The labels that the last examination was about, None before the first."""
+        self._exam_n = 0
+        self._exam: Examination | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -151,6 +158,7 @@ class LearnedSampler:
         self._gains: NDArray[np.float64] = np.zeros(0)
         self._plan: Estimate | None = None
         self._now: Estimate | None = None
+        self._slads: SladsSampler | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -201,6 +209,8 @@ class LearnedSampler:
             self._n += 1
             self._n_open -= int(self._allowed.ravel()[pixel])
         self._now = None
+        if self._slads is not None:
+            self._slads.ingest(pixel, label)
         self._since += 1
         if self._since >= self._batch and (self._started or np.all(flat[self._initial] != UNMEASURED)):
             self._started = True
@@ -208,7 +218,12 @@ class LearnedSampler:
             self._since = 0
             s = self._settings
             self._batch = batch_size(self._n, self._n_allowed, s["growth"], s["cap"])
+            slads = self._slads
             self._forget()
+            if self._n >= APART * self._exam_n:
+                self._exam_seen, self._exam_n, self._exam = self._seen, self._n, None
+            else:
+                self._slads = slads
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
         """Up to `n` pixels, none measured or masked; changes nothing; empty when none are left."""
@@ -218,7 +233,8 @@ class LearnedSampler:
         if not self._started:
             left = self._initial[flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan")) for p in left]
-        self._look()
+        if not self.trusts_network:
+            return self._fallback().suggest(n)
         found: list[Suggestion] = []
         i = self._cursor
         while len(found) < n:
@@ -231,6 +247,39 @@ class LearnedSampler:
                 self._cursor += 1
             i += 1
         return found
+
+    @property
+    def trusts_network(self) -> bool:
+        """Whether the last examination lets the network decide; if not, SLADS does."""
+        return self.examination().trust_network
+
+    def examination(self) -> Examination:
+        """Return how network and k-NN vote predicted hidden labels at the last examination."""
+        if self._exam is None:
+            if self._exam_seen is None:
+                return Examination(0, 0, 0, 0)
+            self._exam = examine(self._mapper, self._exam_seen, self._settings["seed"])
+        return self._exam
+
+    def _fallback(self) -> SladsSampler:
+        """Return a SLADS that knows all labels; its start mask is ours, hence measured."""
+        if self._slads is None:
+            slads = SladsSampler(
+                self._shape,
+                SladsModel(
+                    self._model.fallback, self._labels, radius=default_radius(self._shape[0] * self._shape[1])
+                ),
+                labels=self._labels,
+                seed=self._settings["seed"],
+                initial=self._settings["initial"],
+                roi=self._inside,
+                forbidden=~self._allowed,
+            )
+            flat = self._measured.reshape(-1)
+            for pixel in np.flatnonzero(flat != UNMEASURED):
+                slads.ingest(int(pixel), int(flat[pixel]))
+            self._slads = slads
+        return self._slads
 
     def _look(self) -> Estimate:
         """Estimate at the last planning, once."""
@@ -270,12 +319,16 @@ class LearnedSampler:
         """
         if not (self._measured > 0).any():
             return np.full(self._shape, self._labels[0], np.uint8)
+        if not self.trusts_network:
+            return knn_reconstruct(self._measured, roi=self._inside)
         return fill_outside(self.estimate().labels.copy(), ~self._inside)
 
     def distortion_estimate(self) -> float:
         """Estimate of the total distortion of `reconstruct()`, NaN before there is one."""
         if not (self._measured > 0).any():
             return float("nan")
+        if not self.trusts_network:
+            return self._fallback().distortion_estimate()
         return self._doubt(self.estimate(), self._measured)
 
     def _doubt(self, estimate: Estimate, measured: NDArray[np.int16]) -> float:
@@ -290,6 +343,8 @@ class LearnedSampler:
         wanted = self._settings["stop_at"]
         if wanted is None or not self._started or not (self._seen > 0).any():
             return False
+        if not self.trusts_network:
+            return self._fallback().distortion_estimate() <= float(wanted)
         return self._doubt(self._look(), self._seen) <= float(wanted)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -300,6 +355,8 @@ class LearnedSampler:
             "inside": np.packbits(self._inside),
             "allowed": np.packbits(self._allowed),
         }
+        if self._exam_seen is not None:
+            arrays["examined"] = self._exam_seen.copy()
         return arrays, {
             "sampler": "learned",
             "version": STATE_VERSION,
@@ -335,7 +392,10 @@ class LearnedSampler:
                 for name in ("inside", "allowed")
             )
             measured, seen = (np.array(arrays[name], np.int16) for name in ("measured", "seen"))
-            for name, array in (("measured", measured), ("seen", seen)):
+            examined = np.array(arrays["examined"], np.int16) if "examined" in arrays else None
+            for name, array in (("measured", measured), ("seen", seen), ("examined", examined)):
+                if array is None:
+                    continue
                 if array.shape != shape:
                     raise DataError(f"sampler state: {name} has shape {array.shape}, the grid {shape}")
             out = cls(
@@ -351,7 +411,8 @@ class LearnedSampler:
             out._started = bool(facts["started"])
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        out._measured, out._seen = measured, seen
+        out._measured, out._seen, out._exam_seen = measured, seen, examined
+        out._exam_n = 0 if examined is None else int((examined != UNMEASURED).sum())
         known = measured != UNMEASURED
         out._n = int(known.sum())
         out._n_open = int((allowed & ~known).sum())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelFileError
 from .learned_planes import N_PLANES
+from .model import TERMS
 
 __all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
 
@@ -53,15 +54,26 @@ class LearnedModel:
         Channels of each level.
     weights : dict of str to float16 array
         By the names of ``LabelNet.state_dict()``.
+    fallback : (26,) float64 array
+        Coefficients of SLADS (`model.TERMS`), trained on images of the same kinds: it takes over on specimens
+        for which the network turns out to be no good.
     metadata : dict
         JSON: training settings, steps, seed, hashes, versions.
     """
 
     widths: tuple[int, ...]
     weights: Mapping[str, NDArray[np.float16]]
+    fallback: NDArray[np.float64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        theta = np.array(self.fallback, np.float64)
+        if theta.shape != (len(TERMS),) or not np.isfinite(theta).all():
+            raise ModelFileError(
+                f"learned model: fallback must be {len(TERMS)} finite numbers, not {theta.shape}"
+            )
+        theta.flags.writeable = False
+        object.__setattr__(self, "fallback", theta)
         if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
             raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
         wanted = expected_shapes(self.widths)
@@ -84,6 +96,7 @@ class LearnedModel:
         digest = hashlib.sha256(json.dumps([FORMAT, VERSION, self.widths]).encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].tobytes())
+        digest.update(self.fallback.tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -99,7 +112,8 @@ class LearnedModel:
         }
         target = Path(path)
         partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(save({k: np.ascontiguousarray(v) for k, v in self.weights.items()}, header))
+        arrays = {k: np.ascontiguousarray(v) for k, v in self.weights.items()}
+        partial.write_bytes(save({**arrays, "fallback": np.array(self.fallback)}, header))
         partial.replace(target)
 
     @classmethod
@@ -130,6 +144,7 @@ class LearnedModel:
         except (SafetensorError, OSError) as error:
             raise ModelFileError(f"{path}: not a complete safetensors file ({error})") from error
         try:
+            fallback = weights.pop("fallback")
             widths = tuple(int(w) for w in json.loads(header["widths"]))
             metadata = json.loads(header["metadata"])
         except KeyError as error:
@@ -137,7 +152,7 @@ class LearnedModel:
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
         try:
-            model = cls(widths, weights, metadata)
+            model = cls(widths, weights, fallback, metadata)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         if header.get("sha256") != model.sha256:

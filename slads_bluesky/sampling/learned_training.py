@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import DataError
 from .distortion import check_label_image
 from .learned_model import LearnedModel
+from .learned_network import load_network
 from .learned_planes import N_PLANES, one_against_rest, planes
 from .learned_rollout import Order, as_order, by_distance, random_order, roll_out
 from .model import SladsModel
@@ -138,15 +139,15 @@ class Trainer:
     images : sequence of (rows, columns) uint8, optional
         Label images to adapt to: each new image of the pool is then cut from one of these (turned and mirrored)
         half of the time.
-    start : LabelNet, optional
-        Weights to start from.
+    start : LearnedModel, optional
+        Model to go on from.
     """
 
     def __init__(
         self,
         settings: TrainingSettings,
         images: Sequence[NDArray[np.uint8]] = (),
-        start: LabelNet | None = None,
+        start: LearnedModel | None = None,
     ) -> None:
         if start is not None and start.widths != settings.widths:
             raise DataError(
@@ -156,18 +157,21 @@ class Trainer:
         self.images = tuple(images)
         self.steps = 0
         self._rng = np.random.default_rng(settings.seed)
+        slads = train_slads(self._two_phases(2), seed=settings.seed)
+        if start is not None:
+            slads = replace(slads, theta=start.fallback)
+        self._slads: SladsModel = slads
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             net = LabelNet(settings.widths)
         if start is not None:
-            net.load_state_dict(start.state_dict())
+            net = load_network(start)
         self._net: LabelNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = copy.deepcopy(self._net)
         self._optimizer = torch.optim.AdamW(self._net.parameters(), settings.rate, weight_decay=1e-3)
         self._threads = ThreadPoolExecutor(max(1, torch.get_num_threads()))
         self._truth: list[NDArray[np.uint8]] = []
         self._orders: list[Order] = []
-        self._slads: SladsModel | None = None
         self._own = start is not None
         self._next = 0
 
@@ -194,7 +198,7 @@ class Trainer:
                 name: importlib.metadata.version(name) for name in ("numpy", "torch", "slads-bluesky")
             },
         }
-        return LearnedModel(self.settings.widths, weights, {**facts, **(more or {})})
+        return LearnedModel(self.settings.widths, weights, self._slads.theta, {**facts, **(more or {})})
 
     def _image(self) -> NDArray[np.uint8]:
         side = self.settings.side
@@ -234,8 +238,6 @@ class Trainer:
         Two thirds are ordered by the network once it has learnt something; the others in equal parts by SLADS,
         by distances alone and at random.
         """
-        if self._slads is None:
-            self._slads = train_slads(self._two_phases(2), seed=self.settings.seed)
         truths = [self._image() for _ in range(n)]
         learnt = 2 * n // 3 if self._own else 0
         part = (n - learnt) // 3

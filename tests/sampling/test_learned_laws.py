@@ -6,12 +6,16 @@ import torch
 
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.protocols import Reconstructor, Sampler
+from slads_bluesky.sampling import SladsModel, SladsSampler, knn_reconstruct, learned
 from slads_bluesky.sampling.learned import LearnedSampler, NetworkReconstructor
+from slads_bluesky.sampling.learned_choice import Examination, examine
+from slads_bluesky.sampling.learned_maps import NetworkMapper
 from slads_bluesky.sampling.learned_model import LearnedModel, expected_shapes
 
 
 @pytest.fixture(scope="module")
-def net():
+def random_net(model):
+    """A network that knows nothing."""
     rng = np.random.default_rng(5)
     widths = (4, 6, 6, 8)
     weights = {
@@ -20,7 +24,15 @@ def net():
         )
         for name, shape in expected_shapes(widths).items()
     }
-    return LearnedModel(widths, weights)
+    return LearnedModel(widths, weights, model.theta)
+
+
+@pytest.fixture(params=["examined", "trusted"])
+def net(request, random_net, monkeypatch):
+    """That network, found out by its examinations, or trusted in spite of all: the laws hold for both."""
+    if request.param == "trusted":
+        monkeypatch.setattr(learned, "examine", lambda *_: Examination(100, 0, 100, 0))
+    return random_net
 
 
 def measure(sampler, truth, n):
@@ -71,7 +83,7 @@ def test_suggest_changes_nothing(net, make_blobs):
             sampler.should_stop()
             sampler.distortion_estimate()
         assert many[0].pixel == one[0].pixel == sampler.suggest(1)[0].pixel
-        assert sampler.suggest(40)[: len(many)] == many or np.isnan(many[0].erd)
+        assert sampler.suggest(40)[: len(many)] == many[:40] or np.isnan(many[0].erd)
         for each in (sampler, twin):
             each.ingest(one[0].pixel, int(flat[one[0].pixel]))
 
@@ -131,7 +143,8 @@ def test_ill_pixels_are_measured_and_never_vote(net, make_blobs):
     labels, probability = NetworkReconstructor(net)(seen)
     again, _ = NetworkReconstructor(net)(blank)
     assert np.array_equal(labels, again)
-    assert np.array_equal(labels, sampler.reconstruct())
+    if sampler.trusts_network:
+        assert np.array_equal(labels, sampler.reconstruct())
     assert probability.dtype == np.float32
     assert (probability[seen > 0] == 1).all()
     assert ((probability > 0) & (probability <= 1)).all()
@@ -217,3 +230,34 @@ def test_tiles_agree_with_the_whole(net, make_blobs, monkeypatch):
     assert np.array_equal(whole.distance, tiled.distance)
     assert np.mean(whole.labels != tiled.labels) < 1e-3
     assert np.abs(whole.probability - tiled.probability).max() < 0.02
+
+
+def test_a_network_that_knows_nothing_is_found_out(random_net, make_blobs):
+    """SLADS takes over, by its own picks and its own map."""
+    truth = make_blobs((96, 96), 5.0, 2)
+    sampler = sampler_of(random_net, truth, labels=2)
+    measure(sampler, truth, 800)
+    assert not sampler.trusts_network
+    assert sampler.examination().network_only > 2 * sampler.examination().vote_only
+    assert np.array_equal(sampler.reconstruct(), knn_reconstruct(sampler.measured))
+    wrong = np.mean(sampler.reconstruct() != truth)
+    plain = SladsSampler(
+        truth.shape, SladsModel(random_net.fallback, (1, 2), radius=3), labels=2, initial=0.02
+    )
+    measure(plain, truth, 800)
+    assert wrong <= 1.5 * np.mean(plain.reconstruct() != truth)
+    assert wrong < 0.05
+
+
+def test_an_examination_hides_and_counts(random_net, make_blobs):
+    truth = make_blobs((64, 64), 5.0, 2)
+    measured = np.where(np.random.default_rng(2).random(truth.shape) < 0.1, truth, -1).astype(np.int16)
+    before = measured.copy()
+    found = examine(NetworkMapper(random_net, "float32"), measured, 0)
+    assert np.array_equal(measured, before)
+    assert found.hidden == int(0.1 * (measured > 0).sum())
+    assert found.network_only + found.vote_only + found.both <= found.hidden
+    assert examine(NetworkMapper(random_net, "float32"), measured, 0) == found
+    assert not Examination(50, 12, 2, 5).trust_network
+    assert Examination(50, 5, 2, 5).trust_network
+    assert Examination(50, 2, 12, 5).trust_network

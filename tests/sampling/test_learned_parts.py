@@ -10,7 +10,6 @@ from scipy.ndimage import distance_transform_edt
 
 from slads_bluesky.errors import DataError, ModelFileError
 from slads_bluesky.sampling.learned_model import FORMAT, VERSION, LearnedModel, expected_shapes
-from slads_bluesky.sampling.learned_network import load_network
 from slads_bluesky.sampling.learned_planes import CAP, fold_planes, label_distances, one_against_rest, planes
 from slads_bluesky.sampling.learned_policy import batch_size, pick_batch
 from slads_bluesky.sampling.learned_rollout import NEVER, by_distance, roll_out
@@ -110,11 +109,8 @@ def test_an_order_measures_until_the_map_is_right(make_blobs):
 def tiny_model(seed=0):
     rng = np.random.default_rng(seed)
     shapes = expected_shapes((4, 4, 4, 4))
-    return LearnedModel(
-        (4, 4, 4, 4),
-        {k: rng.normal(0, 0.1, s).astype(np.float16) for k, s in shapes.items()},
-        {"a": [1, "µ"]},
-    )
+    weights = {name: rng.normal(0, 0.1, shape).astype(np.float16) for name, shape in shapes.items()}
+    return LearnedModel((4, 4, 4, 4), weights, rng.normal(size=26), {"a": [1, "µ"]})
 
 
 def test_expected_shapes_are_the_networks():
@@ -187,13 +183,12 @@ def test_training_repeats_itself_and_starts_from_a_model():
     assert first.sha256 == second.sha256
     assert first.metadata["steps"] == len(losses) == 8
     assert np.isfinite(losses).all()
-    going_on = Trainer(TINY, start=load_network(first))
-    kept = going_on.model()
-    assert kept.sha256 == first.sha256
+    going_on = Trainer(TINY, start=first)
+    assert going_on.model().sha256 == first.sha256
     list(going_on.run([1.0]))
     assert going_on.model().sha256 != first.sha256
     with pytest.raises(DataError, match="widths"):
-        Trainer(TrainingSettings(), start=load_network(first))
+        Trainer(TrainingSettings(), start=first)
 
 
 def test_images_to_adapt_to_are_checked(make_blobs):
