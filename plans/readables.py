@@ -56,7 +56,12 @@ class ScanPoint:
 
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""
-        whole: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [], "source": f"plan:{self.name}"}
+        whole: dict[str, Any] = {
+            "dtype": "integer",
+            "dtype_numpy": "<i8",
+            "shape": [],
+            "source": f"plan:{self.name}",
+        }
         number = {**whole, "dtype": "number", "dtype_numpy": "<f8", "precision": 3, "units": "pixels"}
         keys = {"pixel": whole, "row": whole, "col": whole, "erd": number}
         return {f"{self.name}_{key}": dict(value) for key, value in keys.items()}

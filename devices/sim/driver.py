@@ -78,6 +78,18 @@ class Driver:
         self.sem.current_na = current_na
         self._replan()
 
+    @property
+    def nothing(self) -> Record:
+        """An erased spectrum."""
+        return Record(np.zeros(self.sem.specimen.axis.n_channels, np.int32), 0.0, 0.0, 0.0)
+
+    def reset(self) -> None:
+        """Forget doses, visits and faults: a fresh specimen, the beam blanked in the middle of the field."""
+        self.stop()
+        self.faults = Faults()
+        self.sem.reset()
+        self._lit_since = None
+
     def stop(self) -> None:
         """Stop the acquisition that is running, if one is."""
         self._stop.set()

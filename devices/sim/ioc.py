@@ -18,7 +18,6 @@ from typing import Any
 
 import caproto as ca
 import caproto.asyncio.server as ca_server
-import numpy as np
 from caproto import ChannelType
 from caproto.server import PVGroup, pvproperty
 
@@ -133,6 +132,9 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     empty = _whole("Sim:Empty", 0, "The next n spectra are empty")
     disconnect = _choice("Sim:Disconnect", (_NO, _YES), "Every client loses its connection, once")
     leave = _choice("Sim:Exit", (_NO, _YES), "The IOC exits, as if it had crashed")
+    reset = _choice(
+        "Sim:Reset", (_NO, _YES), "Forgets doses, visits and faults: a fresh specimen, the beam blanked"
+    )
     measured = _whole("Sim:Acquisitions", 0, "Acquisitions since the start", read_only=True)
 
     def __init__(self, prefix: str, driver: Driver) -> None:
@@ -253,7 +255,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     async def put_erase(self, instance: Any, value: Any) -> Any:
         """Erase the spectrum."""
         if _state(instance, value) == 1:
-            await self.show_record(Record(np.zeros(self.used.value, np.int32), 0.0, 0.0, 0.0))
+            await self.show_record(self.driver.nothing)
         return _NO
 
     async def put_mca_mode(self, instance: Any, value: Any) -> None:
@@ -294,6 +296,26 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
                 circuit.client.close()
         return _NO
 
+    async def put_reset(self, instance: Any, value: Any) -> Any:
+        """Begin anew."""
+        if _state(instance, value) == 1:
+            self.driver.reset()
+            for pv in (
+                self.trip_next,
+                self.hang,
+                self.late,
+                self.short,
+                self.empty,
+                self.measured,
+                self.budget,
+            ):
+                await pv.write(0, verify_value=False)
+            await self.trip.write(_NO)
+            await self.blank.write("Blanked")
+            await self.show()
+            await self.show_record(self.driver.nothing)
+        return _NO
+
     async def put_leave(self, instance: Any, value: Any) -> None:
         """Exit without a word."""
         if _state(instance, value) == 1:
@@ -314,6 +336,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     short.putter(put_short)
     empty.putter(put_empty)
     disconnect.putter(put_disconnect)
+    reset.putter(put_reset)
     leave.putter(put_leave)
     start.putter(put_start)
     erase_start_field.putter(put_start)

@@ -119,12 +119,17 @@ class SimulatedSEM:
         if not (math.isfinite(current_na) and current_na > 0):
             raise ConfigError(f"beam current must be positive, not {current_na} nA")
         self.nominal_current_na = current_na
-        self.current_na = current_na
+        self.log: deque[LogEntry] = deque(maxlen=200_000)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew with a fresh specimen: the beam blanked in the middle of the field, no dose, no visits."""
+        self.current_na = self.nominal_current_na
         self.x_um, self.y_um = self.grid.centre_um[1], self.grid.centre_um[0]
         self.blanked = True
         self.dose_nc = 0.0
         self.pixel_dose_nc = 0.0
-        self.log: deque[LogEntry] = deque(maxlen=200_000)
+        self.log.clear()
         self._visits: dict[int, int] = {}
         self._numbered = 0
 

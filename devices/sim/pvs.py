@@ -46,5 +46,7 @@ def list_pvs(prefix: str = "SEM:") -> list[PVInfo]:
             out.append(PVInfo(prefix + MCA, "array", "counts", "", True, doc))
         if spec.name in ("Beam:X", "Beam:Y"):
             limits = "the field"
-        out.append(PVInfo(prefix + spec.name, kind, more.get("units", ""), limits, bool(spec.read_only), spec.doc))
+        out.append(
+            PVInfo(prefix + spec.name, kind, more.get("units", ""), limits, bool(spec.read_only), spec.doc)
+        )
     return out

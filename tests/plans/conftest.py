@@ -1,12 +1,17 @@
-"""Small real agent and classifier for tests of the plan: they decide and classify, only simply."""
+"""The instrument that the plans are tested on, soft and over Channel Access; a small real agent and classifier."""
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from slads_bluesky.devices.sim.process import SimulatedMicroscope
+from slads_bluesky.devices.sim.soft import soft_microscope
 from slads_bluesky.grid import ScanGrid
+from slads_bluesky.phantom.objects import make_object
 from slads_bluesky.protocols import Classification, EventKeys, Suggestion
 
 
@@ -95,3 +100,78 @@ class FarthestAgent:
         return {"labels": np.maximum(measured, 0).astype(np.uint8), "measured": measured,
                 "n_measured": self.n_measured, "fraction": self.n_measured / self.grid.n_pixels,
                 "distortion_estimate": float("nan")}  # fmt: skip
+
+
+PREFIX = "PLANS:"
+
+
+@pytest.fixture(scope="session")
+def phantom():
+    return make_object("pbsn-64")
+
+
+@pytest.fixture(scope="session")
+def classifier(phantom):
+    return TemplateClassifier(phantom)
+
+
+@pytest.fixture(scope="session")
+def ioc_log(tmp_path_factory):
+    return tmp_path_factory.mktemp("ioc") / "log.jsonl"
+
+
+@pytest.fixture(scope="session")
+def ioc(ioc_log):
+    os.environ.setdefault("OPHYD_CONTROL_LAYER", "caproto")
+    with SimulatedMicroscope("pbsn-64", prefix=PREFIX, log=ioc_log) as microscope:
+        yield microscope
+
+
+@pytest.fixture(scope="session")
+def ca_devices(ioc, classifier):
+    from ophyd import EpicsSignal
+
+    from slads_bluesky.devices import EDSDetector, Microscope, SEMBeam
+
+    return (
+        SEMBeam(f"{PREFIX}Beam:", name="beam"),
+        EDSDetector(f"{PREFIX}EDS:mca1", name="eds", classifier=classifier),
+        Microscope(f"{PREFIX}Beam:", name="sem"),
+        EpicsSignal(f"{PREFIX}Sim:Reset", name="reset", put_complete=True),
+    )
+
+
+@pytest.fixture
+def soft(phantom, classifier):
+    """A fresh soft microscope."""
+    beam, eds, sem = soft_microscope(phantom, classifier)
+    return SimpleNamespace(kind="soft", beam=beam, eds=eds, sem=sem, grid=ScanGrid(phantom.shape))
+
+
+@pytest.fixture
+def over_ca(ca_devices, phantom):
+    """The microscope over Channel Access with a fresh specimen."""
+    beam, eds, sem, reset = ca_devices
+    reset.set(1).wait(10)
+    return SimpleNamespace(kind="ioc", beam=beam, eds=eds, sem=sem, grid=ScanGrid(phantom.shape))
+
+
+@pytest.fixture(params=["soft", "ioc"])
+def instrument(request):
+    """Both of them, one after the other."""
+    return request.getfixturevalue("soft" if request.param == "soft" else "over_ca")
+
+
+@pytest.fixture
+def make_agent(phantom):
+    def make(n_wanted, seed=0):
+        return FarthestAgent(ScanGrid(phantom.shape), n_wanted, seed)
+
+    return make
+
+
+@pytest.fixture
+def RE():
+    from bluesky import RunEngine
+
+    return RunEngine({}, context_managers=[])

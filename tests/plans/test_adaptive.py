@@ -1,0 +1,328 @@
+"""Scenes of an adaptive map, told over soft devices and over Channel Access alike."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from bluesky.simulators import summarize_plan
+from bluesky.utils import RunEngineInterrupted
+from event_model import DocumentNames, schema_validators
+
+from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.plans.adaptive import adaptive_map
+from slads_bluesky.plans.ledger import Ledger
+
+
+class Documents(list):
+    """Everything that was emitted, each document checked against its schema as it comes."""
+
+    __hash__ = object.__hash__
+
+    def __call__(self, name, document):
+        schema_validators[DocumentNames[name]].validate(_jsonable(document))
+        self.append((name, document))
+
+    @property
+    def start(self):
+        return self[0][1]
+
+    @property
+    def stop(self):
+        assert self[-1][0] == "stop"
+        return self[-1][1]
+
+    def descriptor(self, stream):
+        return next(d for n, d in self if n == "descriptor" and d["name"] == stream)
+
+    def events(self, stream="primary"):
+        """Events of a stream; of a repeated seq_num the last, as a catalog has it."""
+        uids = {d["uid"] for n, d in self if n == "descriptor" and d["name"] == stream}
+        kept = {d["seq_num"]: d for n, d in self if n == "event" and d["descriptor"] in uids}
+        return [kept[i] for i in sorted(kept)]
+
+
+def _jsonable(value):
+    if isinstance(value, dict):
+        return {key: _jsonable(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def check_events_belong_together(events, instrument, phantom, classifier):
+    """Position, spectrum, label and dose of each event are of its pixel."""
+    for event in events:
+        data = event["data"]
+        pixel = data["scan_pixel"]
+        assert (data["beam_x"], data["beam_y"]) == instrument.grid.position(pixel)
+        assert (data["scan_row"], data["scan_col"]) == instrument.grid.row_column(pixel)
+        visits = [phantom.spectrum(pixel, visit) for visit in range(4)]
+        assert any(np.array_equal(data["eds_spectrum"], spectrum) for spectrum in visits)
+        label, probability, verdict = classifier.classify(np.asarray(data["eds_spectrum"]))
+        assert (data["eds_label"], data["eds_verdict"]) == (label, verdict)
+        assert data["eds_probability"] == pytest.approx(probability)
+        assert data["eds_counts"] == np.sum(data["eds_spectrum"])
+        assert data["eds_live_time"] == 10.0
+
+
+def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE):
+    agent, documents, ledger = make_agent(60), Documents(), Ledger()
+    RE(
+        adaptive_map(instrument.beam, instrument.eds, agent, baseline=[instrument.sem], ledger=ledger,
+                     md={"sample": "steel"}),
+        documents,
+    )  # fmt: skip
+    start, stop, events = documents.start, documents.stop, documents.events()
+    assert start["sample"] == "steel"
+    assert start["plan_name"] == "adaptive_map"
+    assert start["detectors"] == ["eds"]
+    assert start["motors"] == ["beam"]
+    assert start["shape"] == [64, 64]
+    assert start["extents"] == [[-31.5, 31.5], [-31.5, 31.5]]
+    assert "gridding" not in start["hints"]
+    assert start["seed"] == 0
+    assert start["model_hashes"] == {"sampler": "0" * 64, "classifier": "5" * 64}
+    assert start["agent"] == agent.configuration()
+    assert {"slads-bluesky", "bluesky", "numpy"} <= set(start["versions"])
+    json.dumps(start)
+    assert stop["exit_status"] == "success"
+    assert stop["reason"] == "enough"
+    assert stop["num_events"]["primary"] == 60
+    assert stop["num_events"]["baseline"] == 2
+    check_events_belong_together(events, instrument, phantom, classifier)
+    for event in events:  # one acquisition a pixel, and the charge of exactly that one
+        data = event["data"]
+        assert np.array_equal(data["eds_spectrum"], phantom.spectrum(data["scan_pixel"]))
+        assert data["beam_pixel_dose"] == pytest.approx(data["eds_real_time"] * 1.0)
+        assert data["eds_dead_time"] == pytest.approx(100 * (1 - 10.0 / data["eds_real_time"]))
+    doses = [event["data"]["beam_pixel_dose"] for event in events]
+    assert [event["data"]["beam_dose"] for event in events] == pytest.approx(
+        list(itertools.accumulate(doses))
+    )
+    last = documents.events("map")[-1]["data"]
+    assert last["map_n_measured"] == 60
+    assert np.array_equal(last["map_measured"], agent.map_data()["measured"])
+    assert {"decide", "move", "acquire", "read", "journal"} <= set(ledger.steps)
+
+
+def test_the_agent_learns_what_was_emitted(instrument, make_agent, RE):
+    agent, documents = make_agent(30), Documents()
+    RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
+    assert [event["uid"] for event in agent.ingested] == [event["uid"] for event in documents.events()]
+
+
+def test_keys_are_described_as_they_come(instrument, make_agent, RE):
+    documents = Documents()
+    RE(adaptive_map(instrument.beam, instrument.eds, make_agent(3)), documents)
+    keys, data = documents.descriptor("primary")["data_keys"], documents.events()[0]["data"]
+    assert set(keys) == set(data) == {
+        "eds_spectrum", "eds_live_time", "eds_real_time", "eds_dead_time", "eds_counts", "eds_label",
+        "eds_probability", "eds_verdict", "beam_x", "beam_y", "beam_pixel_dose", "beam_dose", "scan_pixel",
+        "scan_row", "scan_col", "scan_erd",
+    }  # fmt: skip
+    kinds = {"integer": int, "number": float, "string": str}
+    for key, value in data.items():
+        if keys[key]["dtype"] == "array":
+            assert keys[key]["shape"] == [2040] == list(np.shape(value))
+            assert np.asarray(value).dtype == np.dtype(keys[key]["dtype_numpy"])
+        else:
+            assert keys[key]["shape"] == []
+            assert type(value) is kinds[keys[key]["dtype"]]
+    assert {key: keys[key].get("units") for key in ("beam_x", "beam_dose", "eds_live_time", "eds_dead_time")} == {
+        "beam_x": "µm", "beam_dose": "nC", "eds_live_time": "s", "eds_dead_time": "%",
+    }  # fmt: skip
+    configuration = documents.descriptor("primary")["configuration"]["eds"]["data"]
+    assert configuration["eds_preset_live_time"] == 10.0
+    assert configuration["eds_classifier"] == "5" * 64
+
+
+def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent, RE):
+    runs = []
+    for instrument in (soft, over_ca):
+        documents = Documents()
+        RE(adaptive_map(instrument.beam, instrument.eds, make_agent(80)), documents)
+        runs.append(documents.events())
+    for ours, theirs in zip(*runs, strict=True):
+        assert set(ours["data"]) == set(theirs["data"])
+        for key, value in ours["data"].items():
+            if key == "eds_spectrum":
+                assert np.array_equal(value, theirs["data"][key])
+            elif isinstance(value, float):
+                assert value == pytest.approx(theirs["data"][key], nan_ok=True)
+            else:
+                assert value == theirs["data"][key]
+
+
+def test_the_beam_is_only_lit_to_acquire(instrument, make_agent, RE):
+    heard = []
+    RE.msg_hook = lambda msg: heard.append(msg)
+    RE(adaptive_map(instrument.beam, instrument.eds, make_agent(4)))
+    blanker = instrument.beam.blanker
+    told = [
+        ("move" if m.obj is instrument.beam else "blank" if m.args[0] else "unblank") if m.command == "set" else
+        m.command
+        for m in heard if m.command in ("trigger", "save", "create") or m.command == "set"
+    ]  # fmt: skip
+    point = ["move", "unblank", "trigger", "blank", "create", "save"]
+    assert told[: 4 * len(point)] == point * 4
+    assert told[-1] == "blank"
+    assert blanker.get()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_paused_at_random_moments_nothing_is_lost_or_doubled(
+    instrument, phantom, classifier, make_agent, RE, seed
+):
+    agent, documents = make_agent(60), Documents()
+    moments = set(np.random.default_rng(seed).choice(np.arange(20, 900), 10, replace=False).tolist())
+    counter = itertools.count()
+    asked = []
+
+    def pause_now_and_then(msg):
+        if next(counter) in moments:
+            asked.append(msg.command)
+            threading.Thread(target=RE.request_pause).start()
+
+    RE.msg_hook = pause_now_and_then
+    blanked = []
+    try:
+        RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
+    except RunEngineInterrupted:
+        while RE.state == "paused":
+            blanked.append(instrument.beam.blanker.get())
+            try:
+                RE.resume()
+            except RunEngineInterrupted:
+                continue
+    assert len(asked) == 10
+    assert len(blanked) > 0
+    assert all(blanked)
+    events = documents.events()
+    assert documents.stop["exit_status"] == "success"
+    assert [event["seq_num"] for event in events] == list(range(1, 61))
+    assert len({event["data"]["scan_pixel"] for event in events}) == 60
+    check_events_belong_together(events, instrument, phantom, classifier)
+    recorded = {
+        event["data"]["scan_pixel"]: event["data"]["eds_label"] if event["data"]["eds_verdict"] == "ok" else 0
+        for event in events
+    }
+    assert recorded == agent.labels
+
+
+def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument, make_agent, RE):
+    documents = Documents()
+    triggers = itertools.count()
+
+    def pause_at_the_fifth(msg):
+        if msg.command == "trigger" and next(triggers) == 5:
+            threading.Thread(target=RE.request_pause).start()
+
+    RE.msg_hook = pause_at_the_fifth
+    with pytest.raises(RunEngineInterrupted):
+        RE(adaptive_map(instrument.beam, instrument.eds, make_agent(50)), documents)
+    RE.abort("enough for today")
+    assert documents.stop["exit_status"] == "abort"
+    assert documents.stop["reason"] == "enough for today"
+    assert instrument.beam.blanker.get()
+
+
+def test_an_agent_that_fails_leaves_the_beam_blanked(instrument, make_agent, RE):
+    agent, documents = make_agent(50), Documents()
+    ingest = agent.ingest
+
+    def failing(event):
+        if agent.n_measured == 7:
+            raise ValueError("no idea")
+        ingest(event)
+
+    agent.ingest = failing
+    with pytest.raises(ValueError, match="no idea"):
+        RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
+    assert documents.stop["exit_status"] == "fail"
+    assert len(documents.events()) == 8
+    assert instrument.beam.blanker.get()
+
+
+def test_decisions_are_made_off_the_loop(soft, make_agent, RE):
+    agent, threads = make_agent(20), set()
+    suggest = agent.suggest
+    agent.suggest = lambda n=1: threads.add(threading.current_thread()) or suggest(n)
+    loop_threads = set()
+    RE.msg_hook = lambda msg: loop_threads.add(threading.current_thread())
+    RE(adaptive_map(soft.beam, soft.eds, agent))
+    assert len(threads) == 1
+    assert not threads & loop_threads
+
+
+def test_the_ioc_measured_what_was_recorded(over_ca, ioc_log, make_agent, RE):
+    already = len(ioc_log.read_text().splitlines()) if ioc_log.exists() else 0
+    documents = Documents()
+    RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(40)), documents)
+    log = [json.loads(line) for line in ioc_log.read_text().splitlines()[already:]]
+    recorded = [
+        (event["data"]["scan_pixel"], zlib.crc32(np.asarray(event["data"]["eds_spectrum"], "<i4").tobytes()))
+        for event in documents.events()
+    ]
+    assert recorded == [(entry["pixel"], entry["crc32"]) for entry in log]
+    assert all(entry["valid"] for entry in log)
+
+
+def test_stage_remembers_and_unstage_restores(instrument, make_agent, RE):
+    beam = instrument.beam
+    beam.set((3.0, -4.0)).wait(10)
+    RE(adaptive_map(beam, instrument.eds, make_agent(3)))
+    assert beam.position == (3.0, -4.0)
+    assert beam.blanker.get()
+
+
+def test_a_summary_touches_nothing(soft, make_agent, capsys):
+    before = (soft.beam.position, soft.beam.sem.dose_nc, len(soft.beam.sem.log))
+    summarize_plan(adaptive_map(soft.beam, soft.eds, make_agent(50), baseline=[soft.sem]))
+    said = capsys.readouterr().out
+    assert "Open Run" in said
+    assert "Close Run" in said
+    assert before == (soft.beam.position, soft.beam.sem.dose_nc, len(soft.beam.sem.log))
+
+
+@pytest.mark.parametrize("wrong", [{"dwell_s": 0}, {"dwell_s": -1.0}, {"map_every": -1}])
+def test_wrong_arguments_are_refused_before_anything_moves(soft, make_agent, RE, wrong):
+    documents = Documents()
+    with pytest.raises(ConfigError, match=r"not (0|-1)"):
+        RE(adaptive_map(soft.beam, soft.eds, make_agent(5), **wrong), documents)
+    assert not documents
+
+
+def test_a_beam_without_a_blanker_is_refused(soft, make_agent, RE):
+    with pytest.raises(ConfigError, match="eds has no blanker"):
+        RE(adaptive_map(soft.eds, soft.eds, make_agent(5)))
+
+
+def test_a_classifier_of_other_spectra_is_refused_before_the_beam_is_lit(
+    instrument, classifier, make_agent, RE
+):
+    documents = Documents()
+    n_channels, classifier.n_channels = classifier.n_channels, 1024
+    try:
+        with pytest.raises(InstrumentError, match="2040 channels, the classifier takes 1024"):
+            RE(adaptive_map(instrument.beam, instrument.eds, make_agent(5)), documents)
+    finally:
+        classifier.n_channels = n_channels
+    assert not documents
+    assert instrument.beam.blanker.get()
+
+
+def test_a_point_outside_the_field_is_refused(instrument, make_agent, RE):
+    from slads_bluesky.grid import ScanGrid
+
+    agent = make_agent(5)
+    agent.grid = ScanGrid((64, 64), centre_um=(0.0, 500.0))
+    documents = Documents()
+    with pytest.raises(InstrumentError, match=r"beam.*outside"):
+        RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
+    assert documents.stop["exit_status"] == "fail"
+    assert instrument.beam.blanker.get()
