@@ -22,7 +22,16 @@ import msgpack_numpy
 
 from slads_bluesky.errors import RecordError
 
-__all__ = ["SUFFIX", "Document", "Journal", "JournalTail", "read_journal", "read_start", "read_stop"]
+__all__ = [
+    "SUFFIX",
+    "Document",
+    "Journal",
+    "JournalTail",
+    "is_being_taken",
+    "read_journal",
+    "read_start",
+    "read_stop",
+]
 
 SUFFIX = ".msgpack"
 Document = tuple[str, dict[str, Any]]
@@ -66,6 +75,7 @@ class Journal:
             raise RecordError(f"journal directory {self.directory} is not writable")
         self._packer = msgpack.Packer(default=_encode, use_bin_type=True)
         self._files: dict[str, int] = {}
+        self._locks: dict[str, int] = {}
         self._run_of: dict[str, str] = {}  # uid of a descriptor or resource -> uid of its run
 
     def path(self, uid: str) -> Path:
@@ -123,6 +133,8 @@ class Journal:
             raise RecordError(f"journal {path}: {error.strerror}") from error
         fcntl.flock(handle, fcntl.LOCK_SH)
         self._files[run] = handle
+        self._locks[run] = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self._locks[run], fcntl.LOCK_EX)
         if self.fsync:
             folder = os.open(self.directory, os.O_RDONLY)
             os.fsync(folder)
@@ -152,7 +164,9 @@ class Journal:
     def _close_run(self, run: str) -> None:
         handle = self._files.pop(run, None)
         if handle is not None:
-            os.close(handle)  # drops the lock
+            self.path(run).with_suffix(".lock").unlink(missing_ok=True)
+            os.close(self._locks.pop(run))  # this drops the locks
+            os.close(handle)
         self._run_of = {uid: other for uid, other in self._run_of.items() if other != run}
 
 
@@ -306,6 +320,21 @@ def read_stop(path: str | Path) -> dict[str, Any] | None:
             return doc
         begin = tail.rfind(_STOP, 0, begin)
     return None
+
+
+def is_being_taken(path: str | Path) -> bool:
+    """Whether a living process still adds to the journal at `path`."""
+    try:
+        handle = os.open(Path(path).with_suffix(".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _headless(path: str | Path) -> RecordError:

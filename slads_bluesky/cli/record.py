@@ -254,6 +254,7 @@ def resume(
 
     from ..callbacks.progress import MapProgress
     from ..catalog import Recorder
+    from ..catalog.journal import is_being_taken
     from ..catalog.scan_id import scan_id_source
     from ..experiment import run_map
     from ..export.story import story
@@ -267,6 +268,8 @@ def resume(
     where = str(catalog) if catalog is not None else None
     chain, data = open_map(uid, where, spectra=False)
     start = data.start
+    if is_being_taken(chain[-1].source):
+        raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
     if "object" not in start:
         raise RecordError(
             f"run {data.uid[:8]} was not of a simulated object; on a microscope, resume it in the session "

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from record_helpers import Detector, run_engine, spectra_plan
 
 from slads_bluesky.catalog import Journal, read_journal
-from slads_bluesky.catalog.journal import JournalTail, read_start, read_stop
+from slads_bluesky.catalog.journal import JournalTail, is_being_taken, read_start, read_stop
 from slads_bluesky.errors import RecordError
 
 
@@ -127,7 +127,7 @@ def test_objects_that_need_pickle_are_refused_both_ways(tmp_path):
     bundle = event_model.compose_run()
     with pytest.raises(RecordError, match="Python objects"):
         journal("start", {**bundle.start_doc, "x": np.array([object()])})
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*"))
     foreign = tmp_path / "foreign.msgpack"
     evil = {b"nd": True, b"kind": b"O", b"type": [["", "|O"]], b"shape": [1], b"data": b"cos\nsystem\n"}
     foreign.write_bytes(msgpack.packb(("start", {"uid": "u", "time": 1.0, "x": evil})))
@@ -174,12 +174,15 @@ def test_a_growing_journal_is_followed(tmp_path):
     journal = Journal(tmp_path)
     bundle = event_model.compose_run()
     journal("start", bundle.start_doc)
+    assert is_being_taken(journal.path(bundle.start_doc["uid"]))
     with JournalTail(journal.path(bundle.start_doc["uid"])) as tail:
         assert [name for name, _ in tail.read()] == ["start"]
         assert list(tail.read()) == []
         journal("stop", bundle.compose_stop())
         assert [name for name, _ in tail.read()] == ["stop"]
         assert tail.stopped
+    assert not is_being_taken(tail.path)
+    assert [path.name for path in tmp_path.iterdir()] == [tail.path.name]
 
 
 ACQUIRE = """
@@ -208,7 +211,8 @@ def test_kill_9_loses_no_completed_event(tmp_path):
         process.wait()
         process.stdout.close()
         told = [line.split() for line in told if line.endswith("\n")]
-        (path,) = folder.iterdir()
+        (path,) = folder.glob("*.msgpack")
+        assert not is_being_taken(path)
         said = []
         events = [doc for name, doc in read_journal(path, said.append) if name == "event"]
         assert [(doc["uid"], str(doc["seq_num"])) for doc in events[: len(told)]] == [tuple(x) for x in told]

@@ -162,7 +162,7 @@ def test_kill_9_in_mid_run_and_the_catalog_has_every_event_at_the_next_opening(t
     deadline = time.monotonic() + 60
     while not writer_too and _alive(writer) and time.monotonic() < deadline:
         time.sleep(0.05)  # the writer finishes by itself what the dead process left
-    (path,) = journal_directory(tmp_path).iterdir()
+    (path,) = journal_directory(tmp_path).glob("*.msgpack")
     events = [doc for name, doc in read_journal(path, lambda text: None) if name == "event"]
     assert told <= len(events) <= told + 1
     catalog = open_catalog(tmp_path)
