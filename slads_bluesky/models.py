@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from .errors import ConfigError, ModelFileError
 from .protocols import Classifier
 
@@ -23,6 +25,9 @@ TRAINING_IMAGES = 2
 
 SPECTRA_PER_PHASE = 24
 """The paper's number: half to train, half to validate (3.1.3)."""
+
+SAMPLERS = ("slads", "learned")
+CLASSIFIERS = ("paper", "likelihood")
 
 Told = Callable[[str], None]
 
@@ -53,7 +58,13 @@ def cache_directory() -> Path:
 
 
 def prepare_models(
-    object_name: str, *, seed: int = 0, cache: Path | None = None, told: Told | None = None
+    object_name: str,
+    *,
+    sampler: str = "slads",
+    classifier: str = "paper",
+    seed: int = 0,
+    cache: Path | None = None,
+    told: Told | None = None,
 ) -> Models:
     """Train, or load from the cache, a sampler and a classifier for objects of a kind and size.
 
@@ -64,6 +75,10 @@ def prepare_models(
     ----------
     object_name : str
         Such as ``pbsn-128``.
+    sampler : {"slads", "learned"}
+        SLADS is trained here; ``learned`` comes with the program.
+    classifier : {"paper", "likelihood"}
+        The paper's two networks, or the likelihood under each phase's template.
     seed : int
         Seed of the training; another seed trains on other images and spectra.
     cache : Path, optional
@@ -78,49 +93,76 @@ def prepare_models(
     Raises
     ------
     ConfigError
-        If there is no such object, or the cache cannot be written.
+        If there is no such object, sampler or classifier, or the cache cannot be written.
     """
     from .phantom.recipes import RECIPES
 
     kind, _, size = object_name.partition("-")
     if kind not in RECIPES or not size.isdigit():
         raise ConfigError(f"unknown object '{object_name}'")
+    if sampler not in SAMPLERS:
+        raise ConfigError(f"unknown sampler '{sampler}'; known: {', '.join(SAMPLERS)}")
+    if classifier not in CLASSIFIERS:
+        raise ConfigError(f"unknown classifier '{classifier}'; known: {', '.join(CLASSIFIERS)}")
     directory = cache if cache is not None else cache_directory()
     tell = told or (lambda _: None)
+    facts: dict[str, Any] = {"version": version("slads-bluesky"), "kind": kind, "seed": seed}
+    if sampler == "slads":
+        of_size = {**facts, "size": int(size)}
+        model = _cached(
+            directory, "slads", of_size, lambda: _train_slads(kind, int(size), seed, tell), _load_slads
+        )
+    else:
+        from .sampling.learned_model import shipped_model
 
-    def train_sampler() -> Any:
-        from .phantom import make_labels
-        from .sampling import train_slads
+        model = shipped_model()
+    trained = _cached(
+        directory,
+        f"{classifier}-classifier",
+        facts,
+        lambda: _train_classifier(classifier, kind, seed, tell),
+        _load_classifier,
+    )
+    return Models(sampler, model, trained)
 
-        tell("training SLADS")
-        images = [
-            make_labels(kind, int(size), seed * TRAINING_IMAGES + i, "train")  # type: ignore[arg-type]
-            for i in range(TRAINING_IMAGES)
-        ]
-        return train_slads(images, seed=seed)
 
-    def train_classifier() -> Any:
-        from .phantom import training_spectra
+def _train_slads(kind: str, size: int, seed: int, tell: Told) -> Any:
+    from .phantom import make_labels
+    from .sampling import train_slads
+
+    tell("training SLADS")
+    seeds = range(seed * TRAINING_IMAGES, (seed + 1) * TRAINING_IMAGES)
+    return train_slads([make_labels(kind, size, s, "train") for s in seeds], seed=seed)  # type: ignore[arg-type]
+
+
+def _load_slads(path: Path) -> Any:
+    from .sampling import SladsModel
+
+    return SladsModel.load(path)
+
+
+def _train_classifier(name: str, kind: str, seed: int, tell: Told) -> Any:
+    from .phantom import training_spectra
+    from .phantom.recipes import RECIPES
+
+    spectra, axis = training_spectra(kind, seed, SPECTRA_PER_PHASE), RECIPES[kind].axis
+    if name == "paper":
         from .spectra.training import train_paper_classifier
 
         tell("training the detection and classification networks")
-        spectra = training_spectra(object_name, seed, SPECTRA_PER_PHASE)
-        return train_paper_classifier(spectra, RECIPES[kind].axis, seed=seed)
+        return train_paper_classifier(spectra, axis, seed=seed)
+    from .spectra import PhaseClassifier
 
-    def load_sampler(path: Path) -> Any:
-        from .sampling import SladsModel
+    tell("training the classifier")
+    rng = np.random.default_rng([seed, 0xED5])
+    noisy = {phase: s + rng.poisson(RECIPES[kind].noise_rate, s.shape) for phase, s in spectra.items()}
+    return PhaseClassifier.from_spectra(noisy, axis=axis)
 
-        return SladsModel.load(path)
 
-    def load_classifier(path: Path) -> Any:
-        from .spectra.paper import PaperClassifier
+def _load_classifier(path: Path) -> Any:
+    from .spectra import load_classifier
 
-        return PaperClassifier.load(path)
-
-    facts: dict[str, Any] = {"version": version("slads-bluesky"), "kind": kind, "seed": seed}
-    sampler = _cached(directory, "slads", {**facts, "size": int(size)}, train_sampler, load_sampler)
-    classifier = _cached(directory, "paper-classifier", facts, train_classifier, load_classifier)
-    return Models("slads", sampler, classifier)
+    return load_classifier(path)
 
 
 def _cached(

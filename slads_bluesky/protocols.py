@@ -66,6 +66,7 @@ class EventKeys:
     probability: str = "eds_probability"
     verdict: str = "eds_verdict"
     spectrum: str = "eds_spectrum"
+    counts: str = "eds_counts"
     live_time: str = "eds_live_time"
     real_time: str = "eds_real_time"
     dose: str = "beam_pixel_dose"

@@ -26,7 +26,7 @@ class RunStatistics:
     def __init__(self, keys: EventKeys | None = None) -> None:
         self._keys = keys or EventKeys()
         self._primary = ""
-        self._rows: dict[int, tuple[int, int, float, float, float, float]] = {}
+        self._rows: dict[int, tuple[int, int, float, float, float, int, float]] = {}
         self.start: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
 
@@ -45,6 +45,7 @@ class RunStatistics:
                 float(data[keys.live_time]),
                 float(data[keys.real_time]),
                 float(data.get(keys.dose, float("nan"))),
+                int(data.get(keys.counts, 0)),
                 doc["time"],
             )
         elif name == "stop":
@@ -74,11 +75,21 @@ class RunStatistics:
         return float(sum(self._column(3)))
 
     @property
+    def doses_nc(self) -> NDArray[np.float64]:
+        """(N,) charge that fell on each measured pixel, nC."""
+        return np.array(self._column(4), np.float64)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N,) counts of each spectrum."""
+        return np.array(self._column(5), np.int64)
+
+    @property
     def dose_nc(self) -> float:
         """Charge that fell on the measured pixels, nC."""
-        return float(sum(self._column(4)))
+        return float(self.doses_nc.sum())
 
     @property
     def point_s(self) -> NDArray[np.float64]:
         """(N - 1,) wall time from each event to the next, s."""
-        return np.diff(np.array(self._column(5), np.float64))
+        return np.diff(np.array(self._column(6), np.float64))

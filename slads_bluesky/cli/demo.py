@@ -29,6 +29,8 @@ def demo(
     fraction: Annotated[
         float | None, typer.Option(help="Part of the pixels to measure; default the paper's for this object.")
     ] = None,
+    sampler: Annotated[str, typer.Option(help="slads, the paper's, or learned.")] = "slads",
+    classifier: Annotated[str, typer.Option(help="paper, its two networks, or likelihood.")] = "paper",
     soft: Annotated[
         bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
     ] = False,
@@ -74,7 +76,13 @@ def demo(
     )
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
         with console.status("preparing models") as status:
-            models = prepare_models(object_name, seed=seed, told=lambda what: status.update(what))
+            models = prepare_models(
+                object_name,
+                sampler=sampler,
+                classifier=classifier,
+                seed=seed,
+                told=lambda what: status.update(what),
+            )
         keep_models(recorder.directory / "models", models)
         agent = make_agent(phantom, models, fraction=wanted, seed=seed, stop_at=stop_at)
         result = run_map(
