@@ -22,7 +22,7 @@ def train_learned(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.safetensors).")],
     adapt: Annotated[
         list[Path] | None,
-        typer.Option("--adapt", help="Label image (.npy) to adapt a model to; may be given several times."),
+        typer.Option("--adapt", help="Label image (.npy, .png, .tif) to adapt to; as often as wanted."),
     ] = None,
     start: Annotated[
         Path | None,
@@ -51,7 +51,7 @@ def train_learned(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..phantom.objects import read_labels
+    from ..sampling.files import read_label_image
     from ..sampling.learned_model import LearnedModel, shipped_model
     from ..sampling.learned_training import ADAPT, Trainer, TrainingSettings, check_images, let_down
 
@@ -60,7 +60,7 @@ def train_learned(
     if minutes is not None and steps is not None:
         raise ConfigError("--minutes and --steps exclude each other")
     paths = adapt or []
-    side, images = check_images([read_labels(path) for path in paths], [str(path) for path in paths])
+    side, images = check_images([read_label_image(path) for path in paths], [str(path) for path in paths])
     first = LearnedModel.load(start) if start is not None else shipped_model() if paths else None
     settings = replace(ADAPT if first is not None else TrainingSettings(), side=side, seed=seed)
     if first is not None:
