@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from .agent import SladsAgent
 from .callbacks.statistics import RunStatistics
+from .errors import InstrumentError
 from .grid import ScanGrid
 from .models import Models
 from .phantom import Phantom
@@ -151,6 +151,8 @@ def run_map(
     ------
     InstrumentError
         If the simulated microscope does not start or dies.
+    KeyboardInterrupt
+        After Ctrl-C, once the run is closed and the beam blanked.
     """
     from bluesky import RunEngine
 
@@ -161,14 +163,14 @@ def run_map(
     engine: Any = RunEngine({})
     if scan_id_source is not None:
         engine.scan_id_source = scan_id_source
-    logging.getLogger("bluesky").setLevel(logging.WARNING)
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
     about = {"object": phantom.name, "object_seed": phantom.seed, "sample": phantom.name, **(md or {})}
     with _devices(phantom, models, soft) as (beam, eds, microscope):
         began = time.perf_counter()
-        engine(
-            adaptive_map(beam, eds, agent, baseline=[microscope], dwell_s=dwell_s, ledger=ledger, md=about)
+        _run(
+            engine,
+            adaptive_map(beam, eds, agent, baseline=[microscope], dwell_s=dwell_s, ledger=ledger, md=about),
         )
         wall = time.perf_counter() - began
     return MapResult(
@@ -182,6 +184,20 @@ def run_map(
         wall_s=wall,
         reason=statistics.stop.get("reason", ""),
     )
+
+
+def _run(engine: Any, plan: Any) -> None:
+    """Run a plan to its end; Ctrl-C ends it with a stop document, the beam blanked."""
+    from bluesky.utils import FailedStatus, RunEngineInterrupted
+
+    try:
+        engine(plan)
+    except RunEngineInterrupted:
+        engine.abort(reason="interrupted by the user")
+        raise KeyboardInterrupt from None
+    except (FailedStatus, TimeoutError) as error:
+        cause = error.__cause__ or error
+        raise InstrumentError(f"the map ended early: {cause or type(cause).__name__}") from error
 
 
 @contextlib.contextmanager

@@ -175,7 +175,12 @@ class SimulatedMicroscope:
             "OMP_NUM_THREADS": "1",
         }
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            start_new_session=True,  # Ctrl-C at the terminal is for the plan; the microscope must live to be blanked
         )
         try:
             self._wait_until_ready()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from ..paper import PAPER, PaperResult
+from ..reproduction import PAPER, PaperResult
 from .figures import check_writable, write_json
 
 __all__ = ["demo", "register"]
@@ -50,6 +50,7 @@ def demo(
     ] = None,
 ) -> None:
     """Map a simulated specimen adaptively, record everything, and show how good the map is."""
+    import logging
     import resource
 
     from rich.console import Console
@@ -63,6 +64,9 @@ def demo(
     from ..phantom import make_object
 
     console = Console(highlight=False)
+    logging.getLogger("bluesky").setLevel(
+        logging.CRITICAL
+    )  # what it would tell of a failed run, main() tells
     wanted = fraction if fraction is not None else _paper(object_name).fraction
     if not 0 < wanted <= 1:
         raise ConfigError(f"fraction must be above 0 and at most 1, not {wanted:g}")
