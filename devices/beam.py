@@ -61,6 +61,8 @@ class SEMBeam(Device):  # type: ignore[misc]
     dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
     settle_time_s = Cpt(EpicsSignal, "SettleTime", kind=Kind.config)
     current = Cpt(EpicsSignalRO, "Current", kind=Kind.config)
+    dose_budget = Cpt(EpicsSignal, "DoseBudget", kind=Kind.config)
+    dose_ok = Cpt(EpicsSignalRO, "DoseOK", kind=Kind.omitted)
     blanker = Cpt(Blanker, "", kind=Kind.omitted)
 
     def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **kwargs: Any) -> None:
@@ -110,10 +112,15 @@ class SEMBeam(Device):  # type: ignore[misc]
 
     def read(self) -> dict[str, Any]:
         """Read where the beam is, what this pixel got and what the specimen got."""
-        return {
-            f"{self.name}_{key}": {"value": float(signal.get()), "timestamp": signal.timestamp}
-            for key, signal in ((key, getattr(self, key)) for key in BEAM_FIELDS)
-        }
+        reading = {}
+        for key in BEAM_FIELDS:
+            signal = getattr(self, key)
+            try:
+                value = float(signal.get())
+            except Exception as error:
+                raise InstrumentError(f"{self.name}: {signal.pvname}: {error}") from error
+            reading[f"{self.name}_{key}"] = {"value": value, "timestamp": signal.timestamp}
+        return reading
 
     def stage(self) -> list[Any]:
         """Connect, blank, and remember where the beam stands."""

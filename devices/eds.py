@@ -15,7 +15,8 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import ConfigError, InstrumentError
 from ..protocols import Classifier
-from .beam import put
+from .beam import SEMBeam, put
+from .beamwatch import BeamWatch
 from .connect import connect
 from .reading import EDSReading, check_classifier, data_key, describe_eds, judge
 from .status import QuickStatus
@@ -35,6 +36,8 @@ class EDSDetector(Device):  # type: ignore[misc]
     prefix : str
     classifier : Classifier, optional
         Without one, readings have no label.
+    beam : SEMBeam, optional
+        With it, an acquisition during which the beam fell off is refused; see `BeamWatch`.
     connection_timeout_s : float
         For all PVs together, when staged.
     """
@@ -44,7 +47,7 @@ class EDSDetector(Device):  # type: ignore[misc]
     acquiring = Cpt(EpicsSignalRO, ".ACQG", kind=Kind.omitted)
     live_time = Cpt(EpicsSignalRO, ".ELTM", auto_monitor=False, kind=Kind.omitted)
     real_time = Cpt(EpicsSignalRO, ".ERTM", auto_monitor=False, kind=Kind.omitted)
-    dead_time = Cpt(EpicsSignalRO, ".DTIM", auto_monitor=False, kind=Kind.omitted)
+    dead_time = Cpt(EpicsSignalRO, ".IDTIM", kind=Kind.omitted)
     preset_live_time = Cpt(EpicsSignal, ".PLTM", kind=Kind.config)
     preset_real_time = Cpt(EpicsSignal, ".PRTM", kind=Kind.config)
     preset_counts = Cpt(EpicsSignal, ".PCT", kind=Kind.config)
@@ -61,11 +64,14 @@ class EDSDetector(Device):  # type: ignore[misc]
         prefix: str,
         *,
         classifier: Classifier | None = None,
+        beam: SEMBeam | None = None,
         connection_timeout_s: float = 5.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(prefix, **kwargs)
         self.classifier = classifier
+        self.beam = beam
+        self._watch = BeamWatch()
         self.connection_timeout_s = connection_timeout_s
         self.reading: EDSReading | None = None
         self.classify_s = 0.0
@@ -100,6 +106,9 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
             self.classifier,
         )  # fmt: skip
+        if self.beam is not None:
+            connect(self.beam, self.connection_timeout_s)
+            self._watch.start(float(self.beam.dose.get()), float(self.beam.current.get()))
         judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         presets = (
             self.preset_live_time,
@@ -123,25 +132,24 @@ class EDSDetector(Device):  # type: ignore[misc]
         return list(super().unstage())
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit.
-
-        A preset that is not named has no limit, so that the one that is named is the one that stops it.
-        """
-        known = {"live_time", "real_time", "counts", "window"}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit."""
+        signals = {
+            "live_time": self.preset_live_time, "real_time": self.preset_real_time, "counts": self.preset_counts,
+        }  # fmt: skip
+        if unknown := sorted(set(values) - set(signals) - {"window"}):
+            raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(signals)}, window")
         before = self.read_configuration()
         low, high = values.get("window", (0, int(self.channels.get()) - 1))
-        for signal, value in (
-            (self.preset_live_time, float(values.get("live_time", 0.0))),
-            (self.preset_real_time, float(values.get("real_time", 0.0))),
-            (self.preset_counts, int(values.get("counts", 0))),
-            (self.preset_low, int(low)),
-            (self.preset_high, int(high)),
-        ):
+        wanted = {signal: values[key] for key, signal in signals.items() if key in values}
+        if "window" in values or values.get("counts"):
+            wanted.update({self.preset_low: int(low), self.preset_high: int(high)})
+        for signal, value in wanted.items():
             if value < 0:
                 raise ConfigError(f"{signal.name}: a preset is 0 (no limit) or more, not {value}")
-            signal.set(value).wait(self.connection_timeout_s)
+        for signal, value in wanted.items():
+            status = QuickStatus()
+            put(signal, value, status, status.set_finished)
+            status.wait(self.connection_timeout_s)
         return before, self.read_configuration()
 
     def read_configuration(self) -> OrderedDict[str, Any]:
@@ -178,7 +186,7 @@ class EDSDetector(Device):  # type: ignore[misc]
                 try:
                     self.reading = self._read_out()
                 except Exception as error:
-                    status.set_exception(error)
+                    status.set_exception(InstrumentError(f"{self.name}: {error}"))
                 else:
                     status.set_finished()
 
@@ -189,9 +197,12 @@ class EDSDetector(Device):  # type: ignore[misc]
                 f"{self.name}: a spectrum of {counts.size} channels instead of {self._n_channels}"
             )
         if (counts < 0).any():
-            raise InstrumentError(f"{self.name}: {counts.min()} counts in channel {counts.argmin()}")
+            raise InstrumentError(f"{counts.min()} counts in channel {counts.argmin()}")
         counts = counts.astype(np.int32)
-        live, real, dead = (float(s.get()) for s in (self.live_time, self.real_time, self.dead_time))
+        live, real = float(self.live_time.get()), float(self.real_time.get())
+        if self.beam is not None:
+            self._watch.check(float(self.beam.dose.get()), real)
+        dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
         before = time.perf_counter()
         judgement = judge(self.classifier, counts)
         self.classify_s = time.perf_counter() - before

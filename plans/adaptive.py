@@ -8,21 +8,25 @@ import functools
 import importlib.metadata
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from math import isfinite
+from time import perf_counter, time
 from typing import Any
 
-from bluesky.preprocessors import finalize_wrapper
+from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.protocols import Agent, Suggestion
 
+from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
+from .points import FailedPoint, measure_or_fail
 from .readables import MapReadable, ScanPoint
-from .stubs import BeamLike, DetectorLike, EventCollector, blank, in_thread, measure, record
+from .stubs import BeamLike, DetectorLike, EventCollector, blank, in_thread, record
 
 __all__ = ["adaptive_map", "start_document"]
 
+DRY_RUN = "a dry run"
 VERSIONS_OF = ("slads-bluesky", "bluesky", "ophyd", "event-model", "numpy", "scipy", "numba", "torch")
 
 
@@ -35,6 +39,9 @@ def adaptive_map(
     dwell_s: float | None = 10.0,
     map_every: int | None = None,
     timeout_s: float | None = None,
+    budget: DoseBudget | None = None,
+    max_failed_points: int = 10,
+    suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> Generator[Msg, Any, str]:
@@ -56,7 +63,14 @@ def adaptive_map(
         Points between two records of the map in the stream ``map``: None for one at each doubling of the number
         of points, 0 for none but the final one.
     timeout_s : float, optional
-        How long any one step may take; by default 30 s and three times the dwell.
+        How long an acquisition may take; by default 30 s and three times the dwell.
+    budget : DoseBudget, optional
+        What the specimen may take: the run stops before it is exceeded, and says so.
+    max_failed_points : int
+        A point that fails twice is recorded in the stream ``failed`` and passed over; one more than this of them
+        end the run.
+    suspenders : sequence of suspenders
+        Installed while the plan runs; see `plans.suspend`.
     ledger : Ledger, optional
         Takes how long the steps of each point took; its summary becomes the stream ``ledger``.
     md : mapping, optional
@@ -70,7 +84,9 @@ def adaptive_map(
     Raises
     ------
     ConfigError
-        If the beam has no blanker, or dwell or map_every are negative.
+        If the beam has no blanker, or dwell, map_every or max_failed_points are negative.
+    InstrumentError
+        If the grid does not lie in the field, or too many points failed.
     """
     if not hasattr(beam, "blanker"):
         raise ConfigError(
@@ -80,18 +96,27 @@ def adaptive_map(
         raise ConfigError(f"dwell must be positive, not {dwell_s} s")
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
+    if max_failed_points < 0:
+        raise ConfigError(f"max_failed_points must be 0 or more, not {max_failed_points}")
     timeout = timeout_s if timeout_s is not None else 30.0 + 3.0 * (dwell_s or 10.0)
-    arguments = {"dwell_s": dwell_s, "map_every": map_every, "timeout_s": timeout_s}
+    limits = budget if budget is not None else DoseBudget()
+    arguments = {
+        "dwell_s": dwell_s, "map_every": map_every, "timeout_s": timeout_s, "max_failed_points": max_failed_points,
+        "budget_nc": {"run": _finite(limits.run_nc), "pixel": _finite(limits.pixel_nc)},
+    }  # fmt: skip
     times = ledger if ledger is not None else Ledger()
     executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
-    point, the_map, collector = ScanPoint(agent.grid), MapReadable("map"), EventCollector("primary")
+    point, the_map, failure = ScanPoint(agent.grid), MapReadable("map"), FailedPoint(agent.keys)
+    collector, times_taken = EventCollector("primary", "failed"), MapReadable("ledger")
+    account = DoseAccount(limits, f"{beam.name}_dose", agent.keys.dose)
     devices = _unique([beam, eds, *baseline])
 
     def decide(event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
         began = perf_counter()
         if event is not None:
+            account.book(event)
             agent.ingest(event)
-        reason = agent.stop_reason if agent.should_stop() else ""
+        reason = agent.stop_reason if agent.should_stop() else account.objection()
         chosen = None if reason else next(iter(agent.suggest(1)), None)
         times.add("decide", began)
         return chosen, reason or ("" if chosen else "nothing is left to suggest")
@@ -103,38 +128,53 @@ def adaptive_map(
 
     def scan() -> Generator[Msg, Any, str]:
         yield Msg("subscribe", None, collector, "all")
+        staged = None
         for device in devices:
-            yield Msg("stage", device)
-        if dwell_s is not None:
-            yield Msg("configure", eds, {"live_time": dwell_s})
+            staged = yield Msg("stage", device)
+        if staged is not None:  # None where nobody runs the messages
+            _check_field(beam, agent)
+        yield from _preset(beam, eds, dwell_s, limits)
         yield Msg("open_run", None, **start_document(beam, eds, agent, arguments, md))
         if baseline:
             yield from record("baseline", baseline)
         yield Msg("checkpoint")
         suggestion, reason = yield from in_thread(executor, lambda: decide(None))
-        done = 0
+        done = failed = 0
         next_map = (
             map_every if map_every is not None else max(2 * agent.n_measured, agent.grid.n_pixels // 50)
         )
         while suggestion is not None:
-            yield Msg("checkpoint")
-            yield from measure(
+            wrong = yield from measure_or_fail(
                 beam, eds, point.choose(suggestion), [point], timeout=timeout, ledger=times
-            )  # fmt: skip
+            )
+            if hasattr(eds, "classify_s"):
+                times.put("classify", eds.classify_s)
+            if wrong:
+                failed += 1
+                failure.fail(wrong, time())
+                yield from record("failed", [point, failure])
             yield Msg("checkpoint")
             event = collector.take()
             if event is None:  # nobody runs the messages: a dry run, which one point is enough for
-                reason = "a dry run"
+                reason = DRY_RUN
                 break
             suggestion, reason = yield from in_thread(executor, lambda event=event: decide(event))  # type: ignore[misc]
+            if failed > max_failed_points:
+                reason = f"{failed} points failed, the last one because: {wrong}"
+                break
             done += 1
             if suggestion is not None and next_map and (done if map_every else agent.n_measured) >= next_map:
                 yield from draw()
                 next_map += map_every if map_every else next_map
-        if reason != "a dry run":
+        if reason != DRY_RUN:
             yield from draw()
+            times_taken.take(times.flat())
+            yield from record("ledger", [times_taken])
         if baseline:
             yield from record("baseline", baseline)
+        if failed > max_failed_points:
+            yield Msg("close_run", None, exit_status="fail", reason=reason)
+            raise InstrumentError(reason)
         yield Msg("close_run", None, exit_status="success", reason=reason)
         return reason
 
@@ -144,7 +184,8 @@ def adaptive_map(
             yield Msg("unstage", device)
         executor.shutdown(wait=False)
 
-    ending: str = yield from finalize_wrapper(scan(), clean_up)
+    plan = finalize_wrapper(scan(), clean_up)
+    ending: str = yield from suspend_wrapper(plan, list(suspenders)) if suspenders else plan
     return ending
 
 
@@ -205,6 +246,32 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _check_field(beam: Any, agent: Agent) -> None:
+    """Refuse a grid that the beam cannot reach, before a point is measured."""
+    if hasattr(beam, "check_value"):
+        (y0, y1), (x0, x1) = agent.grid.extents_um
+        for corner in ((x0, y0), (x1, y1)):
+            beam.check_value(corner)
+
+
+def _preset(beam: Any, eds: Any, dwell_s: float | None, limits: DoseBudget) -> Generator[Msg, Any, None]:
+    """Set the detector's presets: the dwell, and the real time after which a pixel's dose is spent."""
+    presets = {} if dwell_s is None else {"live_time": dwell_s, "real_time": 0.0, "counts": 0}
+    if limits.limited:
+        if not hasattr(beam, "current"):
+            raise ConfigError(f"{beam.name} tells no current, without which a dose budget cannot be kept")
+        reading = yield Msg("read", beam.current)
+        current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
+        if current > 0:
+            presets["real_time"] = limits.cap_nc / current
+    if presets:
+        yield Msg("configure", eds, presets)
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _unique(devices: Sequence[Any]) -> list[Any]:

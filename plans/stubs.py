@@ -10,8 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from bluesky.protocols import Movable, Readable, Triggerable
+from bluesky.protocols import Readable, Triggerable
 from bluesky.utils import Msg
+
+from slads_bluesky.errors import InstrumentError
 
 from .ledger import Ledger
 
@@ -21,6 +23,9 @@ T = TypeVar("T")
 Plan = Generator[Msg, Any, T]
 
 _groups = itertools.count(1)
+
+MOVE_TIMEOUT_S = 10.0
+"""How long the beam may take to move, settle, blank or unblank, s."""
 
 
 @runtime_checkable
@@ -48,10 +53,10 @@ class DetectorLike(Readable[Any], Triggerable, Protocol):
 
 
 class EventCollector:
-    """Keeps the newest Event of one stream, as it was emitted to every subscriber."""
+    """Keeps the newest Event of some streams, as it was emitted to every subscriber."""
 
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
+    def __init__(self, *streams: str) -> None:
+        self._streams = streams
         self._descriptors: set[str] = set()
         self.last: dict[str, Any] | None = None
 
@@ -60,7 +65,7 @@ class EventCollector:
         if name == "event":
             if document["descriptor"] in self._descriptors:
                 self.last = document
-        elif name == "descriptor" and document.get("name") == self._stream:
+        elif name == "descriptor" and document.get("name") in self._streams:
             self._descriptors.add(document["uid"])
 
     def take(self) -> dict[str, Any] | None:
@@ -69,14 +74,21 @@ class EventCollector:
         return event
 
 
-def set_and_wait(obj: Movable[Any], value: Any, timeout: float | None = None) -> Plan[None]:
-    """Set and wait, in two messages."""
+def set_and_wait(obj: Any, value: Any, timeout: float | None = None) -> Plan[None]:
+    """Set and wait, in two messages; InstrumentError naming the device if it takes longer than `timeout` s."""
     group = f"slads-{next(_groups)}"
     yield Msg("set", obj, value, group=group)
-    yield Msg("wait", None, group=group, timeout=timeout)
+    yield from _wait(obj, group, timeout)
 
 
-def blank(beam: BeamLike, timeout: float | None = 10.0) -> Plan[None]:
+def _wait(obj: Any, group: str, timeout: float | None) -> Plan[None]:
+    try:
+        yield Msg("wait", None, group=group, timeout=timeout)
+    except TimeoutError:
+        raise InstrumentError(f"{obj.name}: not done within {timeout:g} s") from None
+
+
+def blank(beam: BeamLike, timeout: float | None = MOVE_TIMEOUT_S) -> Plan[None]:
     """Blank the beam."""
     yield from set_and_wait(beam.blanker, True, timeout)
 
@@ -106,23 +118,30 @@ def measure(
         Seconds that the acquisition may take, and that a move may take beyond that.
     ledger : Ledger, optional
         Takes how long each step took.
+
+    Raises
+    ------
+    InstrumentError
+        If a step takes too long; nothing is recorded then.
     """
     times = ledger if ledger is not None else Ledger()
     began = perf_counter()
-    yield from set_and_wait(beam, position, timeout)
-    yield from set_and_wait(beam.blanker, False, timeout)
+    yield from set_and_wait(beam, position, MOVE_TIMEOUT_S)
+    yield from set_and_wait(beam.blanker, False, MOVE_TIMEOUT_S)
     began = times.add("move", began)
     group = f"slads-{next(_groups)}"
     yield Msg("trigger", eds, group=group)
-    yield Msg("wait", None, group=group, timeout=timeout)
+    yield from _wait(eds, group, timeout)
     began = times.add("acquire", began)
-    yield from set_and_wait(beam.blanker, True, timeout)
+    yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
     began = times.add("blank", began)
     yield Msg("create", None, name=stream)
-    for readable in readables:
-        yield Msg("read", readable)
-    yield Msg("read", eds)
-    yield Msg("read", beam)
+    try:
+        for readable in (*readables, eds, beam):
+            yield Msg("read", readable)
+    except (TimeoutError, InstrumentError, OSError):
+        yield Msg("drop")
+        raise
     began = times.add("read", began)
     yield Msg("save")
     times.add("journal", began)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...errors import ConfigError, InstrumentError
 from ...protocols import Classifier
+from ..beamwatch import BeamWatch
 from ..reading import BEAM_FIELDS, EDSReading, check_classifier, data_key, describe_eds, judge
 from ..status import QuickStatus
 from .model import Presets, SimulatedSEM, Specimen
@@ -51,12 +53,29 @@ class SoftBlanker(_Soft):
         return self.sem.blanked
 
 
+class SoftCurrent(_Soft):
+    """The beam current, nA."""
+
+    def get(self) -> float:
+        """Return it."""
+        return self.sem.current_na
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Read it."""
+        return {self.name: {"value": self.sem.current_na, "timestamp": time.time()}}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe it."""
+        return {self.name: data_key(f"SIM:{self.name}", "number", "<f8", units="nA", precision=4)}
+
+
 class SoftBeam(_Soft):
     """The electron beam: ``set((x, y))`` in µm moves it blanked."""
 
     def __init__(self, name: str, sem: SimulatedSEM) -> None:
         super().__init__(name, sem)
         self.blanker = SoftBlanker(f"{name}_blanker", sem)
+        self.current = SoftCurrent(f"{name}_current", sem)
         self._before: tuple[float, float] | None = None
 
     @property
@@ -141,8 +160,9 @@ class SoftEDS(_Soft):
     def __init__(self, name: str, sem: SimulatedSEM, classifier: Classifier | None = None) -> None:
         super().__init__(name, sem)
         self.classifier = classifier
-        self.presets = Presets(live_s=10.0)
+        self.presets = Presets(live_s=10.0, window=(0, sem.specimen.axis.n_channels - 1))
         self.reading: EDSReading | None = None
+        self._watch = BeamWatch()
         self.classify_s = 0.0
         """How long the last classification took, s."""
 
@@ -155,8 +175,7 @@ class SoftEDS(_Soft):
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit."""
         before = self.read_configuration()
-        new = presets_from(values)
-        self.presets = new
+        self.presets = changed(self.presets, values)
         return before, self.read_configuration()
 
     def read_configuration(self) -> dict[str, Any]:
@@ -193,6 +212,7 @@ class SoftEDS(_Soft):
         """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""
         axis = self.sem.specimen.axis
         check_classifier(self.name, axis.n_channels, axis.offset_kev, axis.width_kev, self.classifier)
+        self._watch.start(self.sem.dose_nc, self.sem.current_na)
         judge(self.classifier, np.zeros(axis.n_channels, np.int32))
         return [self]
 
@@ -205,11 +225,20 @@ class SoftEDS(_Soft):
         exposure = self.sem.start(self.presets)
         exposure.advance(exposure.end_live_s)
         counts, live, real, dead = exposure.finish()
+        try:
+            self._watch.check(self.sem.dose_nc, real)
+        except InstrumentError as error:
+            status = QuickStatus()
+            status.set_exception(InstrumentError(f"{self.name}: {error}"))
+            return status
         before = time.perf_counter()
         judgement = judge(self.classifier, counts)
         self.classify_s = time.perf_counter() - before
         self.reading = EDSReading(counts, live, real, dead, judgement)
         return QuickStatus(done=True)
+
+    def stop(self, success: bool = True) -> None:
+        """Nothing: an acquisition is over when `trigger` returns."""
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the last spectrum; InstrumentError before the first."""
@@ -260,13 +289,12 @@ class SoftMicroscope(_Soft):
         }
 
 
-def presets_from(values: Mapping[str, Any]) -> Presets:
-    """Presets of a ``configure`` mapping; ConfigError naming a key that is none."""
+def changed(presets: Presets, values: Mapping[str, Any]) -> Presets:
+    """Presets with some changed; ConfigError naming a key that is none."""
     names = {"live_time": "live_s", "real_time": "real_s", "counts": "counts", "window": "window"}
-    unknown = sorted(set(values) - set(names))
-    if unknown:
+    if unknown := sorted(set(values) - set(names)):
         raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(names)}")
-    return Presets(**{names[key]: value for key, value in values.items()})
+    return replace(presets, **{names[key]: value for key, value in values.items()})
 
 
 def soft_microscope(

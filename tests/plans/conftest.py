@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from event_model import DocumentNames, schema_validators
 
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.devices.sim.soft import soft_microscope
@@ -102,6 +103,58 @@ class FarthestAgent:
                 "distortion_estimate": float("nan")}  # fmt: skip
 
 
+class Documents(list):
+    """Everything that was emitted, each document checked against its schema as it comes."""
+
+    __hash__ = object.__hash__
+
+    def __call__(self, name, document):
+        schema_validators[DocumentNames[name]].validate(_jsonable(document))
+        self.append((name, document))
+
+    @property
+    def start(self):
+        return self[0][1]
+
+    @property
+    def stop(self):
+        assert self[-1][0] == "stop"
+        return self[-1][1]
+
+    def descriptor(self, stream):
+        return next(d for n, d in self if n == "descriptor" and d["name"] == stream)
+
+    def events(self, stream="primary"):
+        """Events of a stream; of a repeated seq_num the last, as a catalog has it."""
+        uids = {d["uid"] for n, d in self if n == "descriptor" and d["name"] == stream}
+        kept = {d["seq_num"]: d for n, d in self if n == "event" and d["descriptor"] in uids}
+        return [kept[i] for i in sorted(kept)]
+
+
+def _jsonable(value):
+    if isinstance(value, dict):
+        return {key: _jsonable(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def check_events_belong_together(events, instrument, phantom, classifier):
+    """Position, spectrum, label and dose of each event are of its pixel."""
+    for event in events:
+        data = event["data"]
+        pixel = data["scan_pixel"]
+        assert (data["beam_x"], data["beam_y"]) == instrument.grid.position(pixel)
+        assert (data["scan_row"], data["scan_col"]) == instrument.grid.row_column(pixel)
+        visits = [phantom.spectrum(pixel, visit) for visit in range(4)]
+        assert any(np.array_equal(data["eds_spectrum"], spectrum) for spectrum in visits)
+        label, probability, verdict = classifier.classify(np.asarray(data["eds_spectrum"]))
+        assert (data["eds_label"], data["eds_verdict"]) == (label, verdict)
+        assert data["eds_probability"] == pytest.approx(probability)
+        assert data["eds_counts"] == np.sum(data["eds_spectrum"])
+        assert data["eds_live_time"] == 10.0
+
+
 PREFIX = "PLANS:"
 
 
@@ -133,9 +186,10 @@ def ca_devices(ioc, classifier):
 
     from slads_bluesky.devices import EDSDetector, Microscope, SEMBeam
 
+    beam = SEMBeam(f"{PREFIX}Beam:", name="beam")
     return (
-        SEMBeam(f"{PREFIX}Beam:", name="beam"),
-        EDSDetector(f"{PREFIX}EDS:mca1", name="eds", classifier=classifier),
+        beam,
+        EDSDetector(f"{PREFIX}EDS:mca1", name="eds", classifier=classifier, beam=beam),
         Microscope(f"{PREFIX}Beam:", name="sem"),
         EpicsSignal(f"{PREFIX}Sim:Reset", name="reset", put_complete=True),
     )
@@ -175,3 +229,37 @@ def RE():
     from bluesky import RunEngine
 
     return RunEngine({}, context_managers=[])
+
+
+@pytest.fixture
+def documents():
+    return Documents()
+
+
+@pytest.fixture
+def new_documents():
+    return Documents
+
+
+@pytest.fixture
+def belong_together():
+    return check_events_belong_together
+
+
+@pytest.fixture(scope="session")
+def sim(ioc):
+    """``sim("Trip", 1)``: put to a PV of the simulation."""
+    from ophyd import EpicsSignal
+
+    signals = {}
+
+    def put(name, value, wait=True):
+        if name not in signals:
+            signals[name] = EpicsSignal(f"{PREFIX}Sim:{name}", name=name, put_complete=True)
+            signals[name].wait_for_connection(10)
+        if wait:
+            signals[name].set(value).wait(10)
+        else:
+            signals[name].put(value)
+
+    return put

@@ -11,67 +11,14 @@ import numpy as np
 import pytest
 from bluesky.simulators import summarize_plan
 from bluesky.utils import RunEngineInterrupted
-from event_model import DocumentNames, schema_validators
 
 from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.ledger import Ledger
 
 
-class Documents(list):
-    """Everything that was emitted, each document checked against its schema as it comes."""
-
-    __hash__ = object.__hash__
-
-    def __call__(self, name, document):
-        schema_validators[DocumentNames[name]].validate(_jsonable(document))
-        self.append((name, document))
-
-    @property
-    def start(self):
-        return self[0][1]
-
-    @property
-    def stop(self):
-        assert self[-1][0] == "stop"
-        return self[-1][1]
-
-    def descriptor(self, stream):
-        return next(d for n, d in self if n == "descriptor" and d["name"] == stream)
-
-    def events(self, stream="primary"):
-        """Events of a stream; of a repeated seq_num the last, as a catalog has it."""
-        uids = {d["uid"] for n, d in self if n == "descriptor" and d["name"] == stream}
-        kept = {d["seq_num"]: d for n, d in self if n == "event" and d["descriptor"] in uids}
-        return [kept[i] for i in sorted(kept)]
-
-
-def _jsonable(value):
-    if isinstance(value, dict):
-        return {key: _jsonable(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def check_events_belong_together(events, instrument, phantom, classifier):
-    """Position, spectrum, label and dose of each event are of its pixel."""
-    for event in events:
-        data = event["data"]
-        pixel = data["scan_pixel"]
-        assert (data["beam_x"], data["beam_y"]) == instrument.grid.position(pixel)
-        assert (data["scan_row"], data["scan_col"]) == instrument.grid.row_column(pixel)
-        visits = [phantom.spectrum(pixel, visit) for visit in range(4)]
-        assert any(np.array_equal(data["eds_spectrum"], spectrum) for spectrum in visits)
-        label, probability, verdict = classifier.classify(np.asarray(data["eds_spectrum"]))
-        assert (data["eds_label"], data["eds_verdict"]) == (label, verdict)
-        assert data["eds_probability"] == pytest.approx(probability)
-        assert data["eds_counts"] == np.sum(data["eds_spectrum"])
-        assert data["eds_live_time"] == 10.0
-
-
-def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE):
-    agent, documents, ledger = make_agent(60), Documents(), Ledger()
+def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE, documents, belong_together):
+    agent, ledger = make_agent(60), Ledger()
     RE(
         adaptive_map(instrument.beam, instrument.eds, agent, baseline=[instrument.sem], ledger=ledger,
                      md={"sample": "steel"}),
@@ -94,7 +41,7 @@ def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE
     assert stop["reason"] == "enough"
     assert stop["num_events"]["primary"] == 60
     assert stop["num_events"]["baseline"] == 2
-    check_events_belong_together(events, instrument, phantom, classifier)
+    belong_together(events, instrument, phantom, classifier)
     for event in events:  # one acquisition a pixel, and the charge of exactly that one
         data = event["data"]
         assert np.array_equal(data["eds_spectrum"], phantom.spectrum(data["scan_pixel"]))
@@ -110,14 +57,13 @@ def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE
     assert {"decide", "move", "acquire", "read", "journal"} <= set(ledger.steps)
 
 
-def test_the_agent_learns_what_was_emitted(instrument, make_agent, RE):
-    agent, documents = make_agent(30), Documents()
+def test_the_agent_learns_what_was_emitted(instrument, make_agent, RE, documents):
+    agent = make_agent(30)
     RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
     assert [event["uid"] for event in agent.ingested] == [event["uid"] for event in documents.events()]
 
 
-def test_keys_are_described_as_they_come(instrument, make_agent, RE):
-    documents = Documents()
+def test_keys_are_described_as_they_come(instrument, make_agent, RE, documents):
     RE(adaptive_map(instrument.beam, instrument.eds, make_agent(3)), documents)
     keys, data = documents.descriptor("primary")["data_keys"], documents.events()[0]["data"]
     assert set(keys) == set(data) == {
@@ -141,10 +87,10 @@ def test_keys_are_described_as_they_come(instrument, make_agent, RE):
     assert configuration["eds_classifier"] == "5" * 64
 
 
-def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent, RE):
+def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent, RE, new_documents):
     runs = []
     for instrument in (soft, over_ca):
-        documents = Documents()
+        documents = new_documents()
         RE(adaptive_map(instrument.beam, instrument.eds, make_agent(80)), documents)
         runs.append(documents.events())
     for ours, theirs in zip(*runs, strict=True):
@@ -176,9 +122,9 @@ def test_the_beam_is_only_lit_to_acquire(instrument, make_agent, RE):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_paused_at_random_moments_nothing_is_lost_or_doubled(
-    instrument, phantom, classifier, make_agent, RE, seed
+    instrument, phantom, classifier, make_agent, RE, seed, documents, belong_together
 ):
-    agent, documents = make_agent(60), Documents()
+    agent = make_agent(60)
     moments = set(np.random.default_rng(seed).choice(np.arange(20, 900), 10, replace=False).tolist())
     counter = itertools.count()
     asked = []
@@ -206,7 +152,7 @@ def test_paused_at_random_moments_nothing_is_lost_or_doubled(
     assert documents.stop["exit_status"] == "success"
     assert [event["seq_num"] for event in events] == list(range(1, 61))
     assert len({event["data"]["scan_pixel"] for event in events}) == 60
-    check_events_belong_together(events, instrument, phantom, classifier)
+    belong_together(events, instrument, phantom, classifier)
     recorded = {
         event["data"]["scan_pixel"]: event["data"]["eds_label"] if event["data"]["eds_verdict"] == "ok" else 0
         for event in events
@@ -214,8 +160,7 @@ def test_paused_at_random_moments_nothing_is_lost_or_doubled(
     assert recorded == agent.labels
 
 
-def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument, make_agent, RE):
-    documents = Documents()
+def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument, make_agent, RE, documents):
     triggers = itertools.count()
 
     def pause_at_the_fifth(msg):
@@ -231,8 +176,8 @@ def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument
     assert instrument.beam.blanker.get()
 
 
-def test_an_agent_that_fails_leaves_the_beam_blanked(instrument, make_agent, RE):
-    agent, documents = make_agent(50), Documents()
+def test_an_agent_that_fails_leaves_the_beam_blanked(instrument, make_agent, RE, documents):
+    agent = make_agent(50)
     ingest = agent.ingest
 
     def failing(event):
@@ -259,9 +204,8 @@ def test_decisions_are_made_off_the_loop(soft, make_agent, RE):
     assert not threads & loop_threads
 
 
-def test_the_ioc_measured_what_was_recorded(over_ca, ioc_log, make_agent, RE):
+def test_the_ioc_measured_what_was_recorded(over_ca, ioc_log, make_agent, RE, documents):
     already = len(ioc_log.read_text().splitlines()) if ioc_log.exists() else 0
-    documents = Documents()
     RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(40)), documents)
     log = [json.loads(line) for line in ioc_log.read_text().splitlines()[already:]]
     recorded = [
@@ -290,8 +234,7 @@ def test_a_summary_touches_nothing(soft, make_agent, capsys):
 
 
 @pytest.mark.parametrize("wrong", [{"dwell_s": 0}, {"dwell_s": -1.0}, {"map_every": -1}])
-def test_wrong_arguments_are_refused_before_anything_moves(soft, make_agent, RE, wrong):
-    documents = Documents()
+def test_wrong_arguments_are_refused_before_anything_moves(soft, make_agent, RE, wrong, documents):
     with pytest.raises(ConfigError, match=r"not (0|-1)"):
         RE(adaptive_map(soft.beam, soft.eds, make_agent(5), **wrong), documents)
     assert not documents
@@ -303,9 +246,8 @@ def test_a_beam_without_a_blanker_is_refused(soft, make_agent, RE):
 
 
 def test_a_classifier_of_other_spectra_is_refused_before_the_beam_is_lit(
-    instrument, classifier, make_agent, RE
+    instrument, classifier, make_agent, RE, documents
 ):
-    documents = Documents()
     n_channels, classifier.n_channels = classifier.n_channels, 1024
     try:
         with pytest.raises(InstrumentError, match="2040 channels, the classifier takes 1024"):
@@ -316,13 +258,12 @@ def test_a_classifier_of_other_spectra_is_refused_before_the_beam_is_lit(
     assert instrument.beam.blanker.get()
 
 
-def test_a_point_outside_the_field_is_refused(instrument, make_agent, RE):
+def test_a_point_outside_the_field_is_refused(instrument, make_agent, RE, documents):
     from slads_bluesky.grid import ScanGrid
 
     agent = make_agent(5)
     agent.grid = ScanGrid((64, 64), centre_um=(0.0, 500.0))
-    documents = Documents()
     with pytest.raises(InstrumentError, match=r"beam.*outside"):
         RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
-    assert documents.stop["exit_status"] == "fail"
+    assert not documents
     assert instrument.beam.blanker.get()

@@ -1,0 +1,111 @@
+"""One point of a map, come what may: tried, tried once more, or recorded as failed and passed over."""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from bluesky.utils import FailedStatus, Msg
+
+from slads_bluesky.errors import InstrumentError
+from slads_bluesky.protocols import ILL, EventKeys
+
+from .ledger import Ledger
+from .stubs import BeamLike, DetectorLike, blank, measure
+
+__all__ = ["POINT_ERRORS", "FailedPoint", "measure_or_fail"]
+
+POINT_ERRORS = (FailedStatus, TimeoutError, InstrumentError, OSError)
+"""What one more try may mend; anything else ends the run."""
+
+
+class FailedPoint:
+    """A readable for the stream ``failed``: the pixel counts as measured, is ill, and says why.
+
+    Parameters
+    ----------
+    keys : EventKeys
+        Under these an agent finds what it needs.
+    """
+
+    name = "failed"
+    parent = None
+    hints: Mapping[str, Any] = {"fields": ["failed_reason"]}
+
+    def __init__(self, keys: EventKeys) -> None:
+        self._keys = keys
+        self._reason = ""
+        self._time = 0.0
+
+    def fail(self, reason: str, time: float) -> None:
+        """Take why the point failed."""
+        self._reason, self._time = reason, time
+
+    def read(self) -> dict[str, Any]:
+        """Label, probability and verdict of no spectrum, and the reason."""
+        keys = self._keys
+        values = {keys.label: ILL, keys.probability: 0.0, keys.verdict: "ill", "failed_reason": self._reason}
+        return {key: {"value": value, "timestamp": self._time} for key, value in values.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the values of `read`."""
+        keys, common = self._keys, {"shape": [], "source": "plan:failed"}
+        return {
+            keys.label: {"dtype": "integer", "dtype_numpy": "<i8", **common},
+            keys.probability: {"dtype": "number", "dtype_numpy": "<f8", **common},
+            keys.verdict: {"dtype": "string", **common},
+            "failed_reason": {"dtype": "string", **common},
+        }
+
+
+def measure_or_fail(
+    beam: BeamLike,
+    eds: DetectorLike,
+    position: tuple[float, float],
+    readables: Sequence[Any],
+    *,
+    timeout: float | None,
+    ledger: Ledger,
+    retry_after_s: float = 0.2,
+) -> Generator[Msg, Any, str]:
+    """Measure a point; if that fails, blank, wait a moment and measure it once more.
+
+    The moment lets a suspender that watches the beam hear of a trip before the second try.
+
+    Returns
+    -------
+    str
+        Empty, or why the second try failed too; the beam is blanked then.
+    """
+    reason = ""
+    for attempt in (1, 2):
+        yield Msg("checkpoint")
+        try:
+            yield from measure(beam, eds, position, readables, timeout=timeout, ledger=ledger)
+        except POINT_ERRORS as error:
+            reason = _reason(error)
+            yield Msg("checkpoint")
+            yield from _blank_at_last(beam)
+            if hasattr(eds, "stop"):
+                yield Msg("stop", eds)
+            if attempt == 1:
+                yield Msg("sleep", None, retry_after_s)
+        else:
+            return ""
+    return reason
+
+
+def _blank_at_last(beam: BeamLike, tries: int = 3) -> Generator[Msg, Any, None]:
+    """Blank the beam; a lost connection may take seconds to come back. A beam that stays lit ends the run."""
+    for left in reversed(range(tries)):
+        try:
+            yield from blank(beam)
+        except POINT_ERRORS:
+            if not left:
+                raise
+            yield Msg("sleep", None, 1.0)
+        else:
+            return
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ if isinstance(error, FailedStatus) and error.__cause__ is not None else error
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,159 @@
+"""Scenes of things that go wrong at the microscope while a map is made."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.plans.adaptive import adaptive_map
+from slads_bluesky.plans.budget import DoseBudget
+from slads_bluesky.plans.suspend import beam_suspenders
+
+
+def after_triggers(n, action):
+    """A message hook that acts, off the loop, at the n-th trigger."""
+    seen = itertools.count(1)
+
+    def hook(msg):
+        if msg.command == "trigger" and next(seen) == n:
+            threading.Thread(target=action).start()
+
+    return hook
+
+
+@pytest.mark.parametrize("fault", ["Short", "TripNext", "Hang"])
+def test_what_goes_wrong_once_is_measured_again(over_ca, phantom, sim, make_agent, RE, documents, fault):
+    sim(fault, 1)
+    agent = make_agent(8)
+    seen = []
+    if fault == "TripNext":  # the beam comes back before the second try
+        RE.msg_hook = lambda msg: (seen.append(msg), msg.command == "sleep" and sim("Trip", 0, wait=False))
+    RE(adaptive_map(over_ca.beam, over_ca.eds, agent, timeout_s=2.0), documents)
+    events = documents.events()
+    assert len(events) == 8
+    assert documents.stop["num_events"].get("failed", 0) == 0
+    first = events[0]["data"]
+    assert np.array_equal(first["eds_spectrum"], phantom.spectrum(first["scan_pixel"], visit=1))
+    assert first["beam_pixel_dose"] >= first["eds_real_time"]  # the first try's charge is not forgotten
+    assert first["eds_verdict"] != "ill" or agent.labels[first["scan_pixel"]] == 0
+
+
+def test_a_point_that_fails_twice_is_recorded_and_passed_over(over_ca, sim, make_agent, RE, documents):
+    sim("Short", 2)
+    agent = make_agent(8)
+    RE(adaptive_map(over_ca.beam, over_ca.eds, agent), documents)
+    failed = documents.events("failed")
+    assert len(failed) == 1
+    data = failed[0]["data"]
+    assert "1020 channels instead of 2040" in data["failed_reason"]
+    assert agent.labels[data["scan_pixel"]] == 0
+    assert data["eds_verdict"] == "ill"
+    assert data["scan_pixel"] not in [event["data"]["scan_pixel"] for event in documents.events()]
+    assert len(documents.events()) == 7
+    assert documents.stop["exit_status"] == "success"
+
+
+def test_too_many_failed_points_end_the_run(over_ca, sim, make_agent, RE, documents):
+    sim("Short", 100)
+    with pytest.raises(InstrumentError, match=r"3 points failed, the last one because: .*1020 channels"):
+        RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(50), max_failed_points=2), documents)
+    assert documents.stop["exit_status"] == "fail"
+    assert "3 points failed" in documents.stop["reason"]
+    assert len(documents.events("failed")) == 3
+    assert over_ca.beam.blanker.get()
+
+
+def test_an_empty_spectrum_is_ill(over_ca, sim, make_agent, RE, documents):
+    sim("Empty", 1)
+    agent = make_agent(4)
+    RE(adaptive_map(over_ca.beam, over_ca.eds, agent), documents)
+    first = documents.events()[0]["data"]
+    assert first["eds_counts"] == 0
+    assert first["eds_verdict"] == "ill"
+    assert agent.labels[first["scan_pixel"]] == 0
+
+
+def test_a_late_answer_is_waited_for(over_ca, sim, make_agent, RE, documents):
+    sim("Late", 0.3)
+    RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(2), timeout_s=30.0), documents)
+    assert len(documents.events()) == 2
+    assert documents.stop["num_events"].get("failed", 0) == 0
+
+
+def test_a_lost_connection_is_survived(over_ca, sim, make_agent, RE, documents):
+    RE.msg_hook = after_triggers(5, lambda: sim("Disconnect", 1, wait=False))
+    RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(20), timeout_s=5.0), documents)
+    recorded = len(documents.events()) + documents.stop["num_events"].get("failed", 0)
+    assert recorded == 20
+    assert documents.stop["exit_status"] == "success"
+    assert over_ca.beam.blanker.get()
+
+
+def test_suspended_while_the_beam_is_off_and_measured_again(over_ca, phantom, ioc_log, sim, make_agent, RE, documents,
+                                                            belong_together, classifier):  # fmt: skip
+    already = len(ioc_log.read_text().splitlines()) if ioc_log.exists() else 0
+    agent, resumed = make_agent(60), threading.Event()
+    paused_for = []
+
+    def trip_and_return():
+        sim("Trip", 1)
+        while RE._task is not None and not documents_blanked():
+            pass
+        sim("Trip", 0)
+        resumed.set()
+
+    def documents_blanked():
+        paused_for.append(1)
+        return over_ca.beam.blanker.get()
+
+    RE.msg_hook = after_triggers(20, trip_and_return)
+    watching = beam_suspenders(over_ca.beam, minimum_na=0.5)
+    RE(adaptive_map(over_ca.beam, over_ca.eds, agent, suspenders=watching), documents)
+    assert resumed.is_set()
+    events = documents.events()
+    assert len(events) == 60
+    assert len({event["data"]["scan_pixel"] for event in events}) == 60
+    belong_together(events, over_ca, phantom, classifier)
+    log = [json.loads(line) for line in ioc_log.read_text().splitlines()[already:]]
+    valid = {(entry["pixel"], entry["total"]) for entry in log if entry["valid"]}
+    for event in events:  # what a beam that had fallen off left behind is nowhere in the map
+        assert (event["data"]["scan_pixel"], event["data"]["eds_counts"]) in valid
+    assert not RE.suspenders
+
+
+def test_the_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent, RE, documents):
+    budget = DoseBudget(run_nc=150.0)
+    reason = RE(adaptive_map(instrument.beam, instrument.eds, make_agent(60), budget=budget), documents)
+    del reason
+    events = documents.events()
+    spent = events[-1]["data"]["beam_dose"] - (
+        events[0]["data"]["beam_dose"] - events[0]["data"]["beam_pixel_dose"]
+    )
+    assert 1 < len(events) < 60
+    assert spent <= 150.0
+    assert spent + 1.06 * max(event["data"]["beam_pixel_dose"] for event in events) > 150.0
+    assert documents.stop["exit_status"] == "success"
+    assert "dose budget of the run, 150 nC" in documents.stop["reason"]
+
+
+def test_a_pixel_takes_no_more_than_its_budget(instrument, make_agent, RE, documents):
+    RE(
+        adaptive_map(instrument.beam, instrument.eds, make_agent(10), budget=DoseBudget(pixel_nc=5.0)),
+        documents,
+    )
+    for event in documents.events():
+        data = event["data"]
+        assert data["beam_pixel_dose"] <= 5.001
+        assert data["eds_real_time"] == pytest.approx(5.0, abs=2e-3)
+        assert data["eds_live_time"] < 5.0
+
+
+@pytest.mark.parametrize("wrong", [{"run_nc": 0.0}, {"pixel_nc": -1.0}])
+def test_a_budget_that_is_none_is_refused(wrong):
+    with pytest.raises(ConfigError, match="a dose budget is positive"):
+        DoseBudget(**wrong)
