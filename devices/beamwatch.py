@@ -27,6 +27,10 @@ class BeamWatch:
         self._usual: deque[float] = deque(maxlen=21)
         self._dose_nc = 0.0
 
+    def begin(self, dose_nc: float) -> None:
+        """Take the total dose before an acquisition; needed after one that was given up."""
+        self._dose_nc = dose_nc
+
     def start(self, dose_nc: float, current_na: float) -> None:
         """Begin anew with the dose so far and the current as the microscope tells it."""
         self._dose_nc = dose_nc
@@ -50,4 +54,5 @@ class BeamWatch:
             raise InstrumentError("no beam: no charge reached the specimen during the acquisition")
         if current < (1 - self._tolerance) * usual:
             raise InstrumentError(f"the beam fell off: {current:.3g} nA on average instead of {usual:.3g} nA")
-        self._usual.append(current)
+        if current <= (1 + self._tolerance) * (usual or current):  # more: an acquisition that was given up
+            self._usual.append(current)

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,10 @@ class EDSDetector(Device):  # type: ignore[misc]
         self.classify_s = 0.0
         """How long the last classification took, s."""
         self._n_channels = 0
-        self._jobs: queue.SimpleQueue[QuickStatus] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[QuickStatus], None], QuickStatus]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pending: QuickStatus | None = None
+        self._given_up = False
         self._restore: dict[EpicsSignal, Any] = {}
 
     @property
@@ -169,33 +170,47 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Acquire until a preset is reached, then classify."""
         self._abandon()
         status = self._pending = QuickStatus()
-        put(self.erase_start, 1, status, lambda: self._jobs.put(status))
+        if self._given_up and self.beam is not None:  # its charge must be told from that of this one
+            self._jobs.put((self._begin_anew, status))
+        else:
+            self._start(status)
         return status
+
+    def _start(self, status: QuickStatus) -> None:
+        put(self.erase_start, 1, status, lambda: self._jobs.put((self._finish, status)))
 
     def _abandon(self) -> None:
         """Stop what is being acquired: its status ends well, as nobody waits for it any more."""
         pending, self._pending = self._pending, None
         if pending is not None and not pending.done:
+            self._given_up = True
             pending.set_finished()
             self.stop_acquiring.put(1)
 
     def _work(self) -> None:
         while True:
-            status = self._jobs.get()
+            job, status = self._jobs.get()
             if status is self._pending and not status.done:
                 try:
-                    self.reading = self._read_out()
+                    job(status)
                 except Exception as error:
+                    self._given_up = True
                     status.set_exception(InstrumentError(f"{self.name}: {error}"))
-                else:
-                    status.set_finished()
+
+    def _begin_anew(self, status: QuickStatus) -> None:
+        assert self.beam is not None
+        self._watch.begin(float(self.beam.dose.get()))
+        self._given_up = False
+        self._start(status)
+
+    def _finish(self, status: QuickStatus) -> None:
+        self.reading = self._read_out()
+        status.set_finished()
 
     def _read_out(self) -> EDSReading:
         counts = np.asarray(self.spectrum.get())
         if counts.shape != (self._n_channels,):
-            raise InstrumentError(
-                f"{self.name}: a spectrum of {counts.size} channels instead of {self._n_channels}"
-            )
+            raise InstrumentError(f"a spectrum of {counts.size} channels instead of {self._n_channels}")
         if (counts < 0).any():
             raise InstrumentError(f"{counts.min()} counts in channel {counts.argmin()}")
         counts = counts.astype(np.int32)
