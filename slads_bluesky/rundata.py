@@ -60,6 +60,8 @@ class RunData:
     energy_offset_kev: float
     energy_width_kev: float
     """Channel i is centred at offset + i × width; both NaN if not recorded."""
+    configuration: dict[str, Any]
+    """Configuration of all devices, by their data keys."""
     settings: dict[str, Any]
     """The microscope's settings, the first reading of the stream ``baseline``."""
     maps: tuple[dict[str, Any], ...]
@@ -217,6 +219,7 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
         times=np.array([event["time"] for event in kept.values()], np.float64),
         energy_offset_kev=float(configuration.get(f"{detector}_energy_offset", np.nan)),
         energy_width_kev=float(configuration.get(f"{detector}_energy_width", np.nan)),
+        configuration=configuration,
         settings=_first(gathered.streams.get("baseline", {})),
         maps=tuple(_unprefixed(event["data"]) for event in gathered.streams.get("map", {}).values()),
         ledger=_first(gathered.streams.get("ledger", {})),

@@ -1,0 +1,116 @@
+"""What the formats have in common: elements, the detector's geometry, a file that appears whole."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slads_bluesky.errors import ConfigError
+from slads_bluesky.rundata import RunData
+
+__all__ = ["Acquisition", "acquisition", "elements_of", "whole"]
+
+_SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
+
+
+class Acquisition(dict[str, Any]):
+    """Settings by the field's words, in keV, nA, mm, degrees, eV; only what is known."""
+
+
+def acquisition(data: RunData) -> Acquisition:
+    """Gather the settings of a map's acquisition.
+
+    Beam energy and current come from the stream ``baseline``, elevation angle and resolution at Mn Kα from the
+    detector's configuration or the start document. Of a simulated object they are those of the simulation.
+
+    Parameters
+    ----------
+    data : RunData
+
+    Returns
+    -------
+    Acquisition
+        ``beam_energy``, ``beam_current``, ``working_distance``, ``magnification``, ``elevation_angle``,
+        ``energy_resolution_MnKa``.
+    """
+    out = Acquisition()
+    for ours, theirs in (
+        ("high_voltage", "beam_energy"),
+        ("current", "beam_current"),
+        ("working_distance", "working_distance"),
+        ("magnification", "magnification"),
+    ):
+        for key, value in data.settings.items():
+            if key.endswith(f"_{ours}"):
+                out[theirs] = float(value)
+    simulated: dict[str, float] = {}
+    if "object" in data.start:
+        from slads_bluesky.spectra.detector import Detector
+
+        simulated = {"elevation_angle": TAKE_OFF_DEG, "energy_resolution": Detector().resolution_ev}
+    for ours, theirs in (
+        ("elevation_angle", "elevation_angle"),
+        ("energy_resolution", "energy_resolution_MnKa"),
+    ):
+        found = [value for key, value in data.configuration.items() if key.endswith(f"_{ours}")]
+        value = found[0] if found else data.start.get(ours, simulated.get(ours, math.nan))
+        if not math.isnan(float(value)):
+            out[theirs] = float(value)
+    return out
+
+
+TAKE_OFF_DEG = 28.5
+"""Take-off angle of the simulated detector, the default of `slads_bluesky.spectra.expected_counts`."""
+
+
+def elements_of(data: RunData) -> list[str]:
+    """Symbols of the elements in the phases, sorted.
+
+    Those that the start document names (``elements``), else those in the names of the phases that read as
+    formulas, such as ``CaO`` or ``Pb-Sn``.
+    """
+    if data.start.get("elements"):
+        return sorted(map(str, data.start["elements"]))
+    import xraylib
+
+    known = {xraylib.AtomicNumberToSymbol(z) for z in range(1, 99)}
+    found: set[str] = set()
+    for phase in data.phases:
+        parts = [part for part in re.split(r"[-·+ ]", phase) if part]
+        symbols = [match[1] for part in parts for match in _SYMBOL.finditer(part)]
+        spelled = "".join(match[0] for part in parts for match in _SYMBOL.finditer(part))
+        if spelled == "".join(parts) and known.issuperset(symbols):
+            found.update(symbols)
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` to write to; on success it takes the place of `path`, else it is removed.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written or the disk is full.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.absolute().parent))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    partial = folder / path.name
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""A map for scripts: all arrays in one .npz, or one line a pixel in a .csv."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from slads_bluesky.rundata import RunData
+
+from .about import whole
+
+__all__ = ["write_csv", "write_npz"]
+
+
+def write_npz(data: RunData, path: Path) -> list[Path]:
+    """Write every array of a map; no pickled objects.
+
+    Keys: ``pixels``, ``x_um``, ``y_um``, ``spectra``, ``labels``, ``probabilities``, ``verdicts``, ``erd``,
+    ``live_time_s``, ``real_time_s``, ``dose_nC``, ``times`` (N, …); ``measured`` and, if recorded,
+    ``reconstruction`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON text.
+    """
+    arrays = {
+        "pixels": data.pixels,
+        "x_um": data.position_um[:, 0],
+        "y_um": data.position_um[:, 1],
+        "labels": data.labels,
+        "probabilities": data.probabilities,
+        "verdicts": data.verdicts,
+        "erd": data.erd,
+        "live_time_s": data.live_time_s,
+        "real_time_s": data.real_time_s,
+        "dose_nC": data.dose_nc,
+        "times": data.times,
+        "measured": data.measured,
+        "energies_keV": data.energies_kev,
+        "phases": np.array(data.phases),
+        "grid": np.array(json.dumps(data.grid.to_json())),
+        "start": np.array(json.dumps(data.start)),
+    }
+    if data.spectra is not None:
+        arrays["spectra"] = data.spectra
+    if data.reconstruction is not None:
+        arrays["reconstruction"] = data.reconstruction
+    with whole(path) as partial:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+    return [path]
+
+
+def write_csv(data: RunData, path: Path) -> list[Path]:
+    """Write one line a measured pixel, in the order of their measurement, without the spectra."""
+    counts = data.spectra.sum(axis=1) if data.spectra is not None else np.full(data.n_measured, -1)
+    with whole(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "number",
+                "pixel",
+                "row",
+                "column",
+                "x_um",
+                "y_um",
+                "label",
+                "phase",
+                "probability",
+                "verdict",
+                "erd",
+                "counts",
+                "live_time_s",
+                "real_time_s",
+                "dose_nC",
+                "time",
+            ]
+        )
+        for i, pixel in enumerate(data.pixels):
+            row, column = data.grid.row_column(int(pixel))
+            label = int(data.labels[i])
+            phase = data.phases[label - 1] if 0 < label <= len(data.phases) else ""
+            writer.writerow(
+                [
+                    i + 1,
+                    int(pixel),
+                    row,
+                    column,
+                    *data.position_um[i].tolist(),
+                    label,
+                    phase,
+                    float(data.probabilities[i]),
+                    data.verdicts[i],
+                    float(data.erd[i]),
+                    int(counts[i]),
+                    float(data.live_time_s[i]),
+                    float(data.real_time_s[i]),
+                    float(data.dose_nc[i]),
+                    float(data.times[i]),
+                ]
+            )
+    return [path]

@@ -1,0 +1,65 @@
+"""A map into a file of another program, by the end of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from slads_bluesky.errors import ConfigError, RecordError
+from slads_bluesky.rundata import RunData
+
+__all__ = ["export_map", "suffixes"]
+
+
+def suffixes() -> tuple[str, ...]:
+    """Ends of file names that `export_map` knows."""
+    return tuple(_writers())
+
+
+def export_map(data: RunData, path: Path) -> list[Path]:
+    """Write a map in the format that the name of the file asks for.
+
+    Parameters
+    ----------
+    data : RunData
+        With its spectra.
+    path : Path
+        ``.npz`` and ``.csv`` for scripts, ``.msa`` (EMSA/MAS, the sum of all spectra and one of each phase),
+        ``.hspy`` and ``.zspy`` (HyperSpy, by the extra ``hyperspy``), ``.nxs`` (NeXus, NXem).
+
+    Returns
+    -------
+    list of Path
+        The files, the one asked for first; each appears whole or not at all.
+
+    Raises
+    ------
+    ConfigError
+        If the format is unknown, or needs a package that is not installed, or the file cannot be written.
+    RecordError
+        If nothing was measured.
+    """
+    writers = _writers()
+    if path.suffix not in writers:
+        raise ConfigError(f"cannot export to '{path.name}': its name must end in {', '.join(writers)}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    if data.n_measured == 0:
+        raise RecordError(f"run {data.uid[:8]} has no measured pixel to export")
+    return writers[path.suffix](data, path)
+
+
+def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:
+    from .arrays import write_csv, write_npz
+    from .emsa import write_msa
+    from .hyperspy import write_hyperspy
+    from .nexus import write_nexus
+
+    return {
+        ".npz": write_npz,
+        ".csv": write_csv,
+        ".msa": write_msa,
+        ".hspy": write_hyperspy,
+        ".zspy": write_hyperspy,
+        ".nxs": write_nexus,
+    }

@@ -1,0 +1,187 @@
+"""A map for HyperSpy and eXSpy: a dense signal with its mask, and a list of the spectra that were measured.
+
+The .hspy files are written by rosettasciio, GPL-3 and hence an extra: ``pip install slads-bluesky[hyperspy]``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slads_bluesky.errors import ConfigError, RecordError
+from slads_bluesky.rundata import RunData
+
+from .about import acquisition, elements_of, whole
+
+__all__ = ["write_hyperspy"]
+
+
+def write_hyperspy(data: RunData, path: Path) -> list[Path]:
+    """Write ``NAME.hspy`` and ``NAME.measured.hspy`` (or ``.zspy``).
+
+    The first is (rows, columns, channels), zero where nothing was measured; its original metadata hold the mask
+    ``measured``, live time, real time, dose, label and probability of each pixel. The second is (N, channels)
+    with the same as lists. HyperSpy multiplies one live time by the number of pixels that it adds up: both carry
+    the mean that makes ``s.sum()`` come out with the time that was really measured.
+
+    Parameters
+    ----------
+    data : RunData
+    path : Path
+        Ends in ``.hspy`` (HDF5) or ``.zspy`` (zarr).
+
+    Raises
+    ------
+    ConfigError
+        If rosettasciio is not installed and a ``.hspy`` was asked for.
+    RecordError
+        If the map has no spectra or no energy calibration.
+    """
+    if data.spectra is None or np.isnan(data.energy_width_kev):
+        raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
+    write = _hspy if path.suffix == ".hspy" else _zspy
+    listed = path.with_suffix(f".measured{path.suffix}")
+    for target, signal in ((path, _dense(data)), (listed, _listed(data))):
+        with whole(target) as partial:
+            write(partial, signal)
+    return [path, listed]
+
+
+def _hspy(path: Path, signal: dict[str, Any]) -> None:
+    try:
+        import rsciio.hspy
+    except ImportError:
+        raise ConfigError(
+            ".hspy files need the package rosettasciio: pip install 'slads-bluesky[hyperspy]'; "
+            ".zspy files do not"
+        ) from None
+    rsciio.hspy.file_writer(str(path), signal, show_progressbar=False)
+
+
+def _zspy(path: Path, signal: dict[str, Any]) -> None:
+    from .zspy import write_zspy
+
+    write_zspy(path, signal)
+
+
+def _dense(data: RunData) -> dict[str, Any]:
+    import dask.array as da
+
+    assert data.spectra is not None
+    rows, columns = data.grid.shape
+    spectra, n = data.spectra, data.spectra.shape[1]
+    place = np.full(rows * columns, -1)
+    place[data.pixels] = np.arange(data.n_measured)
+
+    def block(block_info: Any = None) -> Any:  # one row of the map: never the whole at once
+        row = block_info[None]["array-location"][0][0]
+        which = place[row * columns : (row + 1) * columns]
+        out = np.zeros((1, columns, n), spectra.dtype)
+        out[0, which >= 0] = spectra[which[which >= 0]]
+        return out
+
+    dense = da.map_blocks(  # type: ignore[no-untyped-call]
+        block,
+        chunks=((1,) * rows, (columns,), (n,)),
+        dtype=spectra.dtype,
+        meta=np.zeros((0, 0, 0), spectra.dtype),
+    )
+    maps = {
+        "measured": (data.measured >= 0).astype(np.uint8),
+        "label": data.measured,
+        "live_time": _spread(data, data.live_time_s),
+        "real_time": _spread(data, data.real_time_s),
+        "dose_nC": _spread(data, data.dose_nc),
+        "probability": _spread(data, data.probabilities),
+    }
+    if data.reconstruction is not None:
+        maps["reconstruction"] = data.reconstruction
+    (y0, _), (x0, _) = data.grid.extents_um
+    axes = [
+        _axis("y", rows, y0, data.grid.step_um[0], "µm", 0, True),
+        _axis("x", columns, x0, data.grid.step_um[1], "µm", 1, True),
+        _axis("Energy", n, data.energy_offset_kev, data.energy_width_kev, "keV", 2, False),
+    ]
+    return _signal(data, dense, axes, float(np.nansum(data.live_time_s)) / (rows * columns), maps, "")
+
+
+def _listed(data: RunData) -> dict[str, Any]:
+    assert data.spectra is not None
+    lists = {
+        "pixel": data.pixels,
+        "x_um": data.position_um[:, 0],
+        "y_um": data.position_um[:, 1],
+        "label": data.labels,
+        "probability": data.probabilities,
+        "verdict": data.verdicts.astype("S"),
+        "live_time": data.live_time_s,
+        "real_time": data.real_time_s,
+        "dose_nC": data.dose_nc,
+    }
+    axes = [
+        _axis("measurement", data.n_measured, 0.0, 1.0, "", 0, True),
+        _axis(
+            "Energy", data.spectra.shape[1], data.energy_offset_kev, data.energy_width_kev, "keV", 1, False
+        ),
+    ]
+    return _signal(data, data.spectra, axes, float(np.nanmean(data.live_time_s)), lists, ", measured spectra")
+
+
+def _spread(data: RunData, values: Any) -> Any:
+    out = np.full(data.grid.shape, np.nan)
+    out.ravel()[data.pixels] = values
+    return out
+
+
+def _axis(
+    name: str, size: int, offset: float, scale: float, units: str, index: int, navigate: bool
+) -> dict[str, Any]:
+    return {
+        "_type": "UniformDataAxis",
+        "name": name,
+        "size": size,
+        "offset": offset,
+        "scale": scale,
+        "units": units,
+        "index_in_array": index,
+        "navigate": navigate,
+        "is_binned": not navigate,
+    }
+
+
+def _signal(
+    data: RunData,
+    values: Any,
+    axes: list[dict[str, Any]],
+    live_time_s: float,
+    more: dict[str, Any],
+    what: str,
+) -> dict[str, Any]:
+    settings = acquisition(data)
+    eds = {"live_time": live_time_s}
+    eds |= {key: settings[key] for key in ("elevation_angle", "energy_resolution_MnKa") if key in settings}
+    sem = {key: settings[key] for key in ("beam_energy", "beam_current", "magnification") if key in settings}
+    title = str(data.start.get("sample", data.uid[:8]))
+    metadata: dict[str, Any] = {
+        "General": {"title": title + what, "original_filename": ""},
+        "Signal": {"signal_type": "EDS_SEM"},
+        "Sample": {"elements": elements_of(data), "description": title},
+        "Acquisition_instrument": {"SEM": {**sem, "Detector": {"EDS": eds}}},
+    }
+    return {
+        "data": values,
+        "axes": axes,
+        "metadata": metadata,
+        "original_metadata": {
+            "run": {"uid": data.uid, "phases": list(data.phases), "start": json.dumps(data.start)},
+            "pixels": more,
+        },
+        "attributes": {"_lazy": False, "ragged": False},
+        "package_info": {"package": "exspy", "package_version": "0.3"},
+        "tmp_parameters": {},
+        "learning_results": {},
+        "models": {},
+    }

@@ -1,0 +1,195 @@
+"""A map as NeXus: application definition NXem, spectra as a stack, the maps as NXdata."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from slads_bluesky.errors import RecordError
+from slads_bluesky.rundata import RunData
+
+from .about import acquisition, elements_of, whole
+
+__all__ = ["write_nexus"]
+
+DEFINITION_VERSION = "v2024.02"
+CHUNK = 64
+"""Spectra to a chunk of the file."""
+
+
+def write_nexus(data: RunData, path: Path) -> list[Path]:
+    """Write a map as one NXem entry.
+
+    ``/entry/measurement/event1/spectrum1/stack_0d`` holds the measured spectra (N, channels) with, beside them,
+    position, pixel, label, probability, live and real time and dose of each; ``/entry/map`` (the default plot)
+    the reconstruction, the mask ``measured`` and the live time of each pixel.
+
+    Parameters
+    ----------
+    data : RunData
+    path : Path
+
+    Raises
+    ------
+    RecordError
+        If the map has no spectra or no energy calibration.
+    """
+    if data.spectra is None or np.isnan(data.energy_width_kev):
+        raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
+    start = data.start
+    ended = data.stop["time"] if data.stop else float(data.times[-1])
+    with whole(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update({"NX_class": "NXroot", "default": "entry", "creator": "slads-bluesky"})
+        entry = _group(file, "entry", "NXentry", default="map")
+        _field(entry, "definition", "NXem").attrs["version"] = DEFINITION_VERSION
+        _field(entry, "start_time", _iso(start["time"]))
+        _field(entry, "end_time", _iso(ended))
+        _field(entry, "experiment_alias", data.uid)
+        _field(
+            entry, "experiment_description", f"{start.get('plan_name')}, {data.n_measured} measured pixels"
+        )
+        profiling = _group(entry, "profiling", "NXcs_profiling")
+        program = _group(profiling, "program1", "NXprogram")
+        recorded = start.get("versions", {}).get("slads-bluesky") or version("slads-bluesky")
+        _field(program, "program", "slads-bluesky").attrs["version"] = recorded
+        _sample(entry, data)
+        measurement = _group(entry, "measurement", "NXem_measurement")
+        _instrument(measurement, data)
+        event = _group(measurement, "event1", "NXem_event_data")
+        _field(event, "start_time", _iso(start["time"]))
+        _field(event, "end_time", _iso(ended))
+        _settings(event, data)
+        _spectra(_group(event, "spectrum1", "NXspectrum"), data)
+        _maps(entry, data)
+        note = _group(entry, "start_document", "NXnote")
+        _field(note, "type", "application/json")
+        _field(note, "data", np.bytes_(json.dumps(start)))
+    return [path]
+
+
+def _sample(entry: Any, data: RunData) -> None:
+    sample = _group(entry, "sample1", "NXsample")
+    _field(sample, "name", str(data.start.get("sample", data.uid)))
+    _field(sample, "is_simulation", "object" in data.start)
+    _field(sample, "atom_types", ", ".join(elements_of(data)) or "unknown")
+    prepared = data.start.get("preparation_date")
+    _field(sample, "preparation_date", prepared or _iso(data.start["time"]))
+    if prepared is None:
+        _field(
+            sample,
+            "description",
+            "preparation_date was not recorded: it is the begin of the run, the latest it can be",
+        )
+
+
+def _instrument(measurement: Any, data: RunData) -> None:
+    instrument = _group(measurement, "instrument", "NXem_instrument")
+    simulated = "simulated microscope" if "object" in data.start else "scanning electron microscope"
+    _field(instrument, "name", str(data.start.get("instrument", simulated)))
+    fabrication = _group(instrument, "fabrication", "NXfabrication")
+    _field(fabrication, "vendor", str(data.start.get("instrument_vendor", "not recorded")))
+    _field(fabrication, "model", str(data.start.get("instrument_model", "not recorded")))
+    _group(instrument, "ebeam_column", "NXebeam_column")
+    detector = _group(instrument, "detector1", "NXdetector")
+    _field(detector, "name", (data.start.get("detectors") or ["eds"])[0])
+
+
+def _settings(event: Any, data: RunData) -> None:
+    settings = acquisition(data)
+    instrument = _group(event, "instrument", "NXem_instrument")
+    source = _group(_group(instrument, "ebeam_column", "NXebeam_column"), "electron_source", "NXsource")
+    if "beam_energy" in settings:
+        _field(source, "voltage", settings["beam_energy"] * 1e3, "V")
+    optics = _group(instrument, "optics", "NXem_optical_system")
+    if "beam_current" in settings:
+        _field(optics, "probe_current", settings["beam_current"] * 1e-9, "A")
+    if "magnification" in settings:
+        _field(optics, "magnification", settings["magnification"])
+    if "working_distance" in settings:
+        _field(optics, "working_distance", settings["working_distance"] * 1e-3, "m")
+
+
+def _spectra(spectrum: Any, data: RunData) -> None:
+    assert data.spectra is not None
+    stack = _group(spectrum, "stack_0d", "NXdata")
+    stack.attrs.update(
+        {
+            "signal": "intensity",
+            "axes": ["indices_spectrum", "axis_energy"],
+            "indices_spectrum_indices": np.uint32(0),
+            "axis_energy_indices": np.uint32(1),
+        }
+    )
+    n, channels = data.spectra.shape
+    counts = stack.create_dataset(
+        "intensity",
+        data=data.spectra,
+        chunks=(min(CHUNK, n), channels),
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+    )
+    counts.attrs["long_name"] = "counts"
+    _field(stack, "indices_group", np.zeros(n, np.int64)).attrs["long_name"] = "group"
+    _field(stack, "indices_spectrum", np.arange(n)).attrs["long_name"] = "number of the measurement"
+    _field(stack, "axis_energy", data.energies_kev, "keV").attrs["long_name"] = "X-ray energy (keV)"
+    for name, values, units in (
+        ("pixel", data.pixels, ""),
+        ("x", data.position_um[:, 0], "µm"),
+        ("y", data.position_um[:, 1], "µm"),
+        ("label", data.labels, ""),
+        ("probability", data.probabilities, ""),
+        ("live_time", data.live_time_s, "s"),
+        ("real_time", data.real_time_s, "s"),
+        ("dose", data.dose_nc * 1e-9, "C"),
+    ):
+        _field(stack, name, values, units)
+    _field(stack, "verdict", data.verdicts.tolist())
+
+
+def _maps(entry: Any, data: RunData) -> None:
+    maps = _group(entry, "map", "NXdata")
+    reconstruction = data.reconstruction
+    maps.attrs.update(
+        {
+            "signal": "reconstruction" if reconstruction is not None else "measured_label",
+            "axes": ["y", "x"],
+            "auxiliary_signals": ["measured", "live_time"],
+        }
+    )
+    (y0, y1), (x0, x1) = data.grid.extents_um
+    rows, columns = data.grid.shape
+    _field(maps, "y", np.linspace(y0, y1, rows), "µm")
+    _field(maps, "x", np.linspace(x0, x1, columns), "µm")
+    if reconstruction is not None:
+        _field(maps, "reconstruction", reconstruction).attrs["long_name"] = "phase, " + ", ".join(
+            f"{label} {phase}" for label, phase in enumerate(data.phases, start=1)
+        )
+    _field(maps, "measured", (data.measured >= 0).astype(np.uint8))
+    _field(maps, "measured_label", data.measured)
+    live = np.zeros(data.grid.shape)
+    live.ravel()[data.pixels] = data.live_time_s
+    _field(maps, "live_time", live, "s")
+
+
+def _group(parent: Any, name: str, nx_class: str, **attributes: str) -> Any:
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def _field(parent: Any, name: str, value: Any, units: str = "") -> Any:
+    field = parent.create_dataset(name, data=value)
+    if units:
+        field.attrs["units"] = units
+    return field
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
