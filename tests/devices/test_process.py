@@ -1,0 +1,133 @@
+"""The simulated microscope as a process: started, found, missed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from slads_bluesky.devices.sim.ports import free_port
+from slads_bluesky.devices.sim.process import SimulatedMicroscope
+from slads_bluesky.errors import ConfigError, InstrumentError
+
+
+def test_an_object_that_is_none_is_told_with_the_last_words():
+    microscope = SimulatedMicroscope("granite-64", prefix="DEAD:")
+    with pytest.raises(InstrumentError, match="died at start: ConfigError: unknown object 'granite-64'"):
+        microscope.start()
+    assert not microscope.running
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InstrumentError, match=f"no free port: {port} is taken"):
+            free_port(port)
+        with pytest.raises(InstrumentError, match=f"{port} is taken"):
+            SimulatedMicroscope("pbsn-32", prefix="TAKEN:", port=port).start()
+
+
+def test_no_free_port_at_all_is_told(monkeypatch):
+    def refuse(self, address):
+        raise OSError("all taken")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(InstrumentError, match="no free port on 127"):
+        free_port()
+
+
+def test_a_prefix_is_served_once(microscope):
+    with pytest.raises(InstrumentError, match=f"serves DEVICES: already, on port {microscope.port}"):
+        SimulatedMicroscope("pbsn-32", prefix="DEVICES:").start()
+
+
+@pytest.mark.parametrize("wrong", ["", "S EM:"])
+def test_a_prefix_is_a_word(wrong):
+    with pytest.raises(ConfigError, match="PV prefix"):
+        SimulatedMicroscope("pbsn-32", prefix=wrong)
+
+
+def test_one_that_exits_is_missed(microscope):
+    from ophyd import EpicsSignal
+
+    with SimulatedMicroscope("pbsn-32", prefix="GONE:") as other:
+        other.check()
+        leave = EpicsSignal("GONE:Sim:Exit", name="leave")
+        leave.wait_for_connection(10)
+        leave.put(1)
+        other._process.wait(10)
+        with pytest.raises(InstrumentError, match="exited with code 3"):
+            other.check()
+        assert not other.running
+        port = other.port
+        other.stop()
+        other.start()  # the same again, at the same place
+        assert other.port == port
+
+
+def test_it_ends_with_the_process_that_started_it():
+    code = (
+        "from slads_bluesky.devices.sim.process import SimulatedMicroscope as S\n"
+        "import os\n"
+        "m = S('pbsn-32'); m.start(); print(m.pid, flush=True); os._exit(9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60, env=_clean())
+    assert done.returncode == 9
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(10)
+
+
+def test_the_ioc_is_light():
+    """Neither torch nor the catalog is imported by it, nor ophyd by what starts it."""
+    heavy = "{'torch', 'databroker', 'tiled', 'ophyd', 'numba', 'bluesky'}"
+    code = (
+        "import sys, slads_bluesky.devices.sim.ioc as i, slads_bluesky.devices.sim.process\n"
+        "i.open_specimen('pbsn-32', 0)\n"
+        f"sys.exit(' '.join({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=60, env=_clean())
+    assert done.stderr.decode().strip() == ""
+
+
+@pytest.mark.parametrize("layer", ["pyepics", "caproto"])
+def test_both_control_layers_measure_the_same(layer):
+    code = f"""
+from slads_bluesky.devices.sim.process import SimulatedMicroscope
+with SimulatedMicroscope("pbsn-32", control_layer="{layer}"):
+    import ophyd
+    from slads_bluesky.devices import EDSDetector, SEMBeam
+    assert ophyd.cl.name == "{layer}"
+    beam = SEMBeam("SEM:Beam:", name="beam")
+    eds = EDSDetector("SEM:EDS:mca1", name="eds", beam=beam)
+    beam.stage(); eds.stage()
+    for position in ((-3.5, 0.5), (7.5, 2.5)):
+        beam.set(position).wait(10)
+        beam.blanker.set(False).wait(10)
+        eds.trigger().wait(10)
+        beam.blanker.set(True).wait(10)
+        print(beam.position, int(eds.reading.counts.sum()), int((eds.reading.counts * range(2040)).sum()))
+    eds.unstage(); beam.unstage()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=90, env=_clean())
+    assert done.returncode == 0, done.stderr.decode()
+    from slads_bluesky.phantom.objects import make_object
+
+    phantom = make_object("pbsn-32")
+    expected = ""
+    for x, y, pixel in ((-3.5, 0.5, 16 * 32 + 12), (7.5, 2.5, 18 * 32 + 23)):
+        counts = phantom.spectrum(pixel)
+        expected += f"({x}, {y}) {counts.sum()} {(counts * range(2040)).sum()}\n"
+    assert done.stdout.decode() == expected
+
+
+def _clean():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "OPHYD_"))}
+    return {**kept, "OMP_NUM_THREADS": "1"}
