@@ -118,7 +118,7 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(run.uid[: max(len(key) + 4, 8)] for run in found[:8])
+        names = ", ".join(run.uid for run in found[:5]) + (" …" if len(found) > 5 else "")
         raise RecordError(f"'{key}' fits {len(found)} runs in {place}: {names}")
     unreadable = (
         f" ({broken[0]})" if len(broken) == 1 else f" ({len(broken)} files are unreadable)" if broken else ""

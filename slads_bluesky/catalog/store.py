@@ -182,7 +182,9 @@ def _create(record: Path) -> None:
     except OSError as error:
         raise RecordError(f"catalog directory {record} is not writable: {error.strerror}") from error
     try:
-        with ThreadPoolExecutor(1) as worker:  # a notebook's thread has an event loop of its own already
+        # A notebook's thread has an event loop already, hence another; tiled's alembic.ini is of an older kind.
+        with warnings.catch_warnings(), ThreadPoolExecutor(1) as worker:
+            warnings.filterwarnings("ignore", message="No path_separator found")
             worker.submit(_init_database, f"sqlite+aiosqlite:///{partial}/catalog.db").result()
         (partial / "data").mkdir()
         # A reader beside the writer: both databases in write-ahead mode, which is kept in the file.

@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the helpers out of reach
 
+from maps import take_map
 from record_helpers import Detector, run_engine, spectra_plan
 
 from slads_bluesky.catalog import Recorder, open_catalog
@@ -28,3 +29,15 @@ def record(tmp_path_factory):
 @pytest.fixture(scope="session")
 def catalog(record):
     return open_catalog(record[0])
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def mapped(tmp_path_factory, model_cache):
+    """A record with one whole map, and its uid."""
+    directory = tmp_path_factory.mktemp("mapped")
+    return directory, take_map(directory, model_cache)
