@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .axis import EnergyAxis
+    from .classifier import PhaseClassifier
     from .detector import Detector
     from .loading import load_classifier
     from .paper import PaperClassifier
@@ -20,6 +21,7 @@ __all__ = [
     "Detector",
     "EnergyAxis",
     "PaperClassifier",
+    "PhaseClassifier",
     "expected_counts",
     "load_classifier",
     "train_paper_classifier",
@@ -29,6 +31,7 @@ _HOME = {
     "Detector": "detector",
     "EnergyAxis": "axis",
     "PaperClassifier": "paper",
+    "PhaseClassifier": "classifier",
     "expected_counts": "physics",
     "load_classifier": "loading",
     "train_paper_classifier": "training",

@@ -11,7 +11,10 @@ __all__ = ["compiled"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_FLAGS = {"reassoc", "contract", "arcp", "nsz"}
+"""Sums may be reordered; NaN and infinity keep their meaning."""
+
 
 def compiled(function: F) -> F:
-    """Compile at the first call, keep the machine code on disk; sums may be reordered, no NaN or Inf may occur."""
-    return cast(F, njit(cache=True, fastmath=True, nogil=True)(function))
+    """Compile at the first call and keep the machine code on disk."""
+    return cast(F, njit(cache=True, fastmath=_FLAGS, nogil=True)(function))

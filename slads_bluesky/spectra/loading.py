@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelFileError
+from .classifier import PhaseClassifier
 from .modelfile import read_model
 from .paper import PaperClassifier
 
 __all__ = ["load_classifier"]
 
-_KINDS = {PaperClassifier.kind: PaperClassifier}
+_KINDS: dict[str, type[PaperClassifier] | type[PhaseClassifier]] = {
+    PaperClassifier.kind: PaperClassifier,
+    PhaseClassifier.kind: PhaseClassifier,
+}
 
 
-def load_classifier(path: str | Path) -> PaperClassifier:
+def load_classifier(path: str | Path) -> PaperClassifier | PhaseClassifier:
     """Read a classifier that some ``save`` wrote.
 
     Raises
