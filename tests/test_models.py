@@ -1,19 +1,21 @@
 """The cache of trained models: found again, trained anew where damaged, never a half-written file."""
 
+import shutil
+
 import pytest
 
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.models import keep_models, prepare_models
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
+@pytest.fixture
+def models(pbsn_models):
+    return pbsn_models
 
 
-@pytest.fixture(scope="module")
-def models(cache):
-    return prepare_models("pbsn-64", cache=cache)
+@pytest.fixture
+def cache(pbsn_models, shared_cache, tmp_path):
+    return shutil.copytree(shared_cache / "slads-bluesky" / "models", tmp_path / "models")
 
 
 def _told(cache, **changes):
@@ -38,8 +40,8 @@ def test_a_damaged_model_is_trained_again(cache, models):
 
 
 def test_models_are_kept_beside_a_record_by_their_hashes(tmp_path, models):
-    keep_models(tmp_path / "models", models)
-    names = {path.stem for path in (tmp_path / "models").iterdir()}
+    keep_models(tmp_path / "kept", models)
+    names = {path.stem for path in (tmp_path / "kept").iterdir()}
     assert names == {models.sampler.sha256, models.classifier.sha256}
 
 

@@ -21,17 +21,17 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("demo")
 
 
-def _run(home, *arguments):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
+def _run(home, cache, *arguments):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "XDG_DATA_HOME": str(home / "data")}
     command = [sys.executable, "-m", "slads_bluesky", *arguments]
     return subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=280)
 
 
 @pytest.fixture(scope="module", params=["soft", "channel-access"])
-def run(request, home):
+def run(request, home, shared_cache, pbsn_models):
     how = ["--soft"] if request.param == "soft" else []
     done = _run(
-        home, "demo", f"pbsn-{SIZE}", "--fraction", str(FRACTION), "--seed", "2",
+        home, shared_cache, "demo", f"pbsn-{SIZE}", "--fraction", str(FRACTION),
         "--catalog", str(home / request.param), "--json", f"{request.param}.json", *how,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def _jsonable(value):
 
 
 def test_each_event_holds_the_spectrum_of_its_pixel(documents):
-    phantom = make_object(f"pbsn-{SIZE}", 2)
+    phantom = make_object(f"pbsn-{SIZE}")
     for event in _events(documents)[::25]:
         data = event["data"]
         np.testing.assert_array_equal(data["eds_spectrum"], phantom.spectrum(data["scan_pixel"]))
