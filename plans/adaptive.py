@@ -124,7 +124,6 @@ def adaptive_map(
     def draw() -> Generator[Msg, Any, None]:
         the_map.take((yield from in_thread(executor, agent.map_data)))
         yield from record("map", [the_map])
-        yield Msg("checkpoint")
 
     def scan() -> Generator[Msg, Any, str]:
         yield Msg("subscribe", None, collector, "all")

@@ -148,11 +148,12 @@ def measure(
 
 
 def record(stream: str, readables: Sequence[Any]) -> Plan[None]:
-    """Read `readables` into one Event of `stream`."""
+    """Read `readables` into one Event of `stream`; what comes after it is never rewound past it."""
     yield Msg("create", None, name=stream)
     for readable in readables:
         yield Msg("read", readable)
     yield Msg("save")
+    yield Msg("checkpoint")
 
 
 def in_thread(executor: ThreadPoolExecutor, function: Callable[[], T]) -> Plan[T]:

@@ -45,6 +45,10 @@ def _whole(name: str, value: int, doc: str, units: str = "", **more: Any) -> Any
     return pvproperty(name=name, value=int(value), doc=doc, units=units, **more)
 
 
+def _text(name: str, value: str, doc: str) -> Any:
+    return pvproperty(name=name, value=value, dtype=ChannelType.STRING, read_only=True, doc=doc)
+
+
 def _choice(name: str, states: Sequence[str], doc: str, value: int = 0, **more: Any) -> Any:
     return pvproperty(
         name=name, value=states[value], dtype=ChannelType.ENUM, enum_strings=list(states), doc=doc, **more
@@ -85,7 +89,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     dose_ok = _choice("Beam:DoseOK", (_NO, _YES), "Whether the dose is within its budget", 1, read_only=True)
 
     # --- the detector: an mca record and the records beside it
-    record_type = pvproperty(name=f"{MCA}.RTYP", value="mca", dtype=ChannelType.STRING, read_only=True, doc="Type of the record")
+    record_type = _text(f"{MCA}.RTYP", "mca", "Type of the record")
     used = _whole(f"{MCA}.NUSE", 0, "Channels in use", read_only=True)
     most = _whole(f"{MCA}.NMAX", 0, "Channels there are", read_only=True)
     erase = _choice(f"{MCA}.ERAS", (_NO, _YES), "Erases the spectrum")
@@ -109,7 +113,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     offset = _number(f"{MCA}.CALO", 0.0, "Energy of channel 0", "keV", 5)
     slope = _number(f"{MCA}.CALS", 0.01, "Energy per channel", "keV", 6)
     quadratic = _number(f"{MCA}.CALQ", 0.0, "Energy per channel squared", "keV", 9)
-    energy_units = pvproperty(name=f"{MCA}.EGU", value="keV", dtype=ChannelType.STRING, read_only=True, doc="Unit of the calibration")
+    energy_units = _text(f"{MCA}.EGU", "keV", "Unit of the calibration")
     mca_mode = _choice(
         f"{MCA}.MODE", ("PHA", "MCS", "List"), "Pulse-height analysis, or others that are not here"
     )
