@@ -484,6 +484,29 @@ class PhaseClassifier:
         self._judged(self._bins, total)
         return self._posterior.copy()
 
+    def evidence(self, counts: NDArray[Any]) -> tuple[float, int, float, bool, NDArray[np.float64]]:
+        """All that a sequential test needs of one spectrum, at the price of one look.
+
+        Returns
+        -------
+        total, best, probability, suspect, posterior
+            Sum of the counts, index of the best phase, its posterior, whether the fit is in doubt, and the
+            posterior of each phase and, last, of none.
+        """
+        total = self._binned(counts)
+        best, probability, suspect = self._judged(self._bins, total)
+        return total, best, probability, suspect, self._posterior
+
+    def draw_posteriors(
+        self, phase: int, counts: int, n: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
+        out = np.empty((n, len(self.phases) + 1))
+        for i, bins in enumerate(rng.multinomial(counts, self.templates.shape[phase], size=n)):
+            self._judged(bins.astype(np.float64), float(counts))
+            out[i] = self._posterior
+        return out
+
     def parts(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Abundances of the phases and, last, of a flat spectrum, (L + 1,), as parts of the counts."""
         if self._binned(counts) == 0:
