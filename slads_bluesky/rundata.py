@@ -57,6 +57,8 @@ class RunData:
     """(N, 2): (x, y), as the beam read back; the grid's where it did not."""
     times: NDArray[np.float64]
     """(N,) seconds since 1970."""
+    failed: NDArray[np.bool_]
+    """(N,) points that failed: known as ill, their spectra all zero."""
     energy_offset_kev: float
     energy_width_kev: float
     """Channel i is centred at offset + i × width; both NaN if not recorded."""
@@ -124,6 +126,12 @@ class RunData:
         return np.float64(self.energy_offset_kev) + self.energy_width_kev * np.arange(n, dtype=np.float64)
 
 
+POINTS = ("primary", "failed")
+"""Streams whose events are points of the map."""
+
+_Place = tuple[int, str, int]  # run, stream, seq_num
+
+
 class _Gathered:
     """Scalars and the place of each event that counts, over all runs of a map; spectra stay where they are."""
 
@@ -132,6 +140,7 @@ class _Gathered:
         self.stop: dict[str, Any] | None = None
         self.configuration: dict[str, Any] = {}
         self.streams: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+        self.points: dict[_Place, dict[str, Any]] = {}  # of all runs, in the order of their measurement
         spectrum = ""
         for run, source in enumerate(sources):
             names: dict[str, str] = {}
@@ -147,8 +156,10 @@ class _Gathered:
                         self.configuration.update(device.get("data", {}))
                 elif name == "event":
                     kept = {key: value for key, value in doc["data"].items() if key != spectrum}
-                    stream = self.streams[names[doc["descriptor"]]]
-                    stream[run, doc["seq_num"]] = {"time": doc["time"], "data": kept}
+                    stream, event = names[doc["descriptor"]], {"time": doc["time"], "data": kept}
+                    self.streams[stream][run, doc["seq_num"]] = event
+                    if stream in POINTS:
+                        self.points[run, stream, doc["seq_num"]] = event
                 elif name == "stop":
                     self.stop = doc
 
@@ -174,12 +185,12 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
     start = gathered.starts[0]
     keys = event_keys(start)
     grid = _grid(start)
-    events = gathered.streams.get("primary", {})
-    for (run, seq_num), event in events.items():
+    events = gathered.points
+    for (run, stream, seq_num), event in events.items():
         if keys.pixel not in event["data"] or keys.label not in event["data"]:
             raise RecordError(
                 f"run {gathered.starts[run]['uid'][:8]} by plan '{start.get('plan_name')}' is no map of ours: "
-                f"event {seq_num} of 'primary' has no '{keys.pixel}' with a '{keys.label}'"
+                f"event {seq_num} of '{stream}' has no '{keys.pixel}' with a '{keys.label}'"
             )
     last = {event["data"][keys.pixel]: place for place, event in events.items()}  # a pixel measured again
     kept = {place: event for place, event in events.items() if last[event["data"][keys.pixel]] == place}
@@ -217,6 +228,7 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
         dose_nc=column(keys.dose, np.float64, np.nan),
         position_um=np.where(np.isnan(position), at_grid, position),
         times=np.array([event["time"] for event in kept.values()], np.float64),
+        failed=np.array([stream == "failed" for _, stream, _ in kept], bool),
         energy_offset_kev=float(configuration.get(f"{detector}_energy_offset", np.nan)),
         energy_width_kev=float(configuration.get(f"{detector}_energy_width", np.nan)),
         configuration=configuration,
@@ -241,7 +253,7 @@ def _grid(start: Mapping[str, Any]) -> ScanGrid:
     return ScanGrid.from_json(start["grid"])
 
 
-def _spectra(sources: Sequence[Source], key: str, places: list[tuple[int, int]]) -> NDArray[Any] | None:
+def _spectra(sources: Sequence[Source], key: str, places: list[_Place]) -> NDArray[Any] | None:
     """(N, channels): one array, filled on a second pass, so that nothing is held twice."""
     row = {place: i for i, place in enumerate(places)}
     out: NDArray[Any] | None = None
@@ -250,8 +262,8 @@ def _spectra(sources: Sequence[Source], key: str, places: list[tuple[int, int]])
         for name, doc in source():
             if name == "descriptor":
                 names[doc["uid"]] = doc["name"]
-            elif name == "event" and names[doc["descriptor"]] == "primary" and key in doc["data"]:
-                i = row.get((run, doc["seq_num"]))
+            elif name == "event" and key in doc["data"]:
+                i = row.get((run, names[doc["descriptor"]], doc["seq_num"]))
                 if i is None:
                     continue
                 spectrum = np.asarray(doc["data"][key])

@@ -124,7 +124,7 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
     labels, probabilities, verdicts = classifier.classify_batch(data.spectra[part])
     for j, i in enumerate(range(part.start, min(part.stop, data.n_measured))):
         recorded = (int(data.labels[i]), str(data.verdicts[i]), float(data.probabilities[i]))
-        if recorded[:2] == (0, "ill") and math.isnan(recorded[2]):
+        if data.failed[i] or (recorded[:2] == (0, "ill") and math.isnan(recorded[2])):
             result.not_classified += 1
             continue
         again = (int(labels[j]), str(verdicts[j]), float(probabilities[j]))

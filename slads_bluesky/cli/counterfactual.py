@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..catalog.runs import RecordedRun
     from ..rundata import RunData
 
-__all__ = ["compare"]
+__all__ = ["compare", "known_truth"]
 
 
 def compare(
@@ -28,7 +28,7 @@ def compare(
     json_file: Path | None,
 ) -> None:
     """Print what would have been beside what was; draw it; write it as JSON."""
-    truth = _truth(data)
+    truth = known_truth(data)
     figures: dict[str, Any] = {"uid": chain[-1].uid, "truth": truth is not None}
     curves: dict[str, NDArray[np.float64]] = {}
     numbers = np.zeros(0, np.int64)
@@ -44,7 +44,7 @@ def compare(
     write_json(json_file, figures)
 
 
-def _truth(data: RunData) -> NDArray[np.uint8] | None:
+def known_truth(data: RunData) -> NDArray[np.uint8] | None:
     """Phase map of the object, where it is known: a simulated one, or a full raster."""
     start = data.start
     if "object" in start:

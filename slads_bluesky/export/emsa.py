@@ -38,7 +38,7 @@ def write_msa(data: RunData, path: Path) -> list[Path]:
     if data.spectra is None or np.isnan(data.energy_width_kev):
         raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
     settings = acquisition(data)
-    everything = np.ones(data.n_measured, bool)
+    everything = ~data.failed
     written = [_write(data, path, everything, str(data.start.get("sample", data.uid[:8])), settings)]
     for label, phase in enumerate(data.phases, start=1):
         which = data.votes == label

@@ -127,7 +127,8 @@ def _listed(data: RunData) -> dict[str, Any]:
             "Energy", data.spectra.shape[1], data.energy_offset_kev, data.energy_width_kev, "keV", 1, False
         ),
     ]
-    return _signal(data, data.spectra, axes, float(np.nanmean(data.live_time_s)), lists, ", measured spectra")
+    mean = float(np.nansum(data.live_time_s)) / data.n_measured
+    return _signal(data, data.spectra, axes, mean, lists, ", measured spectra")
 
 
 def _spread(data: RunData, values: Any) -> Any:

@@ -44,6 +44,7 @@ def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
         "n_measured": n,
         "fraction": n / total,
         "verdicts": verdicts,
+        "n_failed": int(data.failed.sum()),
         "live_time_s": _sum(data.live_time_s),
         "real_time_s": _sum(data.real_time_s),
         "dose_nC": _sum(data.dose_nc),
@@ -82,6 +83,8 @@ def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
             )
     if (data.labels == ILL).any():
         lines.append(f"{'':10s} without a phase: {int((data.votes == ILL).sum())} spectra")
+    if data.failed.any():
+        lines.append(f"failed     {int(data.failed.sum())} points")
     for what, digest in figures["model_hashes"].items():
         lines.append(f"model      {what} {digest[:12]}…")
     return lines, figures
