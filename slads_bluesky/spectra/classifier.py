@@ -8,7 +8,7 @@ knew only counting statistics would be far too sure of real spectra at high dose
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -329,23 +329,29 @@ class PhaseClassifier:
         compositions: Mapping[str, str | Mapping[str, float] | Composition],
         axis: EnergyAxis,
         *,
+        order: Sequence[str] | None = None,
         seed: int = 0,
         **settings: Any,
     ) -> PhaseClassifier:
-        """Take some phases from measured spectra and others from compositions; spectra come first in the labels."""
+        """Take some phases from measured spectra and others from compositions; `order` gives the labels' order.
+
+        Without it, measured phases come first. ConfigError if a phase is named twice, or `order` names others.
+        """
         try:
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
             raise ConfigError(f"classifier: {error}") from error
-        phases = check_phases([*spectra, *compositions])
+        named = check_phases([*spectra, *compositions])
+        phases = check_phases(order) if order is not None else named
+        if sorted(phases) != sorted(named):
+            raise ConfigError(f"classifier: order {list(phases)} does not name the phases {list(named)}")
         checked = check_training(spectra, axis.n_channels, least=1) if spectra else {}
         starts = bin_starts(axis, chosen.resolution_ev)
         rng = np.random.default_rng([seed, 0x11E])
-        rows: list[NDArray[np.float64]] = []
-        background = 0.0
-        for table in checked.values():
+        binned: dict[str, NDArray[np.float64]] = {}
+        for name, table in checked.items():
             noisy = table + rng.poisson(chosen.noise_lambda, table.shape)
-            rows.append(np.add.reduceat(noisy, starts[:-1], axis=1))
+            binned[name] = np.add.reduceat(noisy, starts[:-1], axis=1)
         detector = Detector(resolution_ev=chosen.resolution_ev)
         for name, value in compositions.items():
             try:
@@ -359,13 +365,12 @@ class PhaseClassifier:
                 )
             except ConfigError as error:
                 raise ConfigError(f"phase {name!r}: {error}") from error
-            rows.append(np.add.reduceat(counts, starts[:-1])[None])
+            binned[name] = np.add.reduceat(counts, starts[:-1])[None]
         templates = build_templates(
-            rows,
-            np.array([False] * len(checked) + [True] * len(compositions)),
+            [binned[name] for name in phases],
+            np.array([name in compositions for name in phases]),
             starts,
             axis,
-            background=background,
             template_error=chosen.template_error,
             gain_sd=chosen.gain_sd,
             offset_sd_kev=chosen.offset_sd_kev,

@@ -119,7 +119,6 @@ def build_templates(
     starts: NDArray[np.int32],
     axis: EnergyAxis,
     *,
-    background: float = 0.0,
     template_error: float,
     gain_sd: float,
     offset_sd_kev: float,
@@ -132,8 +131,6 @@ def build_templates(
     spectra : list of (M, n_bins) float64
     computed : (L,) bool
         Whether a phase's single "spectrum" is a computed expectation, without noise.
-    background : float
-        Flat part that each spectrum has in addition, as a fraction of it.
     template_error : float
         Relative error of computed shapes; Ω is its square. Phases of one or two measured spectra get it too.
     live_time_s : float, optional
@@ -145,11 +142,10 @@ def build_templates(
     prior = 0.9 * mean_shape + 0.1 * flat
     n_phases = len(spectra)
     weights = [0.0 if computed[i] else _smoothing_weight(rows, prior) for i, rows in enumerate(spectra)]
-    stray = STRAY + background
 
     def finish(summed: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
         smooth = (summed + weight * prior) / (summed.sum() + weight)
-        return np.asarray((1.0 - stray) * smooth + stray * flat)
+        return np.asarray((1.0 - STRAY) * smooth + STRAY * flat)
 
     shape = np.array([finish(s, w) for s, w in zip(sums, weights, strict=True)])
     ratio = mixture_log_ratio(shape)
