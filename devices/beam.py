@@ -37,10 +37,19 @@ class Blanker(Device):  # type: ignore[misc]
     setpoint = Cpt(EpicsSignal, "Blank", put_complete=True, kind=Kind.omitted)
     readback = Cpt(EpicsSignalRO, "Blank_RBV", kind=Kind.omitted)
 
+    surely_blanked = False
+    """Whether the last thing that this object was told, and that was confirmed, was to blank."""
+
     def set(self, blanked: bool) -> QuickStatus:
         """Blank or unblank; done when the microscope says so."""
         status = QuickStatus()
-        put(self.setpoint, int(bool(blanked)), status, status.set_finished)
+        self.surely_blanked = False
+
+        def confirmed() -> None:
+            self.surely_blanked = bool(blanked)
+            status.set_finished()
+
+        put(self.setpoint, int(bool(blanked)), status, confirmed)
         return status
 
     def get(self) -> bool:
@@ -84,10 +93,14 @@ class SEMBeam(Device):  # type: ignore[misc]
                 raise InstrumentError(f"{self.name}: {error}") from None
 
     def set(self, position: tuple[float, float]) -> QuickStatus:
-        """Blank the beam and move it to (x, y) µm; InstrumentError outside the field."""
+        """Blank the beam and move it to (x, y) µm; InstrumentError outside the field.
+
+        Where this object itself blanked it, and has not lit it since, the move does not wait for the answer to
+        being blanked once more.
+        """
         self.check_value(position)
         status = QuickStatus()
-        lock, left = threading.Lock(), [2]
+        lock, left = threading.Lock(), [3]
 
         def arrived() -> None:
             with lock:
@@ -99,7 +112,12 @@ class SEMBeam(Device):  # type: ignore[misc]
             put(self.x, float(position[0]), status, arrived)
             put(self.y, float(position[1]), status, arrived)
 
-        put(self.blanker.setpoint, 1, status, go)
+        if self.blanker.surely_blanked:
+            put(self.blanker.setpoint, 1, status, arrived)
+            go()
+        else:
+            left[0] = 2
+            put(self.blanker.setpoint, 1, status, go)
         return status
 
     def describe(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
@@ -18,7 +19,7 @@ from ..protocols import Classifier
 from .beam import SEMBeam, put
 from .beamwatch import BeamWatch
 from .connect import connect
-from .reading import EDSReading, check_classifier, data_key, describe_eds, judge
+from .reading import EDSReading, StopRule, check_classifier, data_key, describe_eds, judge, look
 from .status import QuickStatus
 
 __all__ = ["EDSDetector"]
@@ -38,6 +39,9 @@ class EDSDetector(Device):  # type: ignore[misc]
         Without one, readings have no label.
     beam : SEMBeam, optional
         With it, an acquisition during which the beam fell off is refused; see `BeamWatch`.
+    sequential : StopRule, optional
+        Stops each acquisition as soon as its spectrum says enough: the record acquires up to a preset number of
+        counts, the rule looks, and asks for more or has decided. The presets of time still are the limits.
     connection_timeout_s : float
         For all PVs together, when staged.
     """
@@ -57,6 +61,7 @@ class EDSDetector(Device):  # type: ignore[misc]
     energy_width = Cpt(EpicsSignal, ".CALS", kind=Kind.config)
     energy_quadratic = Cpt(EpicsSignal, ".CALQ", kind=Kind.omitted)
     erase_start = Cpt(EpicsSignal, "EraseStart", put_complete=True, kind=Kind.omitted)
+    start_on = Cpt(EpicsSignal, "Start", put_complete=True, kind=Kind.omitted)
     stop_acquiring = Cpt(EpicsSignal, "Stop", kind=Kind.omitted)
 
     def __init__(
@@ -65,12 +70,14 @@ class EDSDetector(Device):  # type: ignore[misc]
         *,
         classifier: Classifier | None = None,
         beam: SEMBeam | None = None,
+        sequential: StopRule | None = None,
         connection_timeout_s: float = 5.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(prefix, **kwargs)
         self.classifier = classifier
         self.beam = beam
+        self.sequential = sequential
         self._watch = BeamWatch()
         self.connection_timeout_s = connection_timeout_s
         self.reading: EDSReading | None = None
@@ -81,6 +88,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._thread: threading.Thread | None = None
         self._pending: QuickStatus | None = None
         self._given_up = False
+        self._preset = 0
         self._restore: dict[EpicsSignal, Any] = {}
 
     @property
@@ -107,10 +115,6 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
             self.classifier,
         )  # fmt: skip
-        if self.beam is not None:
-            connect(self.beam, self.connection_timeout_s)
-            self._watch.start(float(self.beam.dose.get()), float(self.beam.current.get()))
-        judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         presets = (
             self.preset_live_time,
             self.preset_real_time,
@@ -119,6 +123,13 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.preset_high,
         )
         self._restore = {signal: signal.get() for signal in presets}
+        if self.sequential is not None:
+            self.preset_low.put(0)
+            self.preset_high.put(self._n_channels - 1)
+        if self.beam is not None:
+            connect(self.beam, self.connection_timeout_s)
+            self._watch.start(float(self.beam.dose.get()), float(self.beam.current.get()))
+        judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"{self.name}-classify", daemon=True)
             self._thread.start()
@@ -170,13 +181,17 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Acquire until a preset is reached, then classify."""
         self._abandon()
         status = self._pending = QuickStatus()
-        if self._given_up and self.beam is not None:  # its charge must be told from that of this one
+        if self._given_up:  # the worker may still be at it, and its charge must be told from that of this one
             self._jobs.put((self._begin_anew, status))
         else:
             self._start(status)
         return status
 
     def _start(self, status: QuickStatus) -> None:
+        if self.sequential is not None:
+            self.sequential.reset()
+            self._preset = self.sequential.next_counts()
+            self.preset_counts.put(self._preset)
         put(self.erase_start, 1, status, lambda: self._jobs.put((self._finish, status)))
 
     def _abandon(self) -> None:
@@ -198,30 +213,38 @@ class EDSDetector(Device):  # type: ignore[misc]
                     status.set_exception(InstrumentError(f"{self.name}: {error}"))
 
     def _begin_anew(self, status: QuickStatus) -> None:
-        assert self.beam is not None
-        self._watch.begin(float(self.beam.dose.get()))
+        if self.beam is not None:
+            self._watch.begin(float(self.beam.dose.get()))
         self._given_up = False
         self._start(status)
 
     def _finish(self, status: QuickStatus) -> None:
-        self.reading = self._read_out()
+        counts = self._spectrum()
+        live, real = float(self.live_time.get()), float(self.real_time.get())
+        before = time.perf_counter()
+        if self.sequential is not None:
+            judgement = look(self.sequential, counts, live, self._preset)
+            if judgement is None:
+                self._preset = int(counts.sum()) + self.sequential.next_counts()
+                self.preset_counts.put(self._preset)
+                put(self.start_on, 1, status, lambda: self._jobs.put((self._finish, status)))
+                return
+        else:
+            judgement = judge(self.classifier, counts)
+        self.classify_s = time.perf_counter() - before
+        if self.beam is not None:
+            self._watch.check(float(self.beam.dose.get()), real)
+        dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
+        self.reading = EDSReading(counts, live, real, dead, judgement)
         status.set_finished()
 
-    def _read_out(self) -> EDSReading:
+    def _spectrum(self) -> NDArray[np.int32]:
         counts = np.asarray(self.spectrum.get())
         if counts.shape != (self._n_channels,):
             raise InstrumentError(f"a spectrum of {counts.size} channels instead of {self._n_channels}")
         if (counts < 0).any():
             raise InstrumentError(f"{counts.min()} counts in channel {counts.argmin()}")
-        counts = counts.astype(np.int32)
-        live, real = float(self.live_time.get()), float(self.real_time.get())
-        if self.beam is not None:
-            self._watch.check(float(self.beam.dose.get()), real)
-        dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
-        before = time.perf_counter()
-        judgement = judge(self.classifier, counts)
-        self.classify_s = time.perf_counter() - before
-        return EDSReading(counts, live, real, dead, judgement)
+        return counts.astype(np.int32)
 
     def read(self) -> dict[str, Any]:
         """Return the last spectrum; InstrumentError before the first."""

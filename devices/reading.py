@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from ..errors import InstrumentError
 from ..protocols import ILL, Classification, Classifier
 
-__all__ = ["BEAM_FIELDS", "EDSReading", "check_classifier", "data_key", "describe_eds", "judge"]
+__all__ = [
+    "BEAM_FIELDS",
+    "EDSReading",
+    "StopRule",
+    "check_classifier",
+    "data_key",
+    "describe_eds",
+    "judge",
+    "look",
+]
 
 BEAM_FIELDS: dict[str, tuple[str, int]] = {
     "x": ("µm", 3),
@@ -26,6 +35,23 @@ BEAM_FIELDS: dict[str, tuple[str, int]] = {
     "dose": ("nC", 3),
 }
 """What a beam reads, with its unit and decimals."""
+
+
+class StopRule(Protocol):
+    """Decides, look by look, whether a spectrum has grown enough; `slads_bluesky.spectra.SequentialTest` is one."""
+
+    cap_s: float
+    """Live time after which there is no other look, s."""
+
+    def reset(self) -> None:
+        """Begin with another spectrum."""
+
+    def update(self, counts: NDArray[Any], live_time_s: float) -> Classification | None:
+        """Return the decision, or None: acquire on."""
+
+    def next_counts(self) -> int:
+        """How many more counts to acquire until the next look."""
+
 
 _NOTHING = Classification(ILL, math.nan, "ill")
 
@@ -101,6 +127,15 @@ def judge(
     if classifier is None:
         return None
     return classifier.classify(counts) if valid else _NOTHING
+
+
+def look(rule: StopRule, counts: NDArray[np.int32], live_s: float, preset: int) -> Classification | None:
+    """Let a stop rule look at a spectrum that was acquired up to a preset number of counts.
+
+    If it was stopped short of the preset, its time was over: then there is no other look.
+    """
+    over = int(counts.sum()) < preset
+    return rule.update(counts, max(live_s, rule.cap_s) if over else live_s)
 
 
 def check_classifier(

@@ -230,6 +230,7 @@ def start_document(
         "agent": configuration,
         "seed": configuration.get("seed"),
         "model_hashes": hashes,
+        "sequential": _rule(getattr(eds, "sequential", None)),
         "phases": list(getattr(classifier, "phases", ())),
         "versions": versions(),
     }
@@ -267,6 +268,17 @@ def _preset(beam: Any, eds: Any, dwell_s: float | None, limits: DoseBudget) -> G
             presets["real_time"] = limits.cap_nc / current
     if presets:
         yield Msg("configure", eds, presets)
+
+
+def _rule(sequential: Any) -> dict[str, Any] | None:
+    """What stops each acquisition early, None if its presets alone do."""
+    if sequential is None:
+        return None
+    facts = {key: getattr(sequential, key, None) for key in ("error", "cap_s")}
+    return {
+        "name": type(sequential).__name__,
+        **{key: value for key, value in facts.items() if value is not None},
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -64,6 +64,7 @@ class Driver:
         self._anchor = (0.0, 0.0)  # wall time, live time
         self._speed = 0.0  # live seconds per second of wall time
         self._lit_since: float | None = None
+        self._last: Exposure | None = None
 
     def blank(self, blanked: bool) -> None:
         """Blank or unblank, in the middle of an acquisition too."""
@@ -88,6 +89,7 @@ class Driver:
         self.stop()
         self.faults = Faults()
         self.sem.reset()
+        self._last = None
         self._lit_since = None
 
     def stop(self) -> None:
@@ -99,7 +101,9 @@ class Driver:
         self._catch_up()
         return self.exposure.record if self.exposure is not None else None
 
-    async def acquire(self, presets: Presets, progress: Callable[[Record], Awaitable[None]]) -> Record:
+    async def acquire(
+        self, presets: Presets, progress: Callable[[Record], Awaitable[None]], *, erase: bool = True
+    ) -> Record:
         """Acquire until a preset is reached or somebody stops it; a running acquisition is stopped first.
 
         Parameters
@@ -107,13 +111,21 @@ class Driver:
         presets : Presets
         progress : coroutine function
             Told what has been gathered, now and then.
+        erase : bool
+            Otherwise the last acquisition goes on, if the beam is still where it was.
         """
         while self.exposure is not None:
             self._stop.set()
             await asyncio.sleep(0)
         self._idle_dose()
         self._stop = asyncio.Event()
-        exposure = self.exposure = self.sem.start(presets)
+        last = self._last
+        if not erase and last is not None and last.here:
+            last.extend(presets)
+            exposure = last
+        else:
+            exposure = self.sem.start(presets)
+        self.exposure = self._last = exposure
         try:
             if self.faults.hang > 0:
                 self.faults.hang -= 1

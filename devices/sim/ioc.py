@@ -93,7 +93,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     used = _whole(f"{MCA}.NUSE", 0, "Channels in use", read_only=True)
     most = _whole(f"{MCA}.NMAX", 0, "Channels there are", read_only=True)
     erase = _choice(f"{MCA}.ERAS", (_NO, _YES), "Erases the spectrum")
-    start = _choice(f"{MCA}.STRT", (_NO, _YES), "Erases and starts, without waiting for the end")
+    start = _choice(f"{MCA}.STRT", (_NO, _YES), "Starts without erasing, and without waiting for the end")
     erase_start_field = _choice(f"{MCA}.ERST", (_NO, _YES), "Erases and starts, without waiting for the end")
     stop_field = _choice(f"{MCA}.STOP", (_NO, _YES), "Stops acquiring")
     acquiring = _choice(f"{MCA}.ACQG", (_NO, _YES), "Whether it is acquiring", read_only=True)
@@ -121,6 +121,11 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         f"{MCA}EraseStart",
         ("Done", "Acquire"),
         "Erases and acquires; the put completes when the spectrum is final",
+    )
+    start_on = _choice(
+        f"{MCA}Start",
+        ("Done", "Acquire"),
+        "Acquires on without erasing; the put completes when the spectrum is final",
     )
     stop = _choice(f"{MCA}Stop", ("Done", "Stop"), "Stops acquiring")
     read_now = _choice(f"{MCA}Read", ("Done", "Read"), "Brings spectrum and times up to date while acquiring")
@@ -187,14 +192,14 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         if self.dose_ok.value != fine:
             await self.dose_ok.write(fine)
 
-    async def acquire(self) -> None:
+    async def acquire(self, erase: bool = True) -> None:
         """Acquire with the presets as they are, and publish what came."""
         presets = Presets(
             float(self.preset_live.value), float(self.preset_real.value), int(self.preset_counts.value),
             (int(self.preset_low.value), int(self.preset_high.value)),
         )  # fmt: skip
         await self.acquiring.write(_YES)
-        record = await self.driver.acquire(presets, self.show_record)
+        record = await self.driver.acquire(presets, self.show_record, erase=erase)
         if self.current.value != self.driver.sem.current_na:
             await self.current.write(self.driver.sem.current_na)
         await self.measured.write(self.measured.value + 1)
@@ -237,8 +242,20 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
             await self.acquire()
         return "Done"
 
+    async def put_start_on(self, instance: Any, value: Any) -> Any:
+        """Acquire on; the put completes when the spectrum is final."""
+        if _state(instance, value) == 1:
+            await self.acquire(erase=False)
+        return "Done"
+
     async def put_start(self, instance: Any, value: Any) -> Any:
-        """Acquire without letting the client wait for it."""
+        """Acquire on without letting the client wait for it."""
+        if _state(instance, value) == 1:
+            self._running = asyncio.get_running_loop().create_task(self.acquire(erase=False))
+        return _NO
+
+    async def put_erase_start_field(self, instance: Any, value: Any) -> Any:
+        """Erase and acquire without letting the client wait for it."""
         if _state(instance, value) == 1:
             self._running = asyncio.get_running_loop().create_task(self.acquire())
         return _NO
@@ -343,7 +360,8 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     reset.putter(put_reset)
     leave.putter(put_leave)
     start.putter(put_start)
-    erase_start_field.putter(put_start)
+    start_on.putter(put_start_on)
+    erase_start_field.putter(put_erase_start_field)
     stop.putter(put_stop)
     stop_field.putter(put_stop)
 

@@ -163,14 +163,18 @@ class SimulatedSEM:
             self.dose_nc += charge
             self.pixel_dose_nc += charge
 
+    def pixel_here(self) -> int:
+        """Flat index of the pixel that the beam is on; -1 if it is off, blanked or beside the grid."""
+        if self.blanked or self.current_na <= 0:
+            return -1
+        try:
+            return self.grid.pixel(self.x_um, self.y_um)
+        except IndexError:
+            return -1
+
     def start(self, presets: Presets) -> Exposure:
         """Erase, and begin to acquire where the beam stands."""
-        pixel, visit = -1, 0
-        if not self.blanked and self.current_na > 0:
-            try:
-                pixel = self.grid.pixel(self.x_um, self.y_um)
-            except IndexError:
-                pixel = -1
+        pixel, visit = self.pixel_here(), 0
         if pixel >= 0:
             visit = self._visits.get(pixel, 0)
             self._visits[pixel] = visit + 1
@@ -226,6 +230,17 @@ class Exposure:
         """Whether the beam stood on a pixel all the time."""
         return self._valid
 
+    def extend(self, presets: Presets) -> None:
+        """Let it go on with other presets, without erasing; they count from its beginning."""
+        self._presets = presets
+        self._logged = False
+        self.end_live_s = self._end()
+
+    @property
+    def here(self) -> bool:
+        """Whether the beam still stands, unblanked, where it began."""
+        return self._pixel >= 0 and self._pixel == self._sem.pixel_here()
+
     def forecast(self) -> tuple[float, float]:
         """Live and real time that are left until the end, s, if the beam stays as it is."""
         live = self.end_live_s
@@ -237,7 +252,7 @@ class Exposure:
         self.end_live_s = self._end()
 
     def finish(self) -> Record:
-        """Stop it here, and write what was measured to the log, once."""
+        """Stop it here, and write what was measured to the log."""
         if not self._logged:
             self._logged = True
             counts, live, _, _ = self.record

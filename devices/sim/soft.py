@@ -17,7 +17,16 @@ import numpy as np
 from ...errors import ConfigError, InstrumentError
 from ...protocols import Classifier
 from ..beamwatch import BeamWatch
-from ..reading import BEAM_FIELDS, EDSReading, check_classifier, data_key, describe_eds, judge
+from ..reading import (
+    BEAM_FIELDS,
+    EDSReading,
+    StopRule,
+    check_classifier,
+    data_key,
+    describe_eds,
+    judge,
+    look,
+)
 from ..status import QuickStatus
 from .model import Presets, SimulatedSEM, Specimen
 
@@ -155,12 +164,22 @@ class SoftEDS(_Soft):
     sem : SimulatedSEM
     classifier : Classifier, optional
         Without one, readings have no label.
+    sequential : StopRule, optional
+        Stops each acquisition as soon as its spectrum says enough; the presets still are its limits.
     """
 
-    def __init__(self, name: str, sem: SimulatedSEM, classifier: Classifier | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        sem: SimulatedSEM,
+        classifier: Classifier | None = None,
+        sequential: StopRule | None = None,
+    ) -> None:
         super().__init__(name, sem)
         self.classifier = classifier
-        self.presets = Presets(live_s=10.0, window=(0, sem.specimen.axis.n_channels - 1))
+        self.sequential = sequential
+        self._all = (0, int(sem.specimen.axis.n_channels) - 1)
+        self.presets = Presets(live_s=10.0, window=self._all)
         self.reading: EDSReading | None = None
         self._watch = BeamWatch()
         self.classify_s = 0.0
@@ -222,17 +241,28 @@ class SoftEDS(_Soft):
 
     def trigger(self) -> QuickStatus:
         """Acquire until a preset is reached, then classify."""
-        exposure = self.sem.start(self.presets)
-        exposure.advance(exposure.end_live_s)
-        counts, live, real, dead = exposure.finish()
+        rule, presets = self.sequential, self.presets
+        if rule is not None:
+            rule.reset()
+            presets = replace(presets, counts=rule.next_counts(), window=self._all)
+        exposure = self.sem.start(presets)
+        counts, live, real, dead = exposure.advance(exposure.end_live_s)
+        before = time.perf_counter()
+        judgement = None
+        if rule is not None:
+            while (judgement := look(rule, counts, live, presets.counts)) is None:
+                presets = replace(presets, counts=int(counts.sum()) + rule.next_counts())
+                exposure.extend(presets)
+                counts, live, real, dead = exposure.advance(exposure.end_live_s)
+        exposure.finish()
         try:
             self._watch.check(self.sem.dose_nc, real)
         except InstrumentError as error:
             status = QuickStatus()
             status.set_exception(InstrumentError(f"{self.name}: {error}"))
             return status
-        before = time.perf_counter()
-        judgement = judge(self.classifier, counts)
+        if rule is None:
+            judgement = judge(self.classifier, counts)
         self.classify_s = time.perf_counter() - before
         self.reading = EDSReading(counts, live, real, dead, judgement)
         return QuickStatus(done=True)
@@ -298,8 +328,12 @@ def changed(presets: Presets, values: Mapping[str, Any]) -> Presets:
 
 
 def soft_microscope(
-    specimen: Specimen, classifier: Classifier | None = None, *, current_na: float = 1.0
+    specimen: Specimen,
+    classifier: Classifier | None = None,
+    *,
+    current_na: float = 1.0,
+    sequential: StopRule | None = None,
 ) -> tuple[SoftBeam, SoftEDS, SoftMicroscope]:
     """Make a beam ``beam``, a detector ``eds`` and a microscope ``sem`` over one specimen."""
     sem = SimulatedSEM(specimen, current_na=current_na)
-    return SoftBeam("beam", sem), SoftEDS("eds", sem, classifier), SoftMicroscope("sem", sem)
+    return SoftBeam("beam", sem), SoftEDS("eds", sem, classifier, sequential), SoftMicroscope("sem", sem)

@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["register"]
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("bench_point",)
 """Modules beside this one, each adding one sub-command in its ``register(app)``."""
 
 
