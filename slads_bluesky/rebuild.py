@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,49 @@ from .sampling.factory import load_model, needs_training, sampler_names
 __all__ = [
     "find_classifier",
     "find_sampler_model",
+    "keep_models",
     "load_any_sampler",
     "load_sampler_model",
+    "model_directory",
     "rebuild_agent",
     "sampler_name",
 ]
+
+
+def model_directory(record: Path) -> Path:
+    """Where a record keeps the models of its runs."""
+    return record / "models"
+
+
+def keep_models(record: Path, *models: Any) -> None:
+    """Keep the models of a run beside its record, by their hashes: a cache may be emptied, or trained anew.
+
+    Parameters
+    ----------
+    record : Path
+        Directory of the record.
+    *models
+        Anything with ``sha256`` and ``save(path)``; None is passed over.
+
+    Raises
+    ------
+    RecordError
+        If they cannot be written.
+    """
+    folder = model_directory(record)
+    for model in models:
+        if model is None:
+            continue
+        path = folder / f"{model.sha256[:16]}.safetensors"
+        if path.exists():
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f".{path.name}"
+            model.save(partial)
+            partial.replace(path)
+        except OSError as error:
+            raise RecordError(f"{path}: {error.strerror}") from error
 
 
 def rebuild_agent(start: Mapping[str, Any], model: Any = None) -> SladsAgent:
@@ -76,10 +114,11 @@ def sampler_name(start: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def find_sampler_model(start: Mapping[str, Any], directory: Path | None = None) -> Any:
-    """Find the model that a run's sampler decided by, by its hash, among the cached and the shipped ones.
+def find_sampler_model(start: Mapping[str, Any], *directories: Path) -> Any:
+    """Find the model that a run's sampler decided by, by its hash.
 
-    None for a sampler that has no model. RecordError if none of them is it.
+    Looked for in `directories` (such as the record's own, see `keep_models`), in the cache and among the shipped
+    ones. None for a sampler that has no model. RecordError if none of them is it.
     """
     name = sampler_name(start)
     if "sampler" not in start.get("model_hashes", {}):
@@ -94,16 +133,16 @@ def find_sampler_model(start: Mapping[str, Any], directory: Path | None = None) 
         start,
         "sampler",
         lambda path: load_model(name, path),
-        directory,
+        directories,
         shipped if name == "learned" else None,
     )
 
 
-def find_classifier(start: Mapping[str, Any], directory: Path | None = None) -> Classifier:
-    """Find the classifier of a run, by its hash, among the cached ones; RecordError if none of them is it."""
+def find_classifier(start: Mapping[str, Any], *directories: Path) -> Classifier:
+    """Find the classifier of a run, by its hash, as `find_sampler_model` does; RecordError if there is none."""
     from .spectra import load_classifier
 
-    found: Classifier = _find(start, "classifier", load_classifier, directory)
+    found: Classifier = _find(start, "classifier", load_classifier, directories)
     return found
 
 
@@ -111,21 +150,23 @@ def _find(
     start: Mapping[str, Any],
     what: str,
     load: Callable[[Path], Any],
-    directory: Path | None,
+    directories: Sequence[Path],
     shipped: Callable[[], Any] | None = None,
 ) -> Any:
     wanted = start.get("model_hashes", {}).get(what)
     run = str(start.get("uid"))[:8]
     if not wanted:
         raise RecordError(f"run {run} does not say which {what} it had")
-    folder = directory if directory is not None else cache_directory()
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: -path.stat().st_mtime):
-        try:
-            model = load(path)
-        except ModelFileError:
-            continue
-        if model.sha256 == wanted:
-            return model
+    folders = [*directories, cache_directory()]
+    for folder in folders:
+        # the record's own are named by their hashes, the cached ones are not
+        for path in sorted(folder.glob("*.safetensors"), key=lambda path: not wanted.startswith(path.stem)):
+            try:
+                model = load(path)
+            except ModelFileError:
+                continue
+            if model.sha256 == wanted:
+                return model
     if shipped is not None:
         try:
             model = shipped()
@@ -134,6 +175,7 @@ def _find(
         if model is not None and model.sha256 == wanted:
             return model
     raise RecordError(
-        f"run {run} had the {what} {wanted[:12]}…, which is not among the models in {folder}; "
+        f"run {run} had the {what} {wanted[:12]}…, which is not among the models in "
+        f"{', '.join(map(str, folders))}; "
         f"name its file with --{what}"
     )

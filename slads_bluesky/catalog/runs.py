@@ -16,7 +16,7 @@ from slads_bluesky.errors import RecordError
 from .journal import SUFFIX, Document, read_journal, read_start, read_stop
 from .store import catalog_directory, default_directory, journal_directory, open_catalog
 
-__all__ = ["RecordedRun", "catalog_documents", "find_run", "list_runs", "map_runs"]
+__all__ = ["RecordedRun", "catalog_documents", "find_run", "list_runs", "map_runs", "record_directory"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def list_runs(
     RecordError
         If there is no record.
     """
-    directory = _directory(where)
+    directory = record_directory(where)
     if directory is None:
         return [_from_catalog(run, str(where)) for run in open_catalog(where).values()]
     if not journal_directory(directory).is_dir():
@@ -96,7 +96,7 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
     RecordError
         If there is none, or several; those are named.
     """
-    directory = _directory(where)
+    directory = record_directory(where)
     if directory is not None and len(key) == 36:
         path = journal_directory(directory) / f"{key}{SUFFIX}"
         if path.exists():
@@ -206,7 +206,8 @@ def _from_catalog(run: Any, where: str) -> RecordedRun:
     return RecordedRun(dict(run.start), dict(stop) if stop else None, lambda: catalog_documents(run), where)
 
 
-def _directory(where: str | Path | None) -> Path | None:
+def record_directory(where: str | Path | None) -> Path | None:
+    """Directory of the record that `open_catalog` would open; None for a server or a profile."""
     if where is None:
         return default_directory()
     if isinstance(where, Path) or (os.sep in where and "://" not in where) or Path(where).is_dir():

@@ -115,28 +115,37 @@ def close_catalog(catalog: Any) -> None:
     catalog.context.close()
 
 
-def embedded_app(record: Path, api_key: str | None = None, **settings: Any) -> Any:
-    """ASGI application that serves the embedded catalog of a record, which must exist.
+def catalog_app(record: Path, api_key: str | None = None, database: str | None = None) -> Any:
+    """ASGI application that serves a catalog; one embedded in a record's directory must exist.
 
     Parameters
     ----------
     record : path
-        Directory of the record.
+        Directory of the record: its arrays are in ``catalog/data``, HDF5 spectra in ``spectra``.
     api_key : str, optional
         Key that clients must show; by default one that this process alone knows.
-    **settings
-        More of tiled's `Config`, over ours.
+    database : str, optional
+        ``postgresql://…``: keep runs and tables there instead of in SQLite files; tables are made if there are none.
     """
     from tiled.config import Config, construct_build_app_kwargs
     from tiled.server.app import build_app
 
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     folder = catalog_directory(record)
+    if database is None:
+        where: dict[str, Any] = {"uri": f"sqlite:///{folder}/catalog.db"}
+        tables = f"sqlite:///{folder}/storage.db"
+    else:
+        where = {
+            "uri": database.replace("postgresql://", "postgresql+asyncpg://", 1),
+            "init_if_not_exists": True,
+        }
+        tables = database
     config = {
         "authentication": {"single_user_api_key": api_key or _KEY},
         "catalog": {
-            "uri": f"sqlite:///{folder}/catalog.db",
-            "writable_storage": [f"file://localhost{folder}/data", f"sqlite:///{folder}/storage.db"],
+            **where,
+            "writable_storage": [f"file://localhost{folder}/data", tables],
             "readable_storage": [f"file://localhost{record}/spectra"],
             "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
         },
@@ -146,7 +155,7 @@ def embedded_app(record: Path, api_key: str | None = None, **settings: Any) -> A
         },
         "routers": ["bluesky_tiled_plugins.routers.validator:router"],
     }
-    return build_app(**construct_build_app_kwargs(Config.model_validate(config | settings)))
+    return build_app(**construct_build_app_kwargs(Config.model_validate(config)))
 
 
 def _embedded(record: Path, create: bool) -> Any:
@@ -165,7 +174,7 @@ def _embedded(record: Path, create: bool) -> Any:
         with warnings.catch_warnings():
             # tiled 0.2 reaches its application through a client that Starlette is replacing
             warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient`")
-            catalog = from_context(Context.from_app(embedded_app(record)))
+            catalog = from_context(Context.from_app(catalog_app(record)))
         # by time, not by the order of writing: a run that was caught up late is not the latest
         catalog = catalog.sort(("start.time", 1))
     except Exception as error:

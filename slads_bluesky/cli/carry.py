@@ -10,7 +10,7 @@ import typer
 from .figures import check_writable, write_json
 from .record import Json, Uid, Where, open_map
 
-__all__ = ["export", "register", "report"]
+__all__ = ["export", "register", "report", "serve"]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     numbers = {"ignore_unknown_options": True}  # "-1" is a run, not an option
     app.command(context_settings=numbers)(export)
     app.command(context_settings=numbers)(report)
+    app.command()(serve)
 
 
 def export(
@@ -65,3 +66,43 @@ def report(
         write_report(data, path, known_truth(data))
     console.print(str(path), markup=False)
     write_json(json_file, {**story(data)[1], "file": str(path)})
+
+
+def serve(
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback open it to the network.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8000,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TILED_SINGLE_USER_API_KEY", help="API key; without one, a new one is made and shown."
+        ),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(envvar="SLADS_BLUESKY_DATABASE", help="postgresql://… instead of SQLite files."),
+    ] = None,
+) -> None:
+    """Serve a record to browsers and to other machines, by Tiled, until interrupted."""
+    from rich.console import Console
+
+    from ..catalog import default_directory
+    from ..catalog.serve import new_key
+    from ..catalog.serve import serve as serve_record
+
+    console = Console(highlight=False, soft_wrap=True)
+    own = key or new_key()
+
+    def ready(address: str) -> None:
+        console.print(f"serving at {address}, until Ctrl-C", markup=False)
+        if key is None:
+            console.print(f"in a browser: {address}/?api_key={own}", markup=False)
+            console.print(f"from Python:  TILED_API_KEY={own}  open_catalog('{address}')", markup=False)
+
+    directory = catalog.expanduser().absolute() if catalog is not None else default_directory()
+    serve_record(directory, api_key=own, host=host, port=port, database=database, on_ready=ready)

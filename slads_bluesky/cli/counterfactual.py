@@ -24,6 +24,7 @@ def compare(
     data: RunData,
     sampler: Path | None,
     classifier: Path | None,
+    folders: list[Path],
     figure: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -35,7 +36,7 @@ def compare(
     if classifier is not None:
         figures["classifier"] = _classifier(console, data, classifier, truth)
     if sampler is not None:
-        numbers, curves, figures["sampler"] = _sampler(console, data, sampler, truth)
+        numbers, curves, figures["sampler"] = _sampler(console, data, sampler, folders, truth)
     if figure is not None:
         from ..export.comparison import draw_comparison
 
@@ -96,7 +97,7 @@ def _classifier(console: Any, data: RunData, path: Path, truth: NDArray[np.uint8
 
 
 def _sampler(
-    console: Any, data: RunData, path: Path, truth: NDArray[np.uint8] | None
+    console: Any, data: RunData, path: Path, folders: list[Path], truth: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]], dict[str, Any]]:
     from rich.progress import Progress
     from rich.table import Table
@@ -114,7 +115,7 @@ def _sampler(
     other = make_sampler(
         name, data.grid.shape, labels=len(data.phases), model=model, seed=seed, roi=data.grid.roi
     )
-    recorded = rebuild_agent(data.start, find_sampler_model(data.start)).sampler
+    recorded = rebuild_agent(data.start, find_sampler_model(data.start, *folders)).sampler
     numbers = np.unique(np.geomspace(max(n // 50, 1), n, 24).astype(np.int64))
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("sampling", total=2 * n)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..catalog.runs import RecordedRun
     from ..rundata import RunData
 
-__all__ = ["open_map", "register", "replay", "resume", "runs", "show"]
+__all__ = ["model_folders", "open_map", "register", "replay", "resume", "runs", "show"]
 
 Where = Annotated[
     str | None,
@@ -46,6 +46,15 @@ def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[Re
 
     chain = map_runs(find_run(uid, where), where)
     return chain, load_map([run.documents for run in chain], spectra=spectra)
+
+
+def model_folders(where: str | None) -> list[Path]:
+    """Folders in which a record keeps the models of its runs."""
+    from ..catalog.runs import record_directory
+    from ..rebuild import model_directory
+
+    directory = record_directory(where)
+    return [] if directory is None else [model_directory(directory)]
 
 
 def runs(
@@ -165,7 +174,9 @@ def replay(
     elif sampler is not None or classifier is not None:
         from .counterfactual import compare
 
-        compare(console, *open_map(uid, catalog), sampler, classifier, figure, json_file)
+        compare(
+            console, *open_map(uid, catalog), sampler, classifier, model_folders(catalog), figure, json_file
+        )
     else:
         _emit(uid, catalog, speed, json_file)
 
@@ -188,8 +199,13 @@ def _verify(
     from ..spectra import load_classifier
 
     _, data = open_map(uid, catalog)
-    model = load_sampler_model(data.start, sampler) if sampler is not None else find_sampler_model(data.start)
-    judge = load_classifier(classifier) if classifier is not None else find_classifier(data.start)
+    folders = model_folders(catalog)
+    model = (
+        load_sampler_model(data.start, sampler)
+        if sampler is not None
+        else find_sampler_model(data.start, *folders)
+    )
+    judge = load_classifier(classifier) if classifier else find_classifier(data.start, *folders)
     agent = rebuild_agent(data.start, model)
     began = time.perf_counter()
     with Progress(console=console, transient=True) as bar:
@@ -260,7 +276,7 @@ def resume(
     from ..export.story import story
     from ..models import Models
     from ..phantom import make_object
-    from ..rebuild import find_classifier, find_sampler_model, rebuild_agent, sampler_name
+    from ..rebuild import find_classifier, find_sampler_model, keep_models, rebuild_agent, sampler_name
     from ..rundata import load_map
 
     console = Console(highlight=False, soft_wrap=True)
@@ -275,7 +291,10 @@ def resume(
             f"run {data.uid[:8]} was not of a simulated object; on a microscope, resume it in the session "
             "with the plan resume_map"
         )
-    models = Models(sampler_name(start), find_sampler_model(start), find_classifier(start))
+    folders = model_folders(where)
+    models = Models(
+        sampler_name(start), find_sampler_model(start, *folders), find_classifier(start, *folders)
+    )
     agent = rebuild_agent(start, models.sampler)
     for event in data.events():
         agent.ingest(event)
@@ -284,6 +303,7 @@ def resume(
     phantom = make_object(start["object"], int(start.get("object_seed", 0)))
     console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+        keep_models(recorder.directory, models.sampler, models.classifier)
         result = run_map(
             phantom,
             models,

@@ -1,0 +1,68 @@
+"""The server: loopback, with a key, the same runs as in the directory; and what it refuses."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from slads_bluesky.catalog import open_catalog
+from slads_bluesky.catalog.runs import find_run
+from slads_bluesky.catalog.serve import serve
+from slads_bluesky.errors import ConfigError, RecordError
+from slads_bluesky.rundata import load_map
+
+KEY = "0123456789abcdefghij"
+
+
+@pytest.mark.slow
+def test_a_served_record_is_the_record_and_wants_its_key(mapped, monkeypatch):
+    command = [
+        sys.executable,
+        "-c",
+        "from slads_bluesky.cli import main; main()",
+        "serve",
+        "--catalog",
+        mapped[0],
+        "--port",
+        "0",
+        "--key",
+        KEY,
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said = []
+        for line in server.stdout:
+            said.append(line)
+            if match := re.search(r"serving at (http://127\.0\.0\.1:\d+)", line):
+                break
+        else:
+            pytest.fail("".join(said))
+        address = match[1]
+        monkeypatch.delenv("TILED_API_KEY", raising=False)
+        with pytest.raises(RecordError, match="requires API key"):
+            open_catalog(address)
+        monkeypatch.setenv("TILED_API_KEY", KEY)
+        run = find_run(mapped[1][:8], address)
+        assert run.uid == mapped[1]
+        data = load_map([run.documents])
+        assert data.spectra.shape == (276, 2040)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=30) in (0, 130)
+        with pytest.raises(RecordError, match="refused"):
+            open_catalog(address)
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+def test_what_cannot_be_served_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="at least 16"):
+        serve(tmp_path, api_key="secret")
+    with pytest.raises(ConfigError, match="cannot listen"):
+        serve(tmp_path, api_key=KEY, host="192.0.2.1", port=0)
+    with pytest.raises(ConfigError, match="postgresql://"):
+        serve(tmp_path, api_key=KEY, port=0, database="mysql://user:confidential@host/db")
+    assert not list(tmp_path.iterdir())
