@@ -1,9 +1,9 @@
 """The default classifier: the likelihood of the counts under each phase, and whether they may be believed.
 
 Bayes' rule over the phases (equal priors) and over alternatives that together weigh `OUTSIDE`: a flat spectrum and
-every element on its own. The log-likelihoods (`likelihood`) are tempered by 1 / (1 + N ω), ω being the scatter of
-real spectra along the way from one phase to another over that of counting statistics, per count: a posterior that
-knew only counting statistics would be far too sure of real spectra at high doses. Doubts are the work of `verdicts`.
+every element on its own. The log-likelihoods (`likelihood`) are tempered by 1 / (1 + N ω), as learnt from left-out
+training spectra (`templates`): a posterior that knew only counting statistics would be far too sure of real spectra
+at high doses. Doubts are the work of `verdicts`.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class PhaseClassifier:
         outside = (1.0 - STRAY) * np.vstack([flat, elements]) + STRAY * flat
         self._outside = np.log(outside).astype(np.float32)
         log_outside = np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside))
-        self._numbers = np.array([self._tempering(), log_outside, _LOG_STEP])
+        self._numbers = np.array([float(templates.tempering[0]), log_outside, _LOG_STEP])
         self._verdicts = Verdicts(
             templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
         )
@@ -265,13 +265,6 @@ class PhaseClassifier:
         )
         self._bins = np.empty(n_bins)
         self._posterior = np.empty(len(self.phases) + 1)
-
-    def _tempering(self) -> float:
-        shape, ratio = self.templates.shape, self._ratio
-        mean = (ratio * shape[:, None, :]).sum(axis=2, keepdims=True)
-        variance = ((ratio - mean) ** 2 * shape[:, None, :]).sum(axis=2)
-        apart = variance > 1e-12
-        return float((self.templates.scatter[apart] ** 2 / variance[apart]).max(initial=0.0))
 
     # ---- making one
 
@@ -445,6 +438,10 @@ class PhaseClassifier:
             return Classification(ILL, outside, "low_counts")
         if suspect:
             verdict, parts = self._verdicts.explain(bins, total, best)
+            if verdict == "mixed" and probability < self.settings.confidence:
+                return Classification(
+                    ILL, probability, "low_counts"
+                )  # of either, or of both: too few to tell
             if verdict == "mixed":
                 return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
             if verdict != "ok":

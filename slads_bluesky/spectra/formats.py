@@ -188,7 +188,7 @@ def _read_by_rosettasciio(path: Path, suffix: str) -> MeasuredSpectra:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
     except ImportError as error:
         raise ConfigError(
-            f"{path}: reading {suffix} needs the optional extra, pip install 'slads-bluesky[formats]'"
+            f"{path}: reading {suffix} needs the optional extra, pip install 'slads-bluesky[hyperspy]'"
         ) from error
     plugin = next((p for p in plugins if suffix[1:] in p["file_extensions"]), None)
     if plugin is None:

@@ -2,11 +2,12 @@
 
 Everything is learnt in bins (`likelihood.bin_starts`). Of M training spectra of a phase:
 
-- the shape is their sum, smoothed by a prior (the mean of all phases and a little of a flat spectrum) whose weight
-  is the one that predicts each left-out spectrum best;
+- the shape is their sum, each bin shrunk to the mean of all phases as far as the differences between phases there
+  are not larger than their noise (empirical Bayes): with few counts a phase's own noise would cost more than it says;
 - Ω, the scatter of single spectra about it beyond counting statistics, as chi-square per count: of each spectrum
   against the shape of the others. Plain Poisson statistics would reject every real spectrum at a high dose;
 - the same along the way to each other phase, where it makes spectra look mixed;
+- how far the likelihood is to be tempered, so that left-out spectra find their phase as often as it says;
 - the count rate and its scatter, if the live time is known.
 """
 
@@ -26,9 +27,12 @@ STRAY = 1e-4
 """Part of every spectrum that may lie anywhere (stray electrons, pile-up, cosmic rays)."""
 MIXTURE = 0.2
 """Part of another phase that the test for mixtures looks for."""
-PRIOR_WEIGHTS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-"""Pseudo-counts of the smoothing prior to choose from."""
-DEFAULT_WEIGHT = 30.0
+FLAT_PRIOR = 0.02
+"""Flat part of the shape to which bins are shrunk, so that no bin expects nothing."""
+NEIGHBOURS = 2
+"""Bins to either side with which a bin's difference between phases is estimated."""
+TEMPERING = np.concatenate([[0.0], np.geomspace(1e-6, 0.1, 26)])
+"""Temperings to choose from."""
 SCATTER_DIRECTIONS = 50.0
 """Independent ways in which a spectrum's shape is taken to vary, where only their sum Ω is known."""
 
@@ -52,6 +56,8 @@ class Templates:
         a part `MIXTURE` of m and phase l alone, beyond counting statistics.
     rate : (L, 2) float64
         Counts per live second and their relative standard deviation; NaN where unknown.
+    tempering : (1,) float64
+        ω: log-likelihoods of N counts are divided by 1 + N ω.
     """
 
     shape: NDArray[np.float64]
@@ -60,6 +66,7 @@ class Templates:
     n_spectra: NDArray[np.int64]
     scatter: NDArray[np.float64]
     rate: NDArray[np.float64]
+    tempering: NDArray[np.float64]
 
 
 def flat_shape(starts: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -137,29 +144,30 @@ def build_templates(
         Of each measured spectrum.
     """
     flat = flat_shape(starts)
-    sums = [rows.sum(axis=0) for rows in spectra]
-    mean_shape = np.mean([s / s.sum() for s in sums], axis=0)
-    prior = 0.9 * mean_shape + 0.1 * flat
+    sums = np.array([rows.sum(axis=0) for rows in spectra])
     n_phases = len(spectra)
-    weights = [0.0 if computed[i] else _smoothing_weight(rows, prior) for i, rows in enumerate(spectra)]
-
-    def finish(summed: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-        smooth = (summed + weight * prior) / (summed.sum() + weight)
-        return np.asarray((1.0 - STRAY) * smooth + STRAY * flat)
-
-    shape = np.array([finish(s, w) for s, w in zip(sums, weights, strict=True)])
+    shape = shrunk_shapes(sums, computed, flat)
     ratio = mixture_log_ratio(shape)
     omega = np.full(n_phases, template_error**2)
     scatter = np.zeros((n_phases, n_phases))
     rate = np.full((n_phases, 2), np.nan)
     counted = np.array([0 if c else len(rows) for c, rows in zip(computed, spectra, strict=True)])
+    assumed = template_error**2 / SCATTER_DIRECTIONS
+    left_out: list[NDArray[np.float64]] = []
     for phase, rows in enumerate(spectra):
         variance = np.maximum((ratio[phase] ** 2) @ shape[phase] - (ratio[phase] @ shape[phase]) ** 2, 0.0)
         if counted[phase] < 3:
-            scatter[phase] = np.sqrt(variance * template_error**2 / SCATTER_DIRECTIONS)
+            scatter[phase] = np.sqrt(variance * assumed)
             continue
         totals = rows.sum(axis=1)
-        others = np.array([finish(sums[phase] - row, weights[phase]) for row in rows])
+        others = np.empty_like(rows)
+        for i, row in enumerate(rows):
+            rest = sums.copy()
+            rest[phase] -= row
+            shapes = shrunk_shapes(rest, computed, flat)
+            others[i] = shapes[phase]
+            value = np.log(shapes) @ row
+            left_out.append(np.append(value - value[phase], totals[i]))
         omega[phase] = _omega(rows, totals, others)
         for other in range(n_phases):
             if other != phase:
@@ -168,21 +176,45 @@ def build_templates(
             mean = totals.mean()
             extra = max(float(totals.var(ddof=1) - mean), 0.0)
             rate[phase] = mean / live_time_s, max(math.sqrt(extra) / mean, 0.01)
+    tempering = max(
+        _tempering(np.array(left_out)) if left_out else 0.0, assumed if (counted < 3).any() else 0.0
+    )
     changes = scale_changes(shape, starts, axis, gain_sd, offset_sd_kev)
-    return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate)
+    return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate, np.array([tempering]))
 
 
-def _smoothing_weight(rows: NDArray[np.float64], prior: NDArray[np.float64]) -> float:
-    """Weight of the prior under which the other spectra predict each spectrum best."""
-    if len(rows) < 3:
-        return DEFAULT_WEIGHT
-    total = rows.sum(axis=0)
-    gain = np.zeros(len(PRIOR_WEIGHTS))
-    for row in rows:
-        rest = total - row
-        for i, weight in enumerate(PRIOR_WEIGHTS):
-            gain[i] += row @ np.log((rest + weight * prior) / (rest.sum() + weight))
-    return float(PRIOR_WEIGHTS[gain.argmax()])
+def shrunk_shapes(
+    sums: NDArray[np.float64], computed: NDArray[np.bool_], flat: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Shapes (L, n_bins) of summed counts (L, n_bins), shrunk to their mean; computed ones stay as they are.
+
+    In bin g, phase l has the relative difference r = p / m - 1 from the mean m, with noise of variance 1 / (N m).
+    The variance τ² of the true differences follows from Σ r² N m over phases and neighbouring bins; what is kept of r
+    is τ² / (τ² + 1 / (N m)).
+    """
+    totals = sums.sum(axis=1, keepdims=True)
+    raw = sums / totals
+    mean = (1.0 - FLAT_PRIOR) * raw.mean(axis=0) + FLAT_PRIOR * flat
+    shape = raw.copy()
+    measured = np.flatnonzero(~computed)
+    if len(measured):
+        information = totals[measured] * mean
+        difference = raw[measured] / mean - 1.0
+        window = np.ones(2 * NEIGHBOURS + 1) / (2 * NEIGHBOURS + 1)
+        found = np.convolve((difference**2 * information).mean(axis=0), window, mode="same")
+        weight = np.convolve(information.mean(axis=0), window, mode="same")
+        true = np.maximum(found - (1.0 - 1.0 / len(sums)), 0.0) / weight
+        kept = true * information / (true * information + 1.0)
+        shape[measured] = mean * (1.0 + kept * difference)
+        shape[measured] /= shape[measured].sum(axis=1, keepdims=True)
+    return np.asarray((1.0 - STRAY) * shape + STRAY * flat)
+
+
+def _tempering(left_out: NDArray[np.float64]) -> float:
+    """ω under which left-out spectra, rows (log-likelihoods less that of the truth, total), are likeliest."""
+    values, totals = left_out[:, :-1], left_out[:, -1:]
+    gain = [-np.logaddexp.reduce(values / (1.0 + omega * totals), axis=1).sum() for omega in TEMPERING]
+    return float(TEMPERING[int(np.argmax(gain))])
 
 
 def _omega(rows: NDArray[np.float64], totals: NDArray[np.float64], others: NDArray[np.float64]) -> float:

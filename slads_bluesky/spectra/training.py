@@ -32,7 +32,7 @@ from .network import (
 )
 from .paper import PaperClassifier
 
-__all__ = ["make_torch_network", "to_numpy", "train_paper_classifier"]
+__all__ = ["make_torch_network", "to_numpy", "train_classification", "train_paper_classifier"]
 
 Progress = Callable[[str, float], None]
 
@@ -153,12 +153,35 @@ def _train_detection(noisy: Noisy, train: NDArray[np.float64], tell: Progress) -
     )
 
 
+def train_classification(
+    spectra: Mapping[str, NDArray[np.float64]],
+    noisy: Noisy,
+    seed: int,
+    passes: int = _CLASSIFICATION_PASSES,
+) -> ClassificationNetwork:
+    """Train the second network alone.
+
+    Parameters
+    ----------
+    spectra : phase name to (M, n_channels) float64
+    noisy : callable
+        Makes what the network sees of counts (n, n_channels); drawn afresh for every pass.
+    seed : int
+    passes : int
+    """
+    train = np.concatenate([table[0::2] for table in spectra.values()])
+    labels = np.concatenate([np.full(len(t[0::2]), i) for i, t in enumerate(spectra.values())])
+    with _torch_as_it_was(seed):
+        return _best_of(noisy, train, labels, spectra, _silent, passes)
+
+
 def _best_of(
     noisy: Noisy,
     train: NDArray[np.float64],
     labels: NDArray[np.int_],
     spectra: Mapping[str, NDArray[np.float64]],
     tell: Progress,
+    passes: int = _CLASSIFICATION_PASSES,
 ) -> ClassificationNetwork:
     """Train until the validation half is told apart, with other starting weights where it is not.
 
@@ -168,7 +191,7 @@ def _best_of(
     truth = np.concatenate([np.full(len(t[1::2]), i) for i, t in enumerate(spectra.values())])
     best, least = None, np.inf
     for _ in range(_STARTS):
-        network = _train_classification(noisy, train, labels, len(spectra), tell)
+        network = _train_classification(noisy, train, labels, len(spectra), tell, passes)
         probability = network.probabilities(noisy(validation))[np.arange(len(truth)), truth]
         loss = float(-np.log(np.maximum(probability, 1e-12)).mean())
         if loss < least:
@@ -217,19 +240,24 @@ def _array(tensor: torch.Tensor | None) -> NDArray[np.float32]:
 
 
 def _train_classification(
-    noisy: Noisy, train: NDArray[np.float64], labels: NDArray[np.int_], n_phases: int, tell: Progress
+    noisy: Noisy,
+    train: NDArray[np.float64],
+    labels: NDArray[np.int_],
+    n_phases: int,
+    tell: Progress,
+    passes: int,
 ) -> ClassificationNetwork:
     network = make_torch_network(train.shape[1], n_phases)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _CLASSIFICATION_PASSES)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, passes)
     target = torch.from_numpy(labels.astype(np.int64))
     entropy = nn.CrossEntropyLoss()
-    for step in range(_CLASSIFICATION_PASSES):
+    for step in range(passes):
         x = torch.from_numpy(ClassificationNetwork.prepare(noisy(train))[:, None, :])
         loss = entropy(network(x), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        tell("classification network", (step + 1) / _CLASSIFICATION_PASSES)
+        tell("classification network", (step + 1) / passes)
     return to_numpy(network)
