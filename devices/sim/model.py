@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +23,9 @@ __all__ = ["Exposure", "LogEntry", "Presets", "Record", "SimulatedSEM", "Specime
 
 PULSE_S = 36e-6
 """Time that the detector is busy with one pulse, s: a real Phenom stored 12.3 kcps at 44 % dead time."""
+
+STEPS = 1 << 16
+"""Presets are looked for in steps of this part of a whole record: 0.15 ms of 10 s."""
 
 LONGEST_S = 3600.0
 """An acquisition without a preset ends here, s of live time."""
@@ -54,6 +58,10 @@ class Specimen(Protocol):
     @property
     def axis(self) -> Any:
         """Energy axis: ``offset_kev``, ``width_kev``, ``n_channels``."""
+
+    @property
+    def full_dwell_s(self) -> float:
+        """Live time of a whole record, s."""
 
     def acquisition(self, pixel: int, visit: int = 0) -> Any:
         """Return a record that grows: ``counts_at(live_time_s)`` is (n_channels,) int32 and monotone."""
@@ -276,7 +284,7 @@ class Exposure:
         ends = [LONGEST_S]
         if presets.live_s > 0:
             ends.append(presets.live_s)
-        end = min(ends)
+        end, unit = min(ends), self._sem.specimen.full_dwell_s / STEPS
 
         def real(live: float) -> float:
             return _record(self._counts(self._beam_s + (live - now) * rate), live).real_s
@@ -287,9 +295,9 @@ class Exposure:
             return int(counts[low : high + 1].sum()) >= presets.counts
 
         if presets.real_s > 0:  # real time is never shorter than live time
-            end = _first(lambda live: real(live) >= presets.real_s, now, min(end, presets.real_s))
+            end = _first(lambda live: real(live) >= presets.real_s, now, min(end, presets.real_s), unit)
         if presets.counts > 0:
-            end = _first(enough, now, end)
+            end = _first(enough, now, end, unit)
         return max(end, now)
 
 
@@ -298,22 +306,23 @@ def _record(counts: NDArray[np.int32], live_s: float) -> Record:
     return Record(counts, live_s, real, 100.0 * (1.0 - live_s / real) if real > 0 else 0.0)
 
 
-def _first(reached: Any, low: float, high: float) -> float:
-    """Smallest time in (low, high] at which `reached` holds, to 20 µs; `high` if it never does.
+def _first(reached: Callable[[float], bool], low: float, high: float, unit: float) -> float:
+    """Smallest multiple of `unit` in (low, high] at which `reached` holds; `high` if it never does.
 
-    Steps grow from small ones, so that a preset reached early does not make the whole record be computed.
+    Looked for at powers of two and their halves: a record that grows by being halved again and again is cheapest
+    to look at there.
     """
-    step = 1e-3
-    while low + step < high:
-        if reached(low + step):
-            high = low + step
-            break
-        low += step
+    last, first = int(low / unit + 1e-6), math.ceil(high / unit - 1e-6)
+    step = 1
+    while step <= last:
         step *= 2
-    while high - low > 2e-5:
-        middle = (low + high) / 2
-        if reached(middle):
-            high = middle
+    while step < first and not reached(step * unit):
+        last, step = step, 2 * step
+    first = min(first, step)
+    while first - last > 1:
+        middle = (last + first) // 2
+        if reached(middle * unit):
+            first = middle
         else:
-            low = middle
-    return high
+            last = middle
+    return min(first * unit, high)
