@@ -7,8 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .erd import best_pixel, refresh
+from .features import fill_feature_table
 from .field import CLOSED, LANES, NO_KEY, SHIFT, Field
 from .neighbors import block_reach, insert_sample, make_cells, mark, search_tiles
+from .risk import pixel_risk
 
 __all__ = [
     "advance",
@@ -18,6 +20,7 @@ __all__ = [
     "place",
     "rebuild",
     "run_order",
+    "run_recorded",
     "take_back",
 ]
 
@@ -176,13 +179,45 @@ def run_order(field, truth, order, start, stop, n_labels):  # type: ignore[no-un
 
 
 @njit(cache=True, error_model="numpy")
-def advance(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
-    """Take a first label at a pixel (-1: ill) and return the pixel to measure next, -1 if none is left."""
+def run_recorded(field, truth, order, features, missed, start, stop, n_labels):  # type: ignore[no-untyped-def]
+    """Do as `run_order`, and write down each pick's features (n, 6) and whether the map was wrong there (n,)."""
+    columns = field.counts[5]
+    one = np.empty(1, np.int64)
+    for i in range(start, stop):
+        pixel = best_pixel(field)
+        if pixel < 0:
+            return i
+        order[i] = pixel
+        row, column = pixel // columns, pixel % columns
+        one[0] = pixel
+        fill_feature_table(field, one, features[i : i + 1])
+        tile = row * ((columns + LANES - 1) // LANES) + column // LANES
+        if truth[row, column] < 0:
+            missed[i] = False
+            close_pixel(field, row, column, False, n_labels)
+        else:
+            missed[i] = field.recon[tile, column % LANES] != truth[row, column]
+            place(field, row, column, truth[row, column], n_labels)
+    return stop
+
+
+@njit(cache=True, error_model="numpy")
+def advance(field, row, column, label, n_labels, risk):  # type: ignore[no-untyped-def]
+    """Take a first label at a pixel (-1: ill) and return the pixel to measure next, -1 if none is left.
+
+    Also returned is how the map stood at the pixel before: the probability that it was wrong, by coefficients
+    `risk` (14,), whether all neighbours agreed, and whether it was wrong.
+    """
+    tile = row * ((field.counts[5] + LANES - 1) // LANES) + column // LANES
+    lane = column % LANES
+    doubted = pixel_risk(field, tile, lane, risk) if risk.size > 0 else np.nan
+    agreed = field.wrong[tile, lane] == 0
+    missed = field.recon[tile, lane] != label
     if label < 0:
         close_pixel(field, row, column, False, n_labels)
     else:
         place(field, row, column, label, n_labels)
-    return best_pixel(field)
+    return best_pixel(field), doubted, agreed, missed
 
 
 @njit(cache=True, error_model="numpy")

@@ -1,20 +1,9 @@
 """Expected reduction in distortion of every pixel, Eq. 6 of the paper, and the pixel where it is largest, Eq. 5.
 
-Features of an unmeasured pixel s with the k nearest measured pixels r at distances d_r, labels l_r, weights
-w_r = 1/d_r² and reconstruction l̂ (the label of largest weight, the lowest of several):
-
-====  =======================================================================================
-f0    Σ w_r [l_r ≠ l̂] / Σ w_r
-f1    √(mean_r [l_r ≠ l̂])
-f2    d₁, distance to the nearest measured pixel, in pixels
-f3    (1 + πR²) / (1 + #{r : d_r ≤ R})
-f4    1 where the reconstruction differs between the left and the right neighbour of s, else 0
-f5    the same for the neighbours above and below
-====  =======================================================================================
-
-A neighbour that lies outside the map counts as s itself. ERD = Σ_{a ≤ b} θ_ab z_a z_b with z = (1, f0 … f5);
-votes are summed in float32 in the order of the keys, the polynomial in float64 row by row of θ, and the ERD is
-kept in float32. Of several pixels with the largest ERD the first in C order is chosen.
+ERD = Σ_{a ≤ b} θ_ab z_a z_b with z = (1, f0 … f5) of the module `features`. The reconstruction of a pixel is the
+label of the largest weight, the lowest of several; votes are summed in float32 in the order of the keys, the
+polynomial in float64 row by row of θ, and the ERD is kept in float32. Of several pixels with the largest ERD the
+first in C order is chosen.
 
 Source: Godaliyadda et al., IEEE Trans. Comput. Imaging 4 (2018) 1–16, section IV; Zhang et al., Ultramicroscopy
 184 (2018), for labels.
@@ -25,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .field import BLOCK, CLOSED, LANES, NO_KEY, OUTSIDE, SHIFT
+from .features import tile_edges
+from .field import BLOCK, CLOSED, LANES, NO_KEY, SHIFT
 from .neighbors import mark
 
 __all__ = ["best_pixel", "block_best", "erd_tile", "refresh", "vote_tile"]
@@ -102,42 +92,15 @@ def vote_tile(field, tile, n_labels):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _differs(a, b, own):  # type: ignore[no-untyped-def]
-    """Whether two neighbours' labels differ, those outside the map counting as the pixel's own."""
-    if a == OUTSIDE:
-        a = own
-    if b == OUTSIDE:
-        b = own
-    return 1.0 if a != b else 0.0
-
-
-@njit(cache=True, error_model="numpy")
 def erd_tile(field, tile):  # type: ignore[no-untyped-def]
     """Set the ERD of one tile from its features and the reconstruction around it."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
-    row, at = tile // per_row, tile % per_row
-    recon, theta, opened = field.recon[tile], field.theta, field.open[tile]
+    tile_edges(field, tile)
+    theta, opened = field.theta, field.open[tile]
     doubt, wrong, close = field.doubt[tile], field.wrong[tile], field.close[tile]
     nearest, erd = field.keys[tile, 0], field.erd[tile]
     across, along = field.lane_f64[0], field.lane_f64[1]
     lanes = nearest.size
     neighbours = float(min(field.counts[0], field.keys.shape[1]))
-    outside = np.uint8(OUTSIDE)
-    above = field.recon[tile - per_row] if row > 0 else field.no_tile
-    below = field.recon[tile + per_row] if row < rows - 1 else field.no_tile
-    for lane in range(lanes):
-        left, right = outside, outside
-        if lane > 0:
-            left = recon[lane - 1]
-        elif at > 0:
-            left = field.recon[tile - 1, LANES - 1]
-        if lane < LANES - 1:
-            right = recon[lane + 1]
-        elif at < per_row - 1:
-            right = field.recon[tile + 1, 0]
-        across[lane] = _differs(left, right, recon[lane])
-        along[lane] = _differs(above[lane], below[lane], recon[lane])
     for lane in range(lanes):
         f0 = np.float64(doubt[lane])
         f1 = np.sqrt(np.float64(wrong[lane]) / neighbours)

@@ -58,8 +58,11 @@ class SladsModel:
     stop : (n, 2) float64 array
         Rows of wanted total distortion and the value of the stop function below which it was reached in
         training; empty if not trained.
-    calibration : (m,) float64 array
-        What the estimate of the remaining distortion learnt in training; empty if not trained.
+    risk : (14,) float64 array
+        Coefficients of the probability that the map is wrong at a pixel (module `risk`); empty if not trained.
+    analogues : (m, 7) float64 array
+        States of training runs, with which the remaining distortion is estimated (module `estimate`); empty if
+        not trained.
     metadata : dict
         JSON: hashes and boundary fractions of the training images, seed, versions.
     """
@@ -70,11 +73,17 @@ class SladsModel:
     k: int = 10
     radius: int = 4
     stop: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
-    calibration: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    risk: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    analogues: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 7)))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, shape in (("theta", (len(TERMS),)), ("stop", (None, 2)), ("calibration", (None,))):
+        for name, shape in (
+            ("theta", (len(TERMS),)),
+            ("stop", (None, 2)),
+            ("risk", (None,)),
+            ("analogues", (None, 7)),
+        ):
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.ndim != len(shape) or any(
                 want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
@@ -95,7 +104,7 @@ class SladsModel:
         digest = hashlib.sha256(
             json.dumps([FORMAT, VERSION, self.phases, self.c, self.k, self.radius]).encode()
         )
-        for array in (self.theta, self.stop, self.calibration):
+        for array in (self.theta, self.stop, self.risk, self.analogues):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
@@ -112,7 +121,7 @@ class SladsModel:
             "metadata": json.dumps(dict(self.metadata)),
             "sha256": self.sha256,
         }
-        arrays = {name: np.array(getattr(self, name)) for name in ("theta", "stop", "calibration")}
+        arrays = {name: np.array(getattr(self, name)) for name in ("theta", "stop", "risk", "analogues")}
         target = Path(path)
         partial = target.with_name(target.name + ".partial")
         partial.write_bytes(save(arrays, metadata=header))
@@ -153,7 +162,8 @@ class SladsModel:
                 k=int(settings["k"]),
                 radius=int(settings["radius"]),
                 stop=arrays["stop"],
-                calibration=arrays["calibration"],
+                risk=arrays["risk"],
+                analogues=arrays["analogues"],
                 metadata=json.loads(header["metadata"]),
             )
         except KeyError as error:

@@ -17,10 +17,10 @@ from .initial import initial_pixels
 from .model import SladsModel, theta_matrix
 from .reconstruct import label_map
 
-__all__ = ["distortion_curve", "sampling_order"]
+__all__ = ["distortion_curve", "initial_order", "sampling_order", "start_field"]
 
 
-def _start(
+def start_field(
     labels: NDArray[np.uint8], model: SladsModel, initial: NDArray[np.int32]
 ) -> tuple[Field, NDArray[np.int16], NDArray[np.uint8], int]:
     """Return the field after the initial pixels, the compact truth, the labels, and how many pixels were used.
@@ -41,7 +41,7 @@ def _start(
     return field, truth, values.astype(np.uint8), values.size
 
 
-def _initial(labels: NDArray[np.uint8], seed: int, initial: float, n: int) -> NDArray[np.int32]:
+def initial_order(labels: NDArray[np.uint8], seed: int, initial: float, n: int) -> NDArray[np.int32]:
     """Return the initial mask, drawn out by low-discrepancy pixels until one of them has a phase."""
     pixels = initial_pixels(labels.shape, initial, seed=seed)[:n]
     if not labels.ravel()[pixels].any():
@@ -80,10 +80,10 @@ def sampling_order(
     """
     labels = check_label_image(labels)
     n = min(int(n), labels.size)
-    pixels = _initial(labels, seed, initial, n)
+    pixels = initial_order(labels, seed, initial, n)
     if pixels.size >= n:
         return pixels[:n]
-    field, truth, _, n_labels = _start(labels, model, pixels)
+    field, truth, _, n_labels = start_field(labels, model, pixels)
     order = np.empty(n, np.int32)
     order[: pixels.size] = pixels
     done = run_order(field, truth, order, pixels.size, n, n_labels)
@@ -114,8 +114,8 @@ def distortion_curve(
     """
     labels = check_label_image(labels)
     n = min(max(numbers), labels.size)
-    pixels = _initial(labels, seed, initial, n)
-    field, truth, values, n_labels = _start(labels, model, pixels)
+    pixels = initial_order(labels, seed, initial, n)
+    field, truth, values, n_labels = start_field(labels, model, pixels)
     order = np.empty(max(n, pixels.size), np.int32)
     order[: pixels.size] = pixels
     done = pixels.size

@@ -6,6 +6,7 @@ far and on the seed, never on the order in which the labels came.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,13 @@ from ..errors import ConfigError, DataError
 from ..protocols import ILL, UNMEASURED, Suggestion
 from .engine import advance, copy_changed, pick_batch, rebuild, take_back
 from .erd import best_pixel
+from .estimate import Forecast, Record, covariates, forecast
 from .field import LANES, MAX_LABELS, Field, copy_field, empty_field
 from .initial import check_allowed, initial_pixels
 from .model import SladsModel, theta_matrix
 from .reconstruct import fill_outside, label_map
+from .risk import map_risk
+from .stopping import StopFunction, threshold_for
 
 __all__ = ["SladsSampler", "check_labels"]
 
@@ -53,11 +57,16 @@ class SladsSampler:
         Region of interest: only its pixels are mapped and measured.
     forbidden : (rows, columns) bool array, optional
         Pixels that are mapped but must not be measured.
+    stop_at : float, optional
+        Total distortion at which `should_stop` is to hold; by default it holds when no pixel is left.
+    confidence : float, optional
+        With it `should_stop` holds once the total distortion is at most `stop_at` with this probability, by
+        `distortion_bound`; without it, by the stop function of the references.
 
     Raises
     ------
     ConfigError, DataError
-        If the labels, the fraction or the masks cannot be.
+        If the labels, the fraction, the masks or the wanted distortion cannot be.
     """
 
     def __init__(
@@ -71,8 +80,17 @@ class SladsSampler:
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
         stop_at: float | None = None,
+        confidence: float | None = None,
     ) -> None:
-        self._stop_at = stop_at
+        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
+            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
+        if confidence is not None and not 0.0 < confidence < 1.0:
+            raise ConfigError(f"confidence must lie in (0, 1), not {confidence}")
+        if confidence is not None and stop_at is None:
+            raise ConfigError("confidence says nothing without stop_at")
+        if stop_at is not None and len(model.stop if confidence is None else model.analogues) == 0:
+            raise ConfigError("stop_at needs a model that was trained with its calibration")
+        self._stop_at, self._confidence = stop_at, confidence
         self._shape = (int(shape[0]), int(shape[1]))
         if not all(1 <= n <= 4096 for n in self._shape):
             raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
@@ -97,6 +115,14 @@ class SladsSampler:
         self._next: Suggestion | None = None
         self._twin: Field | None = None
         self._twin_step = 0
+        self._in_initial = np.zeros(self._flat.size, bool)
+        self._in_initial[self._initial] = True
+        self._n_initial_left = int(self._initial.size)
+        self._risk, self._agreed, self._missed = array("f"), array("b"), array("b")
+        self._stop = StopFunction(int(self._inside.sum()))
+        self._threshold = threshold_for(model.stop, stop_at) if stop_at is not None else 0.0
+        self._forecast: Forecast | None = None
+        self._check_at, self._stopped = 0, False
 
     # ------------------------------------------------------------------ what is known
 
@@ -200,24 +226,40 @@ class SladsSampler:
         if not self._inside[row, column]:
             raise DataError(f"pixel {pixel} lies outside the region of interest")
         self._flat[pixel] = label
-        self._next = None
+        self._next = self._forecast = None
         if before == UNMEASURED:
             self._n_measured += 1
             self._n_open -= bool(self._allowed[row, column])
+            self._n_initial_left -= bool(self._in_initial[pixel])
         self._n_voting += (label > 0) - (before > 0)
-        if self._field is None:
-            return
+        if self._field is not None:
+            self._update(self._field, pixel, before, label)
+        elif self._n_initial_left == 0 and self._n_voting > 0:
+            self._built()
+        if self._stop_at is not None and not self._stopped and self._n_measured >= self._check_at:
+            self._check_stop()
+
+    def _update(self, field: Field, pixel: int, before: int, label: int) -> None:
+        """Bring the field up to date after the label of a pixel became another."""
         n_labels = len(self._labels)
+        row, column = divmod(pixel, self._shape[1])
         if self._n_voting == 0:
             self._field = self._twin = None
         elif before > 0:
             pixels, labels = self._votes()
-            take_back(self._field, pixel, pixels, labels, n_labels, label=self._compact.get(label))
+            take_back(field, pixel, pixels, labels, n_labels, label=self._compact.get(label))
         else:
             # An ill pixel that is measured again is closed already; a first label closes it.
-            following = advance(self._field, row, column, self._compact.get(label, -1), n_labels)
+            following, risk, agreed, missed = advance(
+                field, row, column, self._compact.get(label, -1), n_labels, self._model.risk
+            )
             if following >= 0:
-                self._next = self._read(self._field, int(following))
+                self._next = self._read(field, int(following))
+            if label > 0 and before == UNMEASURED and not self._in_initial[pixel]:
+                self._risk.append(risk)
+                self._agreed.append(agreed)
+                self._missed.append(missed)
+                self._stop.take(bool(missed))
 
     def _votes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Flat pixels and compact labels of the voting samples."""
@@ -250,15 +292,63 @@ class SladsSampler:
             return fill_outside(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
         return label_map(self._built(), self._values)
 
+    # ------------------------------------------------------------------ how good it is
+
     def should_stop(self) -> bool:
-        """Whether no pixel is left that may be measured."""
-        return self._n_open == 0
+        """Whether the stop rule held once, or no pixel is left that may be measured."""
+        return self._n_open == 0 or self._stopped
+
+    def _check_stop(self) -> None:
+        """See whether the stop rule holds now; the bound, which looks at the whole map, every per cent."""
+        if self._n_initial_left > 0 or self._n_voting == 0 or self._stop_at is None:
+            return
+        if self._confidence is None:
+            self._stopped = self._stop.holds(self._threshold, self._n_measured)
+        else:
+            self._stopped = self.distortion_bound(self._confidence) <= self._stop_at
+            self._check_at = self._n_measured + max(16, self._n_measured // 100)
+
+    @property
+    def record(self) -> Record:
+        """What was found at the pixels chosen so far, those of the initial mask left out."""
+        return Record(
+            np.array(self._risk, np.float32), np.array(self._agreed, bool), np.array(self._missed, bool)
+        )
+
+    def _forecasted(self) -> Forecast | None:
+        """Return the distribution of the number of wrong pixels; None before the first phase, or untrained."""
+        if self._n_voting == 0 or len(self._model.analogues) == 0:
+            return None
+        if self._forecast is None:
+            risk = map_risk(self._built(), self._model.risk)
+            state = covariates(self.record, self._n_measured, *risk)
+            self._forecast = forecast(state, float(risk[0]), self._model.analogues)
+        return self._forecast
+
+    def distortion_quantile(self, probability: float) -> float:
+        """Total distortion (Eq. 14) of `reconstruct()` that is not exceeded with `probability`.
+
+        By the runs of training that were alike (module `estimate`); NaN before the first phase is measured and
+        for models without calibration.
+        """
+        found = self._forecasted()
+        if found is None:
+            return float("nan")
+        most = int(self._inside.sum()) - self._n_voting
+        return min(float(most), found.quantile(probability)) / int(self._inside.sum())
 
     def distortion_estimate(self) -> float:
-        """Estimate of the total distortion: the mean weight of neighbours that disagree with the map."""
-        if self._n_voting == 0:
-            return float("nan")
-        return float(self._built().doubt.sum(dtype=np.float64)) / int(self._inside.sum())
+        """Estimate of the total distortion (Eq. 14) of `reconstruct()`: its median; NaN before there is one."""
+        return self.distortion_quantile(0.5)
+
+    def distortion_interval(self, confidence: float = 0.9) -> tuple[float, float]:
+        """Interval that holds the total distortion with probability `confidence`; NaN before there is one."""
+        tail = (1.0 - confidence) / 2.0
+        return self.distortion_quantile(tail), self.distortion_quantile(1.0 - tail)
+
+    def distortion_bound(self, confidence: float = 0.95) -> float:
+        """Total distortion that is not exceeded with probability `confidence`; NaN before there is one."""
+        return self.distortion_quantile(confidence)
 
     # ------------------------------------------------------------------ state
 
@@ -268,6 +358,9 @@ class SladsSampler:
             "measured": self._measured.copy(),
             "inside": np.packbits(self._inside),
             "allowed": np.packbits(self._allowed),
+            "risk": np.array(self._risk, np.float32),
+            "agreed": np.array(self._agreed, np.int8),
+            "missed": np.array(self._missed, np.int8),
         }
         facts = {
             "sampler": "slads",
@@ -277,6 +370,11 @@ class SladsSampler:
             "seed": self._seed,
             "initial": self._fraction,
             "model_sha256": self._model.sha256,
+            "stop_at": self._stop_at,
+            "confidence": self._confidence,
+            "stop_function": self._stop.recent,
+            "check_at": self._check_at,
+            "stopped": self._stopped,
         }
         return arrays, facts
 
@@ -311,16 +409,24 @@ class SladsSampler:
                 initial=float(facts["initial"]),
                 roi=inside,
                 forbidden=~allowed,
+                stop_at=facts["stop_at"],
+                confidence=facts["confidence"],
             )
+            sampler._restore(measured)
+            sampler._risk = array("f", np.asarray(arrays["risk"], np.float32).tolist())
+            sampler._agreed = array("b", np.asarray(arrays["agreed"], np.int8).tolist())
+            sampler._missed = array("b", np.asarray(arrays["missed"], np.int8).tolist())
+            sampler._stop = StopFunction(int(inside.sum()), [float(v) for v in facts["stop_function"]])
+            sampler._check_at, sampler._stopped = int(facts["check_at"]), bool(facts["stopped"])
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        sampler._restore(measured)
         return sampler
 
     def _restore(self, measured: NDArray[np.int16]) -> None:
-        """Take all labels at once."""
+        """Take all labels at once, without a record of what was found."""
         self._measured[:] = measured
         known = measured != UNMEASURED
         self._n_measured = int(known.sum())
         self._n_voting = int((measured > 0).sum())
         self._n_open = int((self._allowed & ~known).sum())
+        self._n_initial_left = int((self._in_initial & ~known.ravel()).sum())

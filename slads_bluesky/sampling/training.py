@@ -14,14 +14,17 @@ import hashlib
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .calibration import calibrate, crop
 from .distortion import boundary_fraction, check_label_image
 from .engine import rebuild
+from .features import feature_table
 from .field import MAX_LABELS, SHIFT, empty_field, to_grid
 from .model import TERMS, SladsModel, expand
 from .order import distortion_curve
@@ -89,25 +92,10 @@ def _normal_equations(
     recon = to_grid(field, field.recon)
     wrong = (recon != table[image]) & (image > 0)
     nearest2 = to_grid(field, field.keys[:, 0] >> SHIFT).ravel()
-    doubt, n_wrong, close = (to_grid(field, a).ravel() for a in (field.doubt, field.wrong, field.close))
-    edge = np.pad(recon, 1, mode="edge")
-    across = (edge[1:-1, 2:] != edge[1:-1, :-2]).ravel()
-    along = (edge[2:, 1:-1] != edge[:-2, 1:-1]).ravel()
     pixels = np.flatnonzero(~measured.ravel())
     for start in range(0, pixels.size, _CHUNK):
         chunk = pixels[start : start + _CHUNK]
-        features = np.stack(
-            [
-                doubt[chunk],
-                np.sqrt(n_wrong[chunk] / min(k, voting.size)),
-                np.sqrt(nearest2[chunk]),
-                field.radius[1] / (1.0 + close[chunk]),
-                across[chunk],
-                along[chunk],
-            ],
-            axis=1,
-        ).astype(np.float64)
-        terms = expand(features)
+        terms = expand(feature_table(field, chunk))
         gram += terms.T @ terms
         targets = gaussian_reduction(wrong, chunk, nearest2[chunk].astype(np.float64), np.array(cs))
         moment += terms.T @ targets
@@ -123,7 +111,8 @@ def _solve(gram: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np
 
 
 def _area(image: NDArray[np.uint8], model: SladsModel, seed: int) -> float:
-    """Area under the distortion curve of the whole sampler on a training image."""
+    """Area under the distortion curve of the whole sampler on the middle of a training image."""
+    image = crop(image)
     stop = min(1.0, max(0.05, 1.5 * boundary_fraction(image)))
     numbers = np.unique(np.linspace(0.01, stop, 25) * image.size).astype(int)
     curve, _ = distortion_curve(image, model, [max(1, int(n)) for n in numbers], seed)
@@ -138,6 +127,7 @@ def train_slads(
     radius: int | None = None,
     cs: Sequence[float] = CS,
     densities: Sequence[float] = DENSITIES,
+    calibrated: bool = True,
     n_jobs: int = 1,
     names: Sequence[str] | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -158,6 +148,9 @@ def train_slads(
         Values of c to choose from.
     densities : sequence of float
         Fractions of the random masks.
+    calibrated : bool
+        Whether to learn the estimate of the remaining distortion and the stop thresholds too (module
+        `calibration`), which takes as long again on small images.
     n_jobs : int
         Processes of joblib; a ``joblib.parallel_config`` around the call chooses the backend.
     names : sequence of str, optional
@@ -214,4 +207,8 @@ def train_slads(
         "areas": {f"{c:g}": area for c, area in zip(candidates, areas, strict=True)},
         "versions": {n: importlib.metadata.version(n) for n in ("slads-bluesky", "numpy", "scipy", "numba")},
     }
-    return SladsModel(best.theta, phases, c=best.c, k=k, radius=disc, metadata=metadata)
+    trained = replace(best, metadata=metadata)
+    if not calibrated:
+        return trained
+    risk, analogues, stop = calibrate(trained, checked, seed=seed, n_jobs=n_jobs, progress=progress)
+    return replace(trained, risk=risk, analogues=analogues, stop=stop)
