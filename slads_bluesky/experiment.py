@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .agent import SladsAgent
 from .callbacks.statistics import RunStatistics
-from .errors import InstrumentError
+from .errors import ConfigError, InstrumentError
 from .grid import ScanGrid
 from .models import Models
 from .phantom import Phantom
@@ -123,6 +123,7 @@ def run_map(
     subscribers: list[Callable[[str, dict[str, Any]], Any]],
     scan_id_source: Callable[[Any], int] | None = None,
     dwell_s: float = 10.0,
+    error: float | None = None,
     md: dict[str, Any] | None = None,
 ) -> MapResult:
     """Map an object with a RunEngine of its own.
@@ -139,7 +140,9 @@ def run_map(
     scan_id_source : callable, optional
         Gives the run's number from the RunEngine's metadata.
     dwell_s : float
-        Live time of each spectrum, s.
+        Live time of each spectrum, s; with `error`, the longest.
+    error : float, optional
+        Adaptive dwell: end each acquisition once the probability of a wrong phase is under this.
     md : dict, optional
         Added to the start document.
 
@@ -166,7 +169,8 @@ def run_map(
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
     about = {"object": phantom.name, "object_seed": phantom.seed, "sample": phantom.name, **(md or {})}
-    with _devices(phantom, models, soft) as (beam, eds, microscope):
+    rule = None if error is None else _stop_rule(models, error, dwell_s)
+    with _devices(phantom, models, soft, rule) as (beam, eds, microscope):
         began = time.perf_counter()
         _run(
             engine,
@@ -200,12 +204,23 @@ def _run(engine: Any, plan: Any) -> None:
         raise InstrumentError(f"the map ended early: {cause or type(cause).__name__}") from error
 
 
+def _stop_rule(models: Models, error: float, cap_s: float) -> Any:
+    from .spectra.classifier import PhaseClassifier
+    from .spectra.sequential import SequentialTest
+
+    if not isinstance(models.classifier, PhaseClassifier):
+        raise ConfigError(
+            "adaptive dwell needs the classifier 'likelihood': the paper's networks have no posterior"
+        )
+    return SequentialTest(models.classifier, error, cap_s)
+
+
 @contextlib.contextmanager
-def _devices(phantom: Phantom, models: Models, soft: bool) -> Iterator[tuple[Any, Any, Any]]:
+def _devices(phantom: Phantom, models: Models, soft: bool, rule: Any) -> Iterator[tuple[Any, Any, Any]]:
     if soft:
         from .devices.sim.soft import soft_microscope
 
-        yield soft_microscope(phantom, models.classifier)
+        yield soft_microscope(phantom, models.classifier, sequential=rule)
         return
     from .devices.sim.process import SimulatedMicroscope
 
@@ -215,7 +230,7 @@ def _devices(phantom: Phantom, models: Models, soft: bool) -> Iterator[tuple[Any
         prefix = simulated.prefix
         yield (
             SEMBeam(f"{prefix}Beam:", name="beam"),
-            EDSDetector(f"{prefix}EDS:mca1", name="eds", classifier=models.classifier),
+            EDSDetector(f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, sequential=rule),
             Microscope(f"{prefix}Beam:", name="sem"),
         )
 

@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from .errors import ConfigError, ModelFileError
 from .protocols import Classifier
 
@@ -154,9 +152,7 @@ def _train_classifier(name: str, kind: str, seed: int, tell: Told) -> Any:
     from .spectra import PhaseClassifier
 
     tell("training the classifier")
-    rng = np.random.default_rng([seed, 0xED5])
-    noisy = {phase: s + rng.poisson(RECIPES[kind].noise_rate, s.shape) for phase, s in spectra.items()}
-    return PhaseClassifier.from_spectra(noisy, axis=axis)
+    return PhaseClassifier.from_spectra(spectra, axis, seed=seed, noise_lambda=RECIPES[kind].noise_rate)
 
 
 def _load_classifier(path: Path) -> Any:

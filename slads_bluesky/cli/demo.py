@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,10 @@ from ..reproduction import PAPER, PaperResult
 from .figures import check_writable, write_json
 
 __all__ = ["demo", "register"]
+
+
+CAP_S = 10.0
+"""The longest live time of a spectrum with adaptive dwell, s: the paper's fixed one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +35,14 @@ def demo(
         float | None, typer.Option(help="Part of the pixels to measure; default the paper's for this object.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="slads, the paper's, or learned.")] = "slads",
-    classifier: Annotated[str, typer.Option(help="paper, its two networks, or likelihood.")] = "paper",
+    classifier: Annotated[str, typer.Option(help="likelihood, or paper: its two networks.")] = "likelihood",
+    dwell: Annotated[
+        str,
+        typer.Option(help="Live time of each spectrum in s, or 'adaptive': as long as the classifier needs."),
+    ] = "10",
+    error: Annotated[
+        float, typer.Option(help="With adaptive dwell: the accepted probability of a wrong phase.")
+    ] = 1e-3,
     soft: Annotated[
         bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
     ] = False,
@@ -70,6 +82,7 @@ def demo(
     wanted = fraction if fraction is not None else _paper(object_name).fraction
     if not 0 < wanted <= 1:
         raise ConfigError(f"fraction must be above 0 and at most 1, not {wanted:g}")
+    dwell_s = _dwell(dwell)
     check_writable(json_file)
     check_writable(figure)
 
@@ -94,6 +107,8 @@ def demo(
             models,
             agent,
             soft=soft,
+            dwell_s=dwell_s or CAP_S,
+            error=None if dwell_s else error,
             subscribers=[recorder, MapProgress(agent.distortion_estimate)],
             scan_id_source=scan_id_source(recorder.directory),
         )
@@ -111,6 +126,7 @@ def demo(
 
     figures = {
         **result.figures(),
+        "saved_against_raster": phantom.truth.size * phantom.full_dwell_s / result.statistics.live_time_s,
         "soft": soft,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_rss_children_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
@@ -128,6 +144,19 @@ def demo(
     write_json(json_file, figures)
 
 
+def _dwell(text: str) -> float | None:
+    """Seconds, or None for adaptive."""
+    if text == "adaptive":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ConfigError(f"dwell must be a live time in s or 'adaptive', not '{text}'") from None
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"dwell must be a positive live time in s, not {text}")
+    return seconds
+
+
 def _paper(object_name: str) -> PaperResult:
     """Paper's figures for an object, or for the one of its kind that is nearest in size."""
     if object_name in PAPER:
@@ -139,6 +168,10 @@ def _paper(object_name: str) -> PaperResult:
     if not alike or not size.isdigit():
         return PAPER["pbsn-128"]  # make_object will say what is wrong with the name
     return alike[min(alike, key=lambda n: abs(n - int(size)))]
+
+
+def _saved(paper: PaperResult | None) -> str:
+    return f"{1 / paper.fraction:.0f} ×" if paper else "–"
 
 
 def _table(figures: dict[str, Any], paper: PaperResult | None) -> Any:
@@ -167,7 +200,9 @@ def _table(figures: dict[str, Any], paper: PaperResult | None) -> Any:
             f"{paper.dwell_s * n:.0f} s" if paper else nan,
         ),
         ("beam on the specimen (real time)", f"{figures['beam_on_total_s']:.0f} s", nan),
-        ("dose", f"{figures['dose_nC']:.0f} nC", nan),
+        ("dose", f"{figures['dose_nC']:.4g} nC", nan),
+        ("dose a pixel", f"{figures['dose_nC'] / n:.4g} nC", nan),
+        ("saved against a raster at 10 s a pixel", f"{figures['saved_against_raster']:.0f} ×", _saved(paper)),
         (
             "dwell a pixel",
             f"{figures['dwell_total_s'] / n:.2f} s",
