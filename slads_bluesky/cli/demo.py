@@ -170,6 +170,11 @@ def _paper(object_name: str) -> PaperResult:
     return alike[min(alike, key=lambda n: abs(n - int(size)))]
 
 
+def _short(value: float) -> str:
+    """Four digits, without powers of ten up to a million."""
+    return f"{value:.0f}" if 1e4 <= value < 1e6 else f"{value:.4g}"
+
+
 def _saved(paper: PaperResult | None) -> str:
     return f"{1 / paper.fraction:.0f} ×" if paper else "–"
 
@@ -196,16 +201,16 @@ def _table(figures: dict[str, Any], paper: PaperResult | None) -> Any:
         ("pixels measured", f"{n}", nan),
         (
             "dwell on the specimen",
-            f"{figures['dwell_total_s']:.0f} s",
+            f"{_short(figures['dwell_total_s'])} s",
             f"{paper.dwell_s * n:.0f} s" if paper else nan,
         ),
-        ("beam on the specimen (real time)", f"{figures['beam_on_total_s']:.0f} s", nan),
-        ("dose", f"{figures['dose_nC']:.4g} nC", nan),
-        ("dose a pixel", f"{figures['dose_nC'] / n:.4g} nC", nan),
+        ("beam on the specimen (real time)", f"{_short(figures['beam_on_total_s'])} s", nan),
+        ("dose", f"{_short(figures['dose_nC'])} nC", nan),
+        ("dose a pixel", f"{_short(figures['dose_nC'] / n)} nC", nan),
         ("saved against a raster at 10 s a pixel", f"{figures['saved_against_raster']:.0f} ×", _saved(paper)),
         (
             "dwell a pixel",
-            f"{figures['dwell_total_s'] / n:.2f} s",
+            f"{_short(figures['dwell_total_s'] / n)} s",
             f"{paper.dwell_s:.2f} s" if paper else nan,
         ),
         ("time a point besides the dwell", f"{figures['point_ms']['median']:.1f} ms", nan),
