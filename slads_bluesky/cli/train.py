@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["register"]
 
-MODULES: tuple[str, ...] = ("train_learned", "train_classifier")
+MODULES: tuple[str, ...] = ("train_sampler", "train_learned", "train_classifier")
 """Modules beside this one, each adding one sub-command in its ``register(app)``."""
 
 
