@@ -38,7 +38,7 @@ __all__ = ["catalog_directory", "close_catalog", "default_directory", "journal_d
 LAYOUT = 1
 """Version of the layout of ``catalog/``; in ``catalog/layout.json``."""
 
-_open: dict[Path, Any] = {}  # one client a directory and process: opening takes seconds
+_open: dict[Path | str, Any] = {}  # one client a directory or server and process: opening takes seconds
 _KEY = secrets.token_hex(32)  # tiled keeps one key a process, so all embedded catalogs of a process share it
 
 
@@ -85,8 +85,8 @@ def open_catalog(
     Returns
     -------
     databroker.client.CatalogOfBlueskyRuns
-        To be closed by `close_catalog`, or by the end of the process. A directory that is open already in this
-        process gives the same client again.
+        To be closed by `close_catalog`, or by the end of the process. A directory or server that is open already
+        in this process gives the same client again.
 
     Raises
     ------
@@ -262,17 +262,26 @@ def _relocate(folder: Path, old: str) -> None:
 
 
 def _from_server(uri: str) -> Any:
-    from tiled.client import from_uri
+    from tiled.client import from_context
+    from tiled.client.context import Context
 
+    if uri in _open:
+        return _open[uri]
     parts = urlsplit(uri)
     try:
         # tiled would try for half a minute to reach what is not there
         address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         socket.create_connection(address, timeout=10).close()
-        catalog = from_uri(uri)
+        context, path = Context.from_any_uri(uri)
+        try:
+            catalog = from_context(context, node_path_parts=path)
+        except Exception:
+            context.close()
+            raise
     except Exception as error:
         raise RecordError(f"catalog server {_without_key(uri)}: {_first_line(error)}") from error
-    return _checked(catalog, _without_key(uri))
+    _open[uri] = _checked(catalog, _without_key(uri))
+    return _open[uri]
 
 
 def _from_profile(name: str) -> Any:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from slads_bluesky.catalog import open_catalog
+from slads_bluesky.catalog import close_catalog, open_catalog
 from slads_bluesky.catalog.runs import find_run
 from slads_bluesky.catalog.serve import serve
 from slads_bluesky.errors import ConfigError, RecordError
@@ -48,6 +48,7 @@ def test_a_served_record_is_the_record_and_wants_its_key(mapped, monkeypatch):
         assert run.uid == mapped[1]
         data = load_map([run.documents])
         assert data.spectra.shape == (276, 2040)
+        close_catalog(open_catalog(address))
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=30) in (0, 130)
         with pytest.raises(RecordError, match="refused"):
