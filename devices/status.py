@@ -27,6 +27,12 @@ class QuickStatus:
         self._event: threading.Event | None = None
         self._done = done
 
+    def __repr__(self) -> str:
+        # the RunEngine writes this into a stop document as the reason of the end
+        if not self._done:
+            return f"{type(self).__name__}(under way)"
+        return f"{type(self).__name__}(done)" if self._exception is None else str(self._exception)
+
     @property
     def done(self) -> bool:
         """Whether it is over, well or badly."""
