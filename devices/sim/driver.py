@@ -73,10 +73,10 @@ class Driver:
         self._lit_since = None if blanked else _now()
         self._replan()
 
-    def set_current(self, current_na: float) -> None:
-        """Let the beam have another current; 0 is a trip."""
+    def trip(self, tripped: bool) -> None:
+        """Let the beam fall off, or come back."""
         self._change()
-        self.sem.current_na = current_na
+        self.sem.tripped = tripped
         self._replan()
 
     @property
@@ -134,7 +134,7 @@ class Driver:
             if self.faults.trip > 0:  # half-way the beam falls off
                 self.faults.trip -= 1
                 exposure.advance(exposure.end_live_s / 2)
-                self.sem.current_na = 0.0
+                self.sem.tripped = True
             if self.time_scale == 0:
                 exposure.advance(exposure.end_live_s)
             else:

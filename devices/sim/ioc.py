@@ -141,6 +141,13 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     empty = _whole("Sim:Empty", 0, "The next n spectra are empty")
     disconnect = _choice("Sim:Disconnect", (_NO, _YES), "Every client loses its connection, once")
     leave = _choice("Sim:Exit", (_NO, _YES), "The IOC exits, as if it had crashed")
+    noise = _number("Sim:CurrentNoise", 0.0, "Standard deviation of the current, as a part of it", "", 4)
+    fade = _number("Sim:CurrentFade", 0.0, "Part of the current that is lost in an hour", "1/h", 4)
+    damage = _number(
+        "Sim:Damage", 0.0, "Dose after which a pixel gives 1/e of its counts; 0: it bears all", "nC"
+    )
+    drift_x = _number("Sim:DriftX", 0.0, "Stage drift along x while acquiring", "µm/s", 5)
+    drift_y = _number("Sim:DriftY", 0.0, "Stage drift along y while acquiring", "µm/s", 5)
     reset = _choice(
         "Sim:Reset", (_NO, _YES), "Forgets doses, visits and faults: a fresh specimen, the beam blanked"
     )
@@ -286,9 +293,8 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
 
     async def put_trip(self, instance: Any, value: Any) -> None:
         """Let the beam fall off, or come back."""
-        sem = self.driver.sem
-        self.driver.set_current(0.0 if _state(instance, value) == 1 else sem.nominal_current_na)
-        await self.current.write(sem.current_na)
+        self.driver.trip(_state(instance, value) == 1)
+        await self.current.write(self.driver.sem.current_na)
 
     async def put_trip_next(self, instance: Any, value: int) -> None:
         """Arm trips in mid-acquisition."""
@@ -310,6 +316,26 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         """Arm empty spectra."""
         self.driver.faults.empty = int(value)
 
+    async def put_noise(self, instance: Any, value: float) -> None:
+        """Let the current fluctuate."""
+        self.driver.sem.noise = float(value)
+
+    async def put_fade(self, instance: Any, value: float) -> None:
+        """Let the current fade."""
+        self.driver.sem.fade_per_h = float(value)
+
+    async def put_damage(self, instance: Any, value: float) -> None:
+        """Let the specimen suffer."""
+        self.driver.sem.damage_nc = float(value)
+
+    async def put_drift_x(self, instance: Any, value: float) -> None:
+        """Let the stage drift along x."""
+        self.driver.sem.drift_um_per_s = (float(value), self.driver.sem.drift_um_per_s[1])
+
+    async def put_drift_y(self, instance: Any, value: float) -> None:
+        """Let the stage drift along y."""
+        self.driver.sem.drift_um_per_s = (self.driver.sem.drift_um_per_s[0], float(value))
+
     async def put_disconnect(self, instance: Any, value: Any) -> Any:
         """Drop every connection."""
         if _state(instance, value) == 1 and self.context is not None:
@@ -322,14 +348,9 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         if _state(instance, value) == 1:
             self.driver.reset()
             for pv in (
-                self.trip_next,
-                self.hang,
-                self.late,
-                self.short,
-                self.empty,
-                self.measured,
-                self.budget,
-            ):
+                self.trip_next, self.hang, self.late, self.short, self.empty, self.measured, self.budget,
+                self.noise, self.fade, self.damage, self.drift_x, self.drift_y,
+            ):  # fmt: skip
                 await pv.write(0, verify_value=False)
             await self.trip.write(_NO)
             await self.blank.write("Blanked")
@@ -356,6 +377,11 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     late.putter(put_late)
     short.putter(put_short)
     empty.putter(put_empty)
+    noise.putter(put_noise)
+    fade.putter(put_fade)
+    damage.putter(put_damage)
+    drift_x.putter(put_drift_x)
+    drift_y.putter(put_drift_y)
     disconnect.putter(put_disconnect)
     reset.putter(put_reset)
     leave.putter(put_leave)

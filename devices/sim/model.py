@@ -27,6 +27,8 @@ PULSE_S = 36e-6
 STEPS = 1 << 16
 """Presets are looked for in steps of this part of a whole record: 0.15 ms of 10 s."""
 
+CURRENT_SEED = 20260
+
 LONGEST_S = 3600.0
 """An acquisition without a preset ends here, s of live time."""
 
@@ -117,6 +119,19 @@ class SimulatedSEM:
         Where its pixels lie; by default 1 µm apart around (0, 0).
     current_na : float
         Beam current, nA. The specimen's spectra are those of this current.
+
+    Attributes
+    ----------
+    tripped : bool
+        Whether the beam has fallen off.
+    noise : float
+        Standard deviation of the current from one acquisition to the next, as a part of it.
+    fade_per_h : float
+        Part of the current that is lost in an hour of acquiring.
+    damage_nc : float
+        Dose at a pixel after which it gives 1/e of its counts, nC; 0: the specimen bears everything.
+    drift_um_per_s : (float, float)
+        How fast the stage drifts along x and y while acquiring, µm/s.
     """
 
     def __init__(self, specimen: Specimen, grid: ScanGrid | None = None, *, current_na: float = 1.0) -> None:
@@ -132,7 +147,12 @@ class SimulatedSEM:
 
     def reset(self) -> None:
         """Begin anew with a fresh specimen: the beam blanked in the middle of the field, no dose, no visits."""
-        self.current_na = self.nominal_current_na
+        self.tripped = False
+        self.noise = self.fade_per_h = self.damage_nc = 0.0
+        self.drift_um_per_s = (0.0, 0.0)
+        self.clock_s = 0.0
+        self._factor = 1.0
+        self._doses: dict[int, float] = {}
         self.x_um, self.y_um = self.grid.centre_um[1], self.grid.centre_um[0]
         self.blanked = True
         self.dose_nc = 0.0
@@ -140,6 +160,11 @@ class SimulatedSEM:
         self.log.clear()
         self._visits: dict[int, int] = {}
         self._numbered = 0
+
+    @property
+    def current_na(self) -> float:
+        """Beam current, nA."""
+        return 0.0 if self.tripped else self.nominal_current_na * self._factor
 
     @property
     def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -168,26 +193,42 @@ class SimulatedSEM:
         """Count the dose of `real_s` seconds of beam; nothing while it is blanked."""
         if not self.blanked:
             charge = self.current_na * real_s
+            pixel = self.pixel_here()
             self.dose_nc += charge
             self.pixel_dose_nc += charge
+            self._doses[pixel] = self._doses.get(pixel, 0.0) + charge
+
+    def dose_at(self, pixel: int) -> float:
+        """All charge that a pixel has had, nC."""
+        return self._doses.get(pixel, 0.0)
 
     def pixel_here(self) -> int:
         """Flat index of the pixel that the beam is on; -1 if it is off, blanked or beside the grid."""
         if self.blanked or self.current_na <= 0:
             return -1
+        dx, dy = (speed * self.clock_s for speed in self.drift_um_per_s)
         try:
-            return self.grid.pixel(self.x_um, self.y_um)
+            return self.grid.pixel(self.x_um + dx, self.y_um + dy)
         except IndexError:
             return -1
 
+    def visit(self, pixel: int) -> int:
+        """Count a visit; return how many there were before."""
+        before = self._visits.get(pixel, 0)
+        self._visits[pixel] = before + 1
+        return before
+
     def start(self, presets: Presets) -> Exposure:
         """Erase, and begin to acquire where the beam stands."""
-        pixel, visit = self.pixel_here(), 0
-        if pixel >= 0:
-            visit = self._visits.get(pixel, 0)
-            self._visits[pixel] = visit + 1
         self._numbered += 1
-        return Exposure(self, self._numbered, pixel, visit, presets)
+        if self.noise or self.fade_per_h:
+            swing = np.random.default_rng([CURRENT_SEED, self._numbered]).normal()
+            self._factor = max(
+                0.0, (1.0 + self.noise * swing) * (1.0 - self.fade_per_h * self.clock_s / 3600.0)
+            )
+        else:
+            self._factor = 1.0
+        return Exposure(self, self._numbered, presets)
 
 
 class Exposure:
@@ -201,31 +242,36 @@ class Exposure:
         What stands in the detector's memory now.
     """
 
-    def __init__(self, sem: SimulatedSEM, number: int, pixel: int, visit: int, presets: Presets) -> None:
-        self._sem = sem
-        self._number, self._pixel, self._visit, self._presets = number, pixel, visit, presets
-        n = sem.specimen.axis.n_channels
-        self._nothing = np.zeros(n, np.int32)
-        self._growing: _Growing | None = sem.specimen.acquisition(pixel, visit) if pixel >= 0 else None
-        self._beam_s = 0.0  # live time under the nominal beam: it stands while there is none
-        self._valid = pixel >= 0
+    def __init__(self, sem: SimulatedSEM, number: int, presets: Presets) -> None:
+        self._sem, self._number, self._presets = sem, number, presets
+        self._nothing = np.zeros(sem.specimen.axis.n_channels, np.int32)
+        self._pixel, self._visit = -1, 0
+        self._growing: _Growing | None = None
+        self._beam_s = (
+            0.0  # live time under the nominal beam on a fresh specimen: it stands while there is none
+        )
         self._logged = False
         self.record = Record(self._nothing, 0.0, 0.0, 0.0)
+        self._look_for_beam()
+        self._valid = self._pixel >= 0
         self.end_live_s = self._end()
+
+    def _look_for_beam(self) -> None:
+        """The spectrum is of the first pixel that the beam falls on."""
+        if self._growing is None and (pixel := self._sem.pixel_here()) >= 0:
+            self._pixel, self._visit = pixel, self._sem.visit(pixel)
+            self._growing = self._sem.specimen.acquisition(pixel, self._visit)
 
     def advance(self, live_s: float) -> Record:
         """Let it run on to `live_s` of live time (no further than its end) with the beam as it is now."""
         live = float(min(live_s, self.end_live_s))
-        step = live - self.record.live_s
-        if step > 0:
-            rate = self._rate()
-            if rate == 0.0:
-                self._valid = False
-            self._beam_s += step * rate
+        if live > self.record.live_s:
+            self._valid = self._valid and self._sem.pixel_here() == self._pixel
+            self._beam_s = self._beam_time(live)
             real = self.record.real_s
-            counts = self._counts(self._beam_s)
-            self.record = _record(counts, live)
+            self.record = _record(self._counts(self._beam_s), live)
             self._sem.expose(self.record.real_s - real)
+            self._sem.clock_s += self.record.real_s - real
         return self.record
 
     @property
@@ -252,11 +298,12 @@ class Exposure:
     def forecast(self) -> tuple[float, float]:
         """Live and real time that are left until the end, s, if the beam stays as it is."""
         live = self.end_live_s
-        counts = self._counts(self._beam_s + (live - self.record.live_s) * self._rate())
+        counts = self._counts(self._beam_time(live))
         return live - self.record.live_s, _record(counts, live).real_s - self.record.real_s
 
     def replan(self) -> None:
         """Reckon the end anew after the beam has changed."""
+        self._look_for_beam()
         self.end_live_s = self._end()
 
     def finish(self) -> Record:
@@ -270,28 +317,35 @@ class Exposure:
             )
         return self.record
 
-    def _rate(self) -> float:
-        sem = self._sem
-        on = self._growing is not None and not sem.blanked
-        return sem.current_na / sem.nominal_current_na if on else 0.0
+    def _beam_time(self, live_s: float) -> float:
+        """What live time under the nominal beam, on a fresh specimen, would give the counts of `live_s`."""
+        sem, step = self._sem, live_s - self.record.live_s
+        if self._growing is None or sem.blanked or sem.current_na <= 0:
+            return self._beam_s
+        rate = sem.current_na / sem.nominal_current_na
+        if sem.damage_nc > 0:  # counts fall with the charge, also during the step
+            fresh = math.exp(-sem.dose_at(self._pixel) / sem.damage_nc)
+            lasting_s = sem.damage_nc / sem.current_na
+            step = fresh * lasting_s * -math.expm1(-step / lasting_s)
+        return self._beam_s + rate * step
 
     def _counts(self, beam_s: float) -> NDArray[np.int32]:
         return self._nothing if self._growing is None else self._growing.counts_at(beam_s)
 
     def _end(self) -> float:
         """Live time at which the first preset is reached if the beam stays as it is."""
-        presets, now, rate = self._presets, self.record.live_s, self._rate()
+        presets, now = self._presets, self.record.live_s
         ends = [LONGEST_S]
         if presets.live_s > 0:
             ends.append(presets.live_s)
         end, unit = min(ends), self._sem.specimen.full_dwell_s / STEPS
 
         def real(live: float) -> float:
-            return _record(self._counts(self._beam_s + (live - now) * rate), live).real_s
+            return _record(self._counts(self._beam_time(live)), live).real_s
 
         def enough(live: float) -> bool:
             low, high = presets.window
-            counts = self._counts(self._beam_s + (live - now) * rate)
+            counts = self._counts(self._beam_time(live))
             return int(counts[low : high + 1].sum()) >= presets.counts
 
         if presets.real_s > 0:  # real time is never shorter than live time

@@ -104,7 +104,7 @@ def test_looking_in_between_changes_nothing(phantom):
 def test_a_beam_that_falls_off_leaves_its_mark(sem):
     exposure = sem.start(Presets(live_s=2.0))
     half = exposure.advance(1.0).counts.sum()
-    sem.current_na = 0.0
+    sem.tripped = True
     exposure.advance(2.0)
     assert exposure.record.counts.sum() == half
     assert exposure.record.live_s == 2.0
@@ -146,3 +146,48 @@ def test_an_acquisition_that_goes_on_is_the_one_that_did_not_stop(sem, phantom):
     assert exposure.here
     sem.move(x_um=3.5)
     assert not exposure.here
+
+
+def test_a_specimen_that_suffers_gives_fewer_counts(sem):
+    fresh = acquire(sem, live_s=1.0).counts.sum()
+    sem.damage_nc = 20.0
+    sem.move(x_um=3.5)
+    seen = [acquire(sem, live_s=1.0).counts.sum() for _ in range(8)]
+    assert seen[0] < fresh
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] < 0.6 * seen[0]
+
+
+def test_a_current_that_fluctuates_is_charged_as_it_is(sem):
+    sem.noise = 0.05
+    before, currents = 0.0, []
+    for _ in range(200):
+        record = acquire(sem, live_s=0.1)
+        currents.append((sem.dose_nc - before) / record.real_s)
+        before = sem.dose_nc
+    assert np.mean(currents) == pytest.approx(2.0, rel=0.02)
+    assert np.std(currents) == pytest.approx(0.1, rel=0.2)
+    sem.noise, sem.fade_per_h, sem.clock_s = 0.0, 0.5, 3600.0
+    acquire(sem, live_s=0.1)
+    assert sem.current_na == pytest.approx(1.0)
+
+
+def test_a_stage_that_drifts_brings_another_pixel(sem, phantom):
+    sem.drift_um_per_s = (0.01, 0.0)
+    pixel = sem.grid.pixel(0.5, 0.5)
+    acquire(sem, live_s=10.0)
+    sem.clock_s = 100.0
+    record = acquire(sem, live_s=10.0)
+    assert np.array_equal(record.counts, phantom.spectrum(pixel + 1))
+
+
+def test_a_beam_that_comes_late_is_not_the_whole_story(sem):
+    sem.blanked = True
+    exposure = sem.start(Presets(live_s=2.0))
+    exposure.advance(1.0)
+    sem.blanked = False
+    exposure.replan()
+    exposure.advance(2.0)
+    assert exposure.finish().counts.sum() > 0
+    assert not exposure.valid
+    assert sem.dose_nc == pytest.approx(2.0 * (exposure.record.real_s - 1.0))
