@@ -15,7 +15,6 @@ from .sampling.factory import load_model, needs_training, sampler_names
 __all__ = [
     "find_classifier",
     "find_sampler_model",
-    "keep_models",
     "load_any_sampler",
     "load_sampler_model",
     "model_directory",
@@ -27,37 +26,6 @@ __all__ = [
 def model_directory(record: Path) -> Path:
     """Where a record keeps the models of its runs."""
     return record / "models"
-
-
-def keep_models(record: Path, *models: Any) -> None:
-    """Keep the models of a run beside its record, by their hashes: a cache may be emptied, or trained anew.
-
-    Parameters
-    ----------
-    record : Path
-        Directory of the record.
-    *models
-        Anything with ``sha256`` and ``save(path)``; None is passed over.
-
-    Raises
-    ------
-    RecordError
-        If they cannot be written.
-    """
-    folder = model_directory(record)
-    for model in models:
-        if model is None:
-            continue
-        path = folder / f"{model.sha256[:16]}.safetensors"
-        if path.exists():
-            continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = folder / f".{path.name}"
-            model.save(partial)
-            partial.replace(path)
-        except OSError as error:
-            raise RecordError(f"{path}: {error.strerror}") from error
 
 
 def rebuild_agent(start: Mapping[str, Any], model: Any = None) -> SladsAgent:
@@ -117,8 +85,8 @@ def sampler_name(start: Mapping[str, Any]) -> str:
 def find_sampler_model(start: Mapping[str, Any], *directories: Path) -> Any:
     """Find the model that a run's sampler decided by, by its hash.
 
-    Looked for in `directories` (such as the record's own, see `keep_models`), in the cache and among the shipped
-    ones. None for a sampler that has no model. RecordError if none of them is it.
+    Looked for in `directories` (such as the record's own, see `slads_bluesky.models.keep_models`), in the cache and
+    among the shipped ones. None for a sampler that has no model. RecordError if none of them is it.
     """
     name = sampler_name(start)
     if "sampler" not in start.get("model_hashes", {}):

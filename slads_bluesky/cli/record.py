@@ -263,6 +263,12 @@ def resume(
         Path | None,
         typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
     ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(
+            help="Wanted error of a dwell that follows the sample, where the run does not tell its own."
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Go on with a map of a simulated object that was cut off, as a new run that names its parent."""
@@ -274,9 +280,9 @@ def resume(
     from ..catalog.scan_id import scan_id_source
     from ..experiment import run_map
     from ..export.story import story
-    from ..models import Models
+    from ..models import Models, keep_models
     from ..phantom import make_object
-    from ..rebuild import find_classifier, find_sampler_model, keep_models, rebuild_agent, sampler_name
+    from ..rebuild import find_classifier, find_sampler_model, model_directory, rebuild_agent, sampler_name
     from ..rundata import load_map
 
     console = Console(highlight=False, soft_wrap=True)
@@ -300,10 +306,11 @@ def resume(
         agent.ingest(event)
     if agent.should_stop():
         raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
+    wanted_error = _dwell_error(data, error)
     phantom = make_object(start["object"], int(start.get("object_seed", 0)))
     console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        keep_models(recorder.directory, models.sampler, models.classifier)
+        keep_models(model_directory(recorder.directory), models)
         result = run_map(
             phantom,
             models,
@@ -312,7 +319,8 @@ def resume(
             subscribers=[recorder, MapProgress(agent.distortion_estimate)],
             scan_id_source=scan_id_source(recorder.directory),
             dwell_s=start["plan_args"]["dwell_s"],
-            md={"resumes": data.uid},
+            error=wanted_error,
+            md={"resumes": data.uid, **({} if wanted_error is None else {"dwell_error": wanted_error})},
         )
         with console.status("bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
@@ -325,6 +333,16 @@ def resume(
     for line in lines:
         console.print(line, markup=False)
     write_json(json_file, {**figures, "n_before": data.n_measured, "catalog_up_to_date": current})
+
+
+def _dwell_error(data: RunData, given: float | None) -> float | None:
+    """Error that a map's dwell was adapted to; None for a fixed dwell. A specimen is not burnt for a guess."""
+    recorded = data.start.get("dwell_error", given)
+    if recorded is None and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any():
+        raise RecordError(
+            f"run {data.uid[:8]} had a dwell that followed the sample and does not tell its error; give --error"
+        )
+    return recorded
 
 
 def _text(value: Any) -> str:
