@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["register"]
 
-MODULES: tuple[str, ...] = ("bench_point",)
+MODULES: tuple[str, ...] = ("bench_point", "bench_spectra", "bench_record")
 """Modules beside this one, each adding one sub-command in its ``register(app)``."""
 
 

@@ -9,7 +9,7 @@ at high doses. Doubts are the work of `verdicts`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,181 +24,21 @@ from .axis import EnergyAxis
 from .composition import Composition
 from .counts import check_batch, check_counts, check_phases, check_training
 from .detector import Detector
-from .jit import compiled
 from .library import element_shapes
-from .likelihood import bin_counts, bin_starts, chi_square, phase_log_likelihoods
+from .likelihood import bin_counts, bin_starts
 from .modelfile import model_sha256, read_model, write_model
 from .physics import expected_counts
+from .posterior import Model, bin_batch, judge, judge_batch, outside_scores
+from .settings import ClassifierSettings
 from .templates import STRAY, Templates, build_templates, flat_shape, mixture_log_ratio
-from .verdicts import LEVELS, Verdicts, make_thresholds
+from .verdicts import Verdicts, make_thresholds
 
-__all__ = ["ClassifierSettings", "PhaseClassifier"]
+__all__ = ["PhaseClassifier"]
 
+_BLOCK = 32
+"""Spectra judged at a time in a batch: what fits into a processor's cache."""
 OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
-_LOG_STEP = float(np.log(LEVELS[1] / LEVELS[0]))
-
-
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """What a `PhaseClassifier` is told besides spectra.
-
-    Parameters
-    ----------
-    beam_kev, takeoff_deg : float
-        Of the computed spectra: phases given as compositions, and the elements that stand for the unknown.
-    resolution_ev : float
-        Of the detector at Mn Kα.
-    false_alarm_rate : float
-        Part of good spectra that may be doubted.
-    confidence : float
-        Posterior under which a spectrum is ``low_counts``.
-    template_error : float
-        Relative error of computed spectra, and of phases with fewer than three measured ones.
-    gain_sd : float
-        Standard deviation of the relative error of the energy scale.
-    offset_sd_kev : float
-        Standard deviation of the energy of channel 0, in keV.
-    noise_lambda : float
-        Mean counts that a flat background adds in every channel of a spectrum like those trained on.
-    live_time_s : float or None
-        Live time of the training spectra, for the check of the count rate.
-    """
-
-    beam_kev: float = 15.0
-    takeoff_deg: float = 28.5
-    resolution_ev: float = 126.0
-    false_alarm_rate: float = 1e-3
-    confidence: float = 0.95
-    template_error: float = 0.1
-    gain_sd: float = 3e-4
-    offset_sd_kev: float = 1e-3
-    noise_lambda: float = 0.0
-    live_time_s: float | None = None
-
-    def __post_init__(self) -> None:
-        bounds = {
-            "resolution_ev": (100.0, 1000.0),
-            "false_alarm_rate": (1e-9, 0.2),
-            "confidence": (0.0, 1.0 - 1e-9),
-            "template_error": (0.0, 1.0),
-            "gain_sd": (1e-9, 0.05),
-            "offset_sd_kev": (1e-9, 0.1),
-            "noise_lambda": (0.0, 1e6),
-        }
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"classifier: {name} must be {low:g} to {high:g}, not {value}")
-        if self.live_time_s is not None and not self.live_time_s > 0:
-            raise ConfigError(f"classifier: live_time_s must be positive, not {self.live_time_s}")
-
-
-@compiled
-def _judge(
-    bins: NDArray[np.float64],
-    total: float,
-    tables: NDArray[np.float64],
-    fisher: NDArray[np.float64],
-    outside: NDArray[np.float32],
-    shape: NDArray[np.float64],
-    changes: NDArray[np.float64],
-    ratio: NDArray[np.float64],
-    fit_limit: NDArray[np.float64],
-    mixture_limit: NDArray[np.float64],
-    settings: NDArray[np.float64],
-    posterior: NDArray[np.float64],
-) -> tuple[int, float, bool]:
-    """Best phase, its posterior, and whether it is suspect; fills `posterior` (L + 1,), the last: outside."""
-    n_phases = len(tables)
-    omega, log_outside, log_step = settings[0], settings[1], settings[2]
-    phase_log_likelihoods(bins, total, tables, fisher, posterior[:n_phases])
-    temper = 1.0 / (1.0 + total * omega)
-    best = 0
-    for i in range(n_phases):
-        posterior[i] *= temper
-        if posterior[i] > posterior[best]:
-            best = i
-    top = posterior[best]
-    # the alternatives, by log-sum-exp over those that matter
-    values = np.empty(len(outside))
-    high = -np.inf
-    for k in range(len(outside)):
-        value = 0.0
-        for g in range(len(bins)):
-            value += bins[g] * outside[k, g]
-        values[k] = value * temper
-        high = max(high, values[k])
-    away = 0.0
-    for k in range(len(outside)):
-        away += np.exp(values[k] - high)
-    posterior[n_phases] = high + np.log(away) + log_outside
-    top = max(top, posterior[n_phases])
-    norm = 0.0
-    for i in range(n_phases + 1):
-        posterior[i] = np.exp(posterior[i] - top)
-        norm += posterior[i]
-    for i in range(n_phases + 1):
-        posterior[i] /= norm
-    # thresholds at this dose, linear in the counts between two levels
-    place = np.log(max(total, 1.0)) / log_step
-    level = min(int(place), fit_limit.shape[1] - 2)
-    low, width = np.exp(level * log_step), np.exp((level + 1) * log_step)
-    part = min((total - low) / (width - low), 1.0)
-    limit = fit_limit[best, level] * (1.0 - part) + fit_limit[best, level + 1] * part
-    suspect = posterior[n_phases] > 0.5
-    if not suspect:
-        suspect = chi_square(bins, total, shape[best], changes[best]) > limit
-    if not suspect:
-        for other in range(n_phases):
-            if other == best:
-                continue
-            value = 0.0
-            for g in range(len(bins)):
-                value += bins[g] * ratio[best, other, g]
-            a, b = mixture_limit[best, other, level], mixture_limit[best, other, level + 1]
-            if value > a * (1.0 - part) + b * part:
-                suspect = True
-                break
-    return best, posterior[best], suspect
-
-
-@compiled
-def _judge_batch(
-    counts: NDArray[np.float64],
-    starts: NDArray[np.int32],
-    tables: NDArray[np.float64],
-    fisher: NDArray[np.float64],
-    outside: NDArray[np.float32],
-    shape: NDArray[np.float64],
-    changes: NDArray[np.float64],
-    ratio: NDArray[np.float64],
-    fit_limit: NDArray[np.float64],
-    mixture_limit: NDArray[np.float64],
-    settings: NDArray[np.float64],
-    best: NDArray[np.int64],
-    probability: NDArray[np.float64],
-    suspect: NDArray[np.bool_],
-) -> None:
-    """Do what `_judge` does for spectra (n, n_channels); fills the last three arrays (n,)."""
-    bins = np.empty(len(starts) - 1)
-    posterior = np.empty(len(tables) + 1)
-    for i in range(len(counts)):
-        total = bin_counts(counts[i], starts, bins)
-        best[i], probability[i], suspect[i] = _judge(
-            bins,
-            total,
-            tables,
-            fisher,
-            outside,
-            shape,
-            changes,
-            ratio,
-            fit_limit,
-            mixture_limit,
-            settings,
-            posterior,
-        )
 
 
 class PhaseClassifier:
@@ -228,42 +68,19 @@ class PhaseClassifier:
             raise ConfigError(
                 f"classifier: templates of shape {templates.shape.shape}, expected {(len(self.phases), n_bins)}"
             )
-        shape, changes = templates.shape, templates.changes
-        self._tables = np.ascontiguousarray(
-            np.concatenate([np.log(shape)[:, None], changes / shape[:, None]], axis=1)
-        )
-        self._fisher = np.stack(
-            [
-                (changes[:, 0] ** 2 / shape).sum(axis=1),
-                (changes[:, 1] ** 2 / shape).sum(axis=1),
-                (changes[:, 0] * changes[:, 1] / shape).sum(axis=1),
-            ],
-            axis=1,
-        )
-        self._ratio = np.ascontiguousarray(mixture_log_ratio(shape))
-        self._limits = make_thresholds(templates, settings.false_alarm_rate)
         flat = flat_shape(self._starts)
         detector = Detector(resolution_ev=settings.resolution_ev)
         elements = element_shapes(axis, self._starts, settings.beam_kev, settings.takeoff_deg, detector)
+        self.element_shapes = elements
         outside = (1.0 - STRAY) * np.vstack([flat, elements]) + STRAY * flat
-        self._outside = np.log(outside).astype(np.float32)
+        self._outside = np.ascontiguousarray(np.log(outside))
         log_outside = np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside))
-        self._numbers = np.array([float(templates.tempering[0]), log_outside, _LOG_STEP])
+        self._model = _make_model(templates, settings, np.array([templates.tempering[0], log_outside]))
         self._verdicts = Verdicts(
             templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
         )
-        self._model = (
-            self._tables,
-            self._fisher,
-            self._outside,
-            templates.shape,
-            templates.changes,
-            self._ratio,
-            self._limits.fit,
-            self._limits.mixture,
-            self._numbers,
-        )
         self._bins = np.empty(n_bins)
+        self._scores = np.empty(len(outside))
         self._posterior = np.empty(len(self.phases) + 1)
 
     # ---- making one
@@ -378,6 +195,11 @@ class PhaseClassifier:
         """Length of the spectra that it takes."""
         return self.axis.n_channels
 
+    @property
+    def bin_starts(self) -> NDArray[np.int32]:
+        """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
+        return self._starts
+
     def _binned(self, counts: NDArray[Any]) -> float:
         """Bin one spectrum into the scratch array; DataError naming what is wrong with it."""
         array = np.asarray(counts)
@@ -390,7 +212,8 @@ class PhaseClassifier:
         return total
 
     def _judged(self, bins: NDArray[np.float64], total: float) -> tuple[int, float, bool]:
-        return _judge(bins, total, *self._model, self._posterior)
+        outside_scores(bins, self._outside, self._scores)
+        return judge(bins, total, self._scores, self._model, self._posterior)
 
     def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
         """Label, probability and verdict of one spectrum.
@@ -470,10 +293,15 @@ class PhaseClassifier:
         best = np.empty(len(x), np.int64)
         probability = np.empty(len(x))
         suspect = np.empty(len(x), np.bool_)
-        for start in range(0, len(x), 32):
-            part = slice(start, start + 32)
+        bins = np.empty((_BLOCK, len(self._bins)))
+        totals = np.empty(_BLOCK)
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
             block = np.ascontiguousarray(x[part], dtype=np.float64)
-            _judge_batch(block, self._starts, *self._model, best[part], probability[part], suspect[part])
+            n = len(block)
+            bin_batch(block, self._starts, bins, totals)
+            scores = bins[:n] @ self._outside.T
+            judge_batch(bins[:n], totals, scores, self._model, best[part], probability[part], suspect[part])
         labels = (best + 1).astype(np.uint8)
         verdicts = np.full(len(x), "ok", dtype="<U10")
         for i in np.flatnonzero(suspect | ~(probability >= self.settings.confidence)):
@@ -549,3 +377,19 @@ class PhaseClassifier:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: field {error} is missing or wrong") from error
+
+
+def _make_model(templates: Templates, settings: ClassifierSettings, numbers: NDArray[np.float64]) -> Model:
+    shape, changes = templates.shape, templates.changes
+    gain, offset = changes[:, 0], changes[:, 1]
+    limits = make_thresholds(templates, settings.false_alarm_rate)
+    return Model(
+        np.ascontiguousarray(np.concatenate([np.log(shape)[:, None], changes / shape[:, None]], axis=1)),
+        np.stack([(p / shape).sum(axis=1) for p in (gain**2, offset**2, gain * offset)], axis=1),
+        shape,
+        changes,
+        np.ascontiguousarray(mixture_log_ratio(shape)),
+        limits.fit,
+        limits.mixture,
+        numbers,
+    )

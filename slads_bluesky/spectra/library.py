@@ -17,6 +17,7 @@ from .composition import Composition
 from .detector import Detector
 from .lines import element_lines
 from .physics import expected_counts
+from .verdicts import abundances
 
 __all__ = ["LIBRARY_Z", "element_shapes", "name_lines"]
 
@@ -50,21 +51,28 @@ def _element_shapes(
 
 
 def name_lines(
-    shape: NDArray[np.float64],
+    bins: NDArray[np.float64],
     energies_kev: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    elements: NDArray[np.float64],
     beam_kev: float,
     width_kev: float,
     most: int = 3,
 ) -> list[tuple[str, float]]:
-    """Elements whose strongest lines lie at the strongest peaks of a spectrum.
+    """Name the strongest peaks of a spectrum by lines of the elements that, together, explain it.
+
+    First the elements' parts by maximum likelihood over the whole spectrum (their single lines overlap, their
+    spectra do not), then, for each peak, the strongest line near it of an element with a part of 3 % or more.
 
     Parameters
     ----------
-    shape : (n,) float64
-        Counts, or expected parts, per unit of energy.
-    energies_kev : (n,) float64
+    bins : (n_bins,) float64
+        Counts.
+    energies_kev, widths : (n_bins,) float64
+        Middle of each bin in keV, and its width in channels.
+    elements : (n_elements, n_bins) float64
+        From `element_shapes`.
     beam_kev : float
-        Lines that it cannot excite are not named.
     width_kev : float
         How far a peak may lie from its line.
     most : int
@@ -73,33 +81,30 @@ def name_lines(
     Returns
     -------
     list of (str, float)
-        Line, such as ``"Fe KL3"``, and energy of the peak in keV, the strongest peak first.
+        Line, such as ``"Fe KL3"``, or ``"no line"``, and energy of the peak in keV; the strongest peak first.
     """
-    smooth = np.convolve(shape, np.ones(3) / 3.0, mode="same")
-    around = np.convolve(shape, np.ones(31) / 31.0, mode="same")
+    shapes = 0.999 * elements + 0.001 * widths / widths.sum()
+    part = abundances(bins, np.ascontiguousarray(shapes), 300)
+    density = bins / widths
+    smooth = np.convolve(density, np.ones(3) / 3.0, mode="same")
+    around = np.convolve(density, np.ones(31) / 31.0, mode="same")
     inner = smooth[1:-1]
     peaks = 1 + np.flatnonzero((inner > smooth[:-2]) & (inner >= smooth[2:]) & (inner > 1.5 * around[1:-1]))
-    peaks = peaks[np.argsort(-(smooth - around)[peaks], kind="stable")][:most]
+    peaks = peaks[np.argsort(-((smooth - around) * widths)[peaks], kind="stable")][:most]
     named = []
     for peak in peaks:
         energy = float(energies_kev[peak])
-        best, best_score = "", 0.0
-        for z in LIBRARY_Z:
-            element = element_lines(z)
+        best, strength = "no line", 0.0
+        for index in np.flatnonzero(part >= 0.03):
+            element = element_lines(LIBRARY_Z[index])
             near = np.abs(element.energy_kev - energy) < width_kev
             near &= element.edge_kev[element.shell] < beam_kev
             if not near.any():
                 continue
-            # Strong lines of a well-excited shell first: main K before main L before M, satellites last.
-            excited = beam_kev / element.edge_kev[element.shell] > 1.2
-            closeness = 1.0 - np.abs(element.energy_kev - energy) / width_kev
-            score = (
-                element.rate * closeness * np.choose(np.minimum(element.shell, 4), [3, 1, 2, 2, 1]) * excited
-            )
-            score = np.where(near, score, 0.0)
-            k = int(score.argmax())
-            if score[k] > best_score:
-                best = f"{xraylib.AtomicNumberToSymbol(z)} {element.names[k]}"
-                best_score = float(score[k])
-        named.append((best or "no line", energy))
+            there = float(part[index] * shapes[index, peak])
+            if there > strength:
+                strength = there
+                line = int(np.where(near, element.rate * element.yields[element.shell], 0.0).argmax())
+                best = f"{xraylib.AtomicNumberToSymbol(element.z)} {element.names[line]}"
+        named.append((best, energy))
     return named

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .axis import EnergyAxis
 
-__all__ = ["MIXTURE", "Templates", "build_templates", "chi_square_moments"]
+__all__ = ["MIXTURE", "Templates", "add_template", "build_templates", "chi_square_moments"]
 
 STRAY = 1e-4
 """Part of every spectrum that may lie anywhere (stray electrons, pile-up, cosmic rays)."""
@@ -181,6 +181,49 @@ def build_templates(
     )
     changes = scale_changes(shape, starts, axis, gain_sd, offset_sd_kev)
     return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate, np.array([tempering]))
+
+
+def add_template(
+    templates: Templates,
+    rows: NDArray[np.float64],
+    starts: NDArray[np.int32],
+    axis: EnergyAxis,
+    *,
+    template_error: float,
+    gain_sd: float,
+    offset_sd_kev: float,
+    live_time_s: float | None,
+) -> Templates:
+    """Add a phase from binned spectra (M, n_bins); what was learnt of the others stays.
+
+    Their scatter along the way to the new phase is not known: Ω over `SCATTER_DIRECTIONS` stands in.
+    """
+    new = build_templates(
+        [rows],
+        np.array([False]),
+        starts,
+        axis,
+        template_error=template_error,
+        gain_sd=gain_sd,
+        offset_sd_kev=offset_sd_kev,
+        live_time_s=live_time_s,
+    )
+    shape = np.vstack([templates.shape, new.shape])
+    omega = np.append(templates.omega, new.omega)
+    ratio = mixture_log_ratio(shape)
+    mean = (ratio * shape[:, None, :]).sum(axis=2)
+    variance = np.maximum((ratio**2 * shape[:, None, :]).sum(axis=2) - mean**2, 0.0)
+    scatter = np.sqrt(variance * omega[:, None] / SCATTER_DIRECTIONS)
+    scatter[:-1, :-1] = templates.scatter
+    return Templates(
+        shape,
+        np.concatenate([templates.changes, new.changes]),
+        omega,
+        np.append(templates.n_spectra, new.n_spectra),
+        scatter,
+        np.vstack([templates.rate, new.rate]),
+        np.maximum(templates.tempering, new.tempering),
+    )
 
 
 def shrunk_shapes(

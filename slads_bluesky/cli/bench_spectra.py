@@ -1,0 +1,364 @@
+"""``slads-bluesky bench spectra``: the figures of the spectrum side, measured here and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+__all__ = ["register"]
+
+COUNTS = [20, 50, 200, 1000, 5000]
+VERDICT_COUNTS = [50, 200, 1000, 5000, 50_000]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``spectra`` to `app`."""
+    app.command("spectra")(bench_spectra)
+
+
+def bench_spectra(
+    nist: Annotated[Path | None, typer.Option(help="Folder with NIST's standards (.msa).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with nist_msa/ and p45_dacite.npz, for the real spectra.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer spectra a figure, in about a minute.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Measure physics model, classifiers, verdicts and dose; parts without their data say 'skipped'."""
+    import numpy as np
+    from rich.console import Console
+
+    from ..errors import ConfigError
+    from .figures import check_writable, write_json
+
+    check_writable(json_file)
+    for folder in (nist, data):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{folder}: there is no such folder")
+    if nist is None and data is not None and (data / "nist_msa").is_dir():
+        nist = data / "nist_msa"
+    dacite = data / "p45_dacite.npz" if data is not None else None
+    if dacite is not None and not dacite.is_file():
+        dacite = None
+    console = Console()
+    rng = np.random.default_rng([seed, 0xBE7C])
+    figures: dict[str, Any] = {"seed": seed, "quick": quick}
+    figures["speed"] = _speed(console, rng)
+    figures["physics"] = _physics(console, nist)
+    figures["error"] = _error(console, rng, quick)
+    figures["reliability"] = _reliability(console, rng, quick)
+    figures["objects"] = _objects(console, rng, quick, seed)
+    figures["verdicts"] = _verdicts(console, rng, quick)
+    figures["dose"] = _dose(console, rng, quick)
+    figures["nist"] = _nist(console, nist, rng, quick)
+    figures["dacite"] = _dacite(console, dacite, rng, quick)
+    write_json(json_file, figures)
+
+
+def _table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row])
+    console.print(table)
+
+
+def _skipped(console: Console, what: str, option: str) -> None:
+    console.print(f"{what}: skipped, needs {option}", highlight=False)
+
+
+def _median_us(call: Any, n: int) -> float:
+    import time
+
+    import numpy as np
+
+    times = np.empty(n)
+    for _ in range(3):
+        call()
+    for i in range(n):
+        start = time.perf_counter()
+        call()
+        times[i] = time.perf_counter() - start
+    return float(np.median(times)) * 1e6
+
+
+def _speed(console: Console, rng: np.random.Generator) -> dict[str, float]:
+    """Times, each beside that of the paper's network in eager torch in the same run."""
+    import numpy as np
+    import torch
+
+    from ..spectra.assessment import FULL_COUNTS, set_shapes, train_on_draws
+    from ..spectra.axis import EnergyAxis
+    from ..spectra.network import ClassificationNetwork
+    from ..spectra.physics import expected_counts
+    from ..spectra.training import make_torch_network, train_paper_classifier
+
+    axis = EnergyAxis.phenom()
+    classifier, spectra = train_on_draws("powder", axis, rng)
+    paper = train_paper_classifier(spectra, axis)
+    one = rng.poisson(FULL_COUNTS * set_shapes("powder", axis)[1]).astype(np.int32)
+    many = np.tile(one, (512, 1))
+    network = make_torch_network(axis.n_channels, 4)
+
+    def eager() -> None:
+        network(torch.from_numpy(ClassificationNetwork.prepare(one[None])[:, None]))
+
+    out = {
+        "classify_us": _median_us(lambda: classifier.classify(one), 500),
+        "classify_batch_us": _median_us(lambda: classifier.classify_batch(many), 10) / len(many),
+        "paper_us": _median_us(lambda: paper.classify(one), 300),
+        "paper_eager_torch_us": _median_us(eager, 100),
+        "physics_ms": _median_us(lambda: expected_counts({"Pb": 0.38, "Sn": 0.62}, axis), 30) / 1e3,
+    }
+    _table(
+        console,
+        "Time a spectrum of 2040 channels, µs (medians)",
+        ["", "µs"],
+        [
+            ["default classifier, one", out["classify_us"]],
+            ["default classifier, in batches", out["classify_batch_us"]],
+            ["paper's two networks, one", out["paper_us"]],
+            ["its second network in eager torch", out["paper_eager_torch_us"]],
+            ["physics model, Pb-Sn", out["physics_ms"] * 1e3],
+        ],
+    )
+    return out
+
+
+def _physics(console: Console, nist: Path | None) -> Any:
+    if nist is None:
+        return _skipped(console, "Physics model against NIST's standards", "--nist DIR")
+    from ..spectra.assessment_real import nist_fit, read_nist
+
+    found = nist_fit(read_nist(nist))
+    _table(
+        console,
+        "Physics model against NIST's standards; no fit but one overall scale",
+        ["standard", "kV", "cosine", "measured / model counts"],
+        [[name, row["beam_kev"], row["cosine"], row["measured_over_model"]] for name, row in found.items()],
+    )
+    return found
+
+
+def _error(console: Console, rng: np.random.Generator, quick: bool) -> Any:
+    from ..spectra.assessment import SETS, error_table
+    from ..spectra.axis import EnergyAxis
+
+    found = {
+        name: error_table(name, COUNTS, EnergyAxis.phenom(), 500 if quick else 4000, rng, paper=not quick)
+        for name in SETS
+    }
+    rows = [
+        [name, int(row["counts"]), row["bayes"], row["classifier"], row.get("paper", "not trained (--quick)")]
+        for name, table in found.items()
+        for row in table
+    ]
+    _table(
+        console,
+        "Error by counts: Bayes limit with true templates; learnt from 24 spectra a phase",
+        ["phases", "counts", "Bayes limit", "default", "paper's network"],
+        rows,
+    )
+    return found
+
+
+def _reliability(console: Console, rng: np.random.Generator, quick: bool) -> Any:
+    from ..spectra.assessment import SETS, reliability
+    from ..spectra.axis import EnergyAxis
+
+    n = 300 if quick else 2000
+    found = {name: reliability(name, [10, 20, 50, 200], EnergyAxis.phenom(), n, rng) for name in SETS}
+    _show_reliability(console, "Whether posteriors come true, at 10 to 200 counts", found)
+    return found
+
+
+def _show_reliability(console: Console, title: str, found: dict[str, list[dict[str, float]]]) -> None:
+    rows = [
+        [name, row["from"], int(row["n"]), row["posterior"], row["right"]]
+        for name, table in found.items()
+        for row in table
+    ]
+    _table(console, title, ["", "posterior from", "n", "mean posterior", "right"], rows)
+
+
+def _objects(console: Console, rng: np.random.Generator, quick: bool, seed: int) -> Any:
+    """Both classifiers on pixels of the simulated objects, trained on other spectra of the same kind."""
+    import numpy as np
+
+    from ..phantom import make_object, training_spectra
+    from ..spectra.classifier import PhaseClassifier
+    from ..spectra.paper import PaperClassifier
+    from ..spectra.training import train_paper_classifier
+
+    found: dict[str, Any] = {}
+    for name in ("pbsn-128", "powder-256"):
+        phantom = make_object(name, seed)
+        spectra = training_spectra(name, seed)
+        noise = phantom.recipe.noise_rate
+        pixels = rng.choice(phantom.truth.size, 1000 if quick else 16_000, replace=False)
+        drawn = np.array([phantom.spectrum(int(pixel)) for pixel in pixels])
+        labels = phantom.labels.ravel()[pixels]
+        ill = rng.poisson(phantom.recipe.ill_rate, (1000, phantom.axis.n_channels))
+        makers: dict[str, PhaseClassifier | PaperClassifier] = {
+            "default": PhaseClassifier.from_spectra(spectra, phantom.axis, noise_lambda=noise, seed=seed),
+            "paper": train_paper_classifier(spectra, phantom.axis, noise_lambda=noise, seed=seed),
+        }
+        for kind, classifier in makers.items():
+            given = classifier.classify_batch(drawn)[0]
+            good = labels > 0
+            found[f"{name}, {kind}"] = {
+                "n": int(good.sum()),
+                "misclassified": float((good & (given > 0) & (given != labels)).sum() / good.sum()),
+                "false_alarms": float((given[good] == 0).mean()),
+                "ill_caught": float((classifier.classify_batch(ill)[0] == 0).mean()),
+            }
+    _table(
+        console,
+        "Simulated objects at the full dwell, with Poisson(2) noise; ill is Poisson(20)",
+        ["object, classifier", "n", "misclassified", "false alarms", "ill caught"],
+        [[key, *row.values()] for key, row in found.items()],
+    )
+    return found
+
+
+def _show_verdicts(console: Console, title: str, found: dict[int, dict[str, dict[str, float]]]) -> None:
+    sorts = list(dict.fromkeys(sort for table in found.values() for sort in table))
+
+    def cell(table: dict[str, dict[str, float]], sort: str) -> str:
+        row = table.get(sort)
+        if row is None:
+            return "–"
+        beside = f" ({row['paper']:.3g})" if "paper" in row else ""
+        return f"{row['mean']:.3g}, {row['worst']:.3g}{beside}"
+
+    rows = [[sort, *[cell(table, sort) for table in found.values()]] for sort in sorts]
+    _table(console, title, ["sort", *[f"{counts} counts" for counts in found]], rows)
+
+
+def _verdicts(console: Console, rng: np.random.Generator, quick: bool) -> Any:
+    import numpy as np
+
+    from ..spectra.assessment import FULL_COUNTS, SETS, set_shapes
+    from ..spectra.assessment_verdicts import verdict_table
+    from ..spectra.axis import EnergyAxis
+    from ..spectra.classifier import PhaseClassifier
+    from ..spectra.training import train_paper_classifier
+
+    axis = EnergyAxis.phenom()
+    found: dict[str, Any] = {}
+    for name in SETS:
+        shapes = dict(zip(SETS[name], set_shapes(name, axis), strict=True))
+        spectra = {
+            phase: rng.poisson(FULL_COUNTS * shape, (24, axis.n_channels)).astype(np.float64)
+            for phase, shape in shapes.items()
+        }
+        classifier = PhaseClassifier.from_spectra(spectra, axis, live_time_s=10.0)
+        tables = {}
+        for counts in VERDICT_COUNTS:
+            paper = None
+            if name == "powder" and not quick:
+                there = {
+                    phase: rng.poisson(counts * shape, (24, axis.n_channels)).astype(np.float64)
+                    for phase, shape in shapes.items()
+                }
+                paper = train_paper_classifier(there, axis, noise_lambda=0.0, seed=int(rng.integers(2**31)))
+            tables[counts] = verdict_table(classifier, shapes, counts, 60 if quick else 400, rng, paper=paper)
+        _show_verdicts(
+            console,
+            f"Verdicts on simulated spectra, {name}: part not 'ok', mean and worst"
+            + (" (paper's detection, trained at that count)" if name == "powder" and not quick else ""),
+            tables,
+        )
+        found[name] = {str(counts): table for counts, table in tables.items()}
+    return found
+
+
+def _dose(console: Console, rng: np.random.Generator, quick: bool) -> Any:
+    from ..spectra.assessment import SETS, sequential_table
+    from ..spectra.axis import EnergyAxis
+
+    found = {
+        name: sequential_table(name, [1e-2, 1e-3], EnergyAxis.phenom(), 200 if quick else 2000, rng)
+        for name in SETS
+    }
+    rows = [
+        [
+            name,
+            row["error"],
+            row["mean_counts"],
+            row["p99_counts"],
+            row["wrong"],
+            row["not_ok"],
+            int(row["preset_counts"]),
+            round(row["dose_factor"]),
+        ]
+        for name, table in found.items()
+        for row in table
+    ]
+    _table(
+        console,
+        "Dose that follows the sample: counts until the posterior exceeds 1 - ε",
+        ["phases", "ε", "mean", "99 %", "wrong", "not ok", "count preset", "1.2e5 / mean"],
+        rows,
+    )
+    return found
+
+
+def _nist(console: Console, nist: Path | None, rng: np.random.Generator, quick: bool) -> Any:
+    if nist is None:
+        return _skipped(console, "Real spectra: NIST's standards", "--nist DIR")
+    from ..spectra.assessment_real import half_and_half, nist_errors, read_nist
+    from ..spectra.assessment_verdicts import verdict_table
+
+    standards = read_nist(nist)
+    rows = nist_errors(standards, [20, 50, 200, 1000], 200 if quick else 1000, rng)
+    _table(
+        console,
+        "Real spectra of six materials, thinned; templates computed from compositions alone",
+        ["counts", "n", "error", "doubted"],
+        [[int(row["counts"]), int(row["n"]), row["error"], row["doubted"]] for row in rows],
+    )
+    classifier, rest = half_and_half(standards, nist, rng)
+    tables = {
+        counts: verdict_table(classifier, rest, counts, 40 if quick else 200, rng, beam_kev=20.0)
+        for counts in VERDICT_COUNTS
+    }
+    _show_verdicts(
+        console,
+        "Verdicts on real spectra, NIST's: part not 'ok', mean and worst; mixtures of real spectra",
+        tables,
+    )
+    return {"computed_templates": rows, "verdicts": {str(counts): table for counts, table in tables.items()}}
+
+
+def _dacite(console: Console, path: Path | None, rng: np.random.Generator, quick: bool) -> Any:
+    if path is None:
+        return _skipped(console, "Real spectra: dacite map", "--data DIR with p45_dacite.npz")
+    from ..spectra.assessment_real import dacite_errors, read_dacite
+
+    rows, bands = dacite_errors(read_dacite(path), [None, 200, 100, 50], 2 if quick else 8, rng)
+    _table(
+        console,
+        "Real dacite map, 12 pixels a class to train on; error against the reference labels, mean over draws of them",
+        ["counts", "error", "worst draw", "doubted", "error of those that are ok"],
+        [
+            [float(row["counts"]), row["error"], row["worst_draw"], row["doubted"], row["error_of_ok"]]
+            for row in rows
+        ],
+    )
+    _show_reliability(
+        console, "Whether posteriors come true on the dacite map at its full count", {"dacite": bands}
+    )
+    return {"error": rows, "reliability": bands}
