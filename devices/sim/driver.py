@@ -17,7 +17,8 @@ from typing import IO
 import numpy as np
 
 from ...errors import ConfigError
-from .model import Exposure, Presets, Record, SimulatedSEM
+from .exposure import Exposure, Presets, Record
+from .model import SimulatedSEM
 
 __all__ = ["Driver", "Faults"]
 

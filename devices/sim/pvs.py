@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from .ioc import MCA, SEMGroup
+from .pvgroup import MCA, SEMGroup
 
 __all__ = ["PVInfo", "list_pvs"]
 

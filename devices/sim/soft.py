@@ -28,7 +28,8 @@ from ..reading import (
     look,
 )
 from ..status import QuickStatus
-from .model import Presets, SimulatedSEM, Specimen
+from .exposure import Presets
+from .model import SimulatedSEM, Specimen
 
 __all__ = ["SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slads_bluesky.devices.sim.model import PULSE_S, Presets, SimulatedSEM
+from slads_bluesky.devices.sim.exposure import PULSE_S, Presets
+from slads_bluesky.devices.sim.model import SimulatedSEM
 from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.grid import ScanGrid
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
-from slads_bluesky.devices.sim.model import Presets, SimulatedSEM
+from slads_bluesky.devices.sim.exposure import Presets
+from slads_bluesky.devices.sim.model import SimulatedSEM
 from slads_bluesky.devices.spotjob import SpotJobBeam, SpotJobEDS, SpotResult
 from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.plans.adaptive import adaptive_map
