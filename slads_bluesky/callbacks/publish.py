@@ -1,0 +1,170 @@
+"""Telling others of every document, without the plan ever waiting for them.
+
+The RunEngine's thread lays each document into a bounded queue and goes on; a thread of its own encodes and sends.
+What cannot be sent is dropped, counted and said once: the journal, not a publisher, is the record.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ..errors import ConfigError
+
+__all__ = ["Publisher", "make_publisher"]
+
+_log = logging.getLogger(__name__)
+
+QUEUED = 2000
+"""Events that may wait: about 20 MB of spectra with 2040 channels."""
+CLOSE_S = 2.0
+"""How long the end of a process waits for the last documents to leave."""
+_LOSSY = frozenset({"event", "event_page", "datum", "datum_page"})
+
+
+class Publisher(ABC):
+    """Document callback with a queue and a thread behind it; what carries the documents is the subclass's.
+
+    Parameters
+    ----------
+    queued : int
+        Events that may wait. Further ones are dropped; start, descriptor and stop documents never are.
+    on_problem : callable, optional
+        Told once of each kind of trouble, from another thread; besides, it is logged as a warning.
+    """
+
+    def __init__(self, queued: int = QUEUED, on_problem: Callable[[str], None] | None = None) -> None:
+        if queued < 1:
+            raise ConfigError(f"a publisher's queue holds at least one document, not {queued}")
+        self.n_sent = 0
+        """Documents handed over to who carries them."""
+        self.n_dropped = 0
+        """Documents that nobody could be told of."""
+        self.call_s = 0.0
+        """Time spent so far in the thread of the RunEngine, s."""
+        self.work_s = 0.0
+        """Processor time spent so far in the publisher's own thread, s."""
+        self._queued = queued
+        self._on_problem = on_problem
+        self._told: set[str] = set()
+        self._queue: queue.SimpleQueue[tuple[str, Mapping[str, Any]] | threading.Event] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document, and return at once."""
+        began = time.perf_counter()
+        if self._closing.is_set():
+            self.n_dropped += 1
+        elif name in _LOSSY and self._queue.qsize() >= self._queued:
+            self.n_dropped += 1
+            self._problem("slow", f"{self}: {self._queued} documents wait, further ones are dropped")
+        else:
+            self._queue.put((name, doc))
+        self.call_s += time.perf_counter() - began
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything given so far was sent or dropped; whether that came about in `timeout` s."""
+        done = threading.Event()
+        self._queue.put(done)
+        return done.wait(timeout)
+
+    def close(self, timeout: float = CLOSE_S) -> bool:
+        """Send what waits, for `timeout` s at most, and end; twice does no harm. Whether nothing was left."""
+        atexit.unregister(self.close)
+        if not self._closing.is_set():
+            self._closing.set()
+            self._queue.put(threading.Event())  # wakes the thread
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Where the documents go, for messages."""
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Get ready; called in the publisher's thread."""
+
+    @abstractmethod
+    def _send(self, name: str, doc: Mapping[str, Any]) -> bool:
+        """Send a document; False if nobody is there to take it."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Let go of what `_open` got."""
+
+    def _problem(self, kind: str, text: str) -> None:
+        if kind in self._told:
+            return
+        self._told.add(kind)
+        _log.warning("%s", text)
+        if self._on_problem is not None:
+            self._on_problem(text)
+
+    def _work(self) -> None:
+        opened = False
+        try:
+            self._open()
+            opened = True
+        except Exception as error:
+            self._problem("open", f"{self}: {error}")
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                if self._closing.is_set() and self._queue.empty():
+                    break
+                continue
+            began = time.thread_time()
+            try:
+                sent = opened and self._send(*item)
+            except Exception as error:  # whatever it is, it is no reason to stop a run, or the next document
+                sent = False
+                self._problem("send", f"{self}: {item[0]} document not sent: {error}")
+            self.n_sent += sent
+            self.n_dropped += not sent
+            self.work_s += time.thread_time() - began
+        if opened:
+            self._shut()
+
+
+def make_publisher(where: str, on_problem: Callable[[str], None] | None = None) -> Publisher:
+    """Make a publisher from one line of configuration.
+
+    Parameters
+    ----------
+    where : str
+        ``host:port``, ``tcp://host:port`` or ``ipc://path`` of a bluesky 0MQ proxy's incoming side;
+        ``kafka://host:port/topic`` of a Kafka broker.
+    on_problem : callable, optional
+        See `Publisher`.
+
+    Raises
+    ------
+    ConfigError
+        If the line is neither, or what it needs is not installed.
+    """
+    if where.startswith("kafka://"):
+        from .publish_kafka import KafkaPublisher
+
+        servers, _, topic = where.removeprefix("kafka://").partition("/")
+        return KafkaPublisher(servers, topic, on_problem=on_problem)
+    from .publish_zmq import ZMQPublisher
+
+    return ZMQPublisher(where, on_problem=on_problem)
