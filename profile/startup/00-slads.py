@@ -1,0 +1,30 @@
+"""A session at the microscope: `ipython --profile-dir=profile`, or a queue server's worker.
+
+What it is made of stands in instrument.yml beside this folder (or in the file that SLADS_INSTRUMENT names).
+"""
+
+from pathlib import Path
+
+from bluesky import plan_stubs as bps
+from bluesky import plans as bp
+
+from slads_bluesky.instrument import open_session, prepare_prompt
+from slads_bluesky.plans.adaptive import adaptive_map
+from slads_bluesky.plans.raster import list_map
+
+# everything, or an error that says what is missing
+session = open_session(Path(__file__).resolve().parents[1] / "instrument.yml")
+
+# RunEngine, catalog, live table
+RE, db, bec = session.RE, session.db, session.bec
+
+# the microscope; x and y are the beam's axes one by one: %mov x 10 y -5
+beam, eds, sem = session.beam, session.eds, session.sem
+x, y = session.x, session.y
+
+# who decides, and the records of earlier runs
+make_agent = session.make_agent
+load, verify, replay = session.load, session.verify, session.replay
+
+# %wa, %mov, %movr; errors in one line
+prepare_prompt()

@@ -1,0 +1,177 @@
+"""The parts of a session, each made from its section of ``instrument.yml``: devices, models, catalog.
+
+Every error names the part, and the line of the file that has to do with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigError, InstrumentError, SladsError
+from ..models import prepare_models
+from ..protocols import Classifier
+from .settings import DeviceSettings, InstrumentSettings
+from .yamlfile import YamlFile
+
+__all__ = ["Devices", "MapModels", "connect_devices", "make_devices", "make_models", "start_microscope"]
+
+CONNECTION_S = 15.0
+"""How long the PVs of each device may take to answer when a session starts: the machine is busy then."""
+
+UNTRAINED = ("random", "low-discrepancy")
+"""Samplers without a model."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What a map moves and reads."""
+
+    beam: Any
+    eds: Any
+    sem: Any
+
+
+@dataclass(frozen=True)
+class MapModels:
+    """What a map decides by."""
+
+    sampler: Any
+    """Model of the sampler; None if it needs none."""
+    classifier: Classifier | None
+    """None before there is one: spectra can be collected then, but nothing mapped."""
+
+
+def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
+    """Load the models, or train those that were never trained on the simulated specimen's kind.
+
+    Raises
+    ------
+    ConfigError
+        Naming the line, if a model file is missing or foreign, or one is needed and not named.
+    """
+    from ..sampling.factory import load_model
+    from ..spectra import load_classifier
+
+    wanted, simulated = settings.sampler, settings.mode != "hardware"
+    judge = settings.classifier
+    model: Any = None
+    classifier: Classifier | None = None
+    if judge.file is not None and judge.train is not None:
+        raise ConfigError(f"{file.at('classifier', 'train')}: either a file or train, not both")
+    if judge.train is not None and not simulated:
+        raise ConfigError(
+            f"{file.at('classifier', 'train')}: a classifier is trained on simulated spectra in the modes soft and "
+            "ioc only; on hardware name its file (collect_spectra and `slads-bluesky train classifier` make one)"
+        )
+    if wanted.model is not None:
+        try:
+            model = load_model(wanted.name, wanted.model)
+        except SladsError as error:
+            raise ConfigError(f"{file.at('sampler', 'model')}: {error}") from error
+    elif wanted.name == "slads" and not simulated:
+        raise ConfigError(
+            f"{file.at('sampler', 'name')}: slads needs a model of images like your specimen's: name its file as "
+            "sampler.model (`slads-bluesky train sampler` makes one), or take the sampler learned"
+        )
+    if judge.file is not None:
+        try:
+            classifier = load_classifier(judge.file)
+        except SladsError as error:
+            raise ConfigError(f"{file.at('classifier', 'file')}: {error}") from error
+    if simulated and ((model is None and wanted.name not in UNTRAINED) or classifier is None):
+        prepared = prepare_models(
+            settings.simulation.object,
+            sampler="learned" if wanted.name == "learned" else "slads",
+            classifier=judge.train or "likelihood",
+        )
+        if model is None and wanted.name not in UNTRAINED:
+            model = prepared.sampler
+        classifier = classifier or prepared.classifier
+    elif model is None and wanted.name == "learned":
+        from ..sampling.learned_model import shipped_model
+
+        model = shipped_model()
+    return MapModels(model, classifier)
+
+
+def start_microscope(settings: InstrumentSettings) -> Any:
+    """Start the simulated microscope of the mode ``ioc`` in a process of its own; it must be stopped.
+
+    Raises
+    ------
+    InstrumentError
+        If it does not start.
+    """
+    from ..devices.sim.process import SimulatedMicroscope
+
+    about = settings.simulation
+    microscope = SimulatedMicroscope(
+        about.object, seed=about.seed, prefix=about.prefix, time_scale=about.time_scale
+    )
+    microscope.start()
+    return microscope
+
+
+def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
+    """Make the devices; they begin to look for their PVs. The detector has no classifier yet.
+
+    In the mode ``ioc`` the simulated microscope must be there already.
+
+    Raises
+    ------
+    ConfigError
+        Naming the line, if there is no such class or it does not take the options.
+    """
+    if settings.mode == "soft":
+        from ..devices.sim.soft import soft_microscope
+        from ..phantom import make_object
+
+        about = settings.simulation
+        return Devices(*soft_microscope(make_object(about.object, about.seed)))
+    told = settings.devices
+    beam = _make("beam", told.beam, file)
+    eds = _make("eds", told.eds, file, beam=beam)
+    sem = _make("sem", told.sem, file)
+    return Devices(beam, eds, sem)
+
+
+def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devices) -> None:
+    """Wait until the devices answer.
+
+    Raises
+    ------
+    InstrumentError
+        Naming the line, the device and every PV that does not answer.
+    """
+    from ..devices.connect import connect
+
+    if settings.mode == "soft":
+        return
+    silent: list[str] = []
+    for name, device in vars(devices).items():
+        try:
+            connect(
+                device, 0.1 if silent else CONNECTION_S
+            )  # one was waited for: the others had that time too
+        except InstrumentError as error:
+            silent.append(f"{file.at('devices', name, 'prefix')}: {error}")
+    if silent:
+        raise InstrumentError("\n    ".join(silent))
+
+
+def _make(name: str, told: DeviceSettings, file: YamlFile, **parts: Any) -> Any:
+    module, _, class_name = told.class_.rpartition(":")
+    try:
+        kind = getattr(importlib.import_module(module or "slads_bluesky.devices"), class_name)
+    except (ImportError, AttributeError) as error:
+        known = ", ".join(importlib.import_module("slads_bluesky.devices").__all__)
+        raise ConfigError(
+            f"{file.at('devices', name, 'class')}: found {told.class_} ({error}); "
+            f"allowed: {known}, or package.module:Class"
+        ) from None
+    try:
+        return kind(told.prefix, name=name, **parts, **told.options)
+    except TypeError as error:
+        raise ConfigError(f"{file.at('devices', name, 'options')}: {error}") from None

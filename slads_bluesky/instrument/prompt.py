@@ -1,0 +1,33 @@
+"""What IPython's prompt needs besides names: bluesky's magics, and errors of ours as one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..errors import SladsError
+from .session import is_headless
+
+__all__ = ["prepare_prompt"]
+
+
+def prepare_prompt() -> None:
+    """Register bluesky's magics (``%wa``, ``%mov``, ``%movr``) and show our errors without a traceback.
+
+    Does nothing where there is no prompt: in a queue server's worker, in a script.
+    """
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or is_headless():
+        return
+    from bluesky.magics import BlueskyMagics
+
+    shell.register_magics(BlueskyMagics)
+    shell.set_custom_exc((SladsError,), _in_a_line)
+
+
+def _in_a_line(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, **_: Any) -> None:
+    """Show what a person can mend; ``%tb`` still has the whole story."""
+    sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
+    print(f"{kind.__name__}: {error}")  # noqa: T201 (the prompt is where it belongs)

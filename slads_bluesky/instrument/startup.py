@@ -1,0 +1,118 @@
+"""From ``instrument.yml`` to a session: all parts at once, and all that is wrong told at once."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..errors import InstrumentError, SladsError
+from .session import Session, is_headless
+from .settings import read_settings
+
+__all__ = ["StartupError", "open_session"]
+
+VARIABLE = "SLADS_INSTRUMENT"
+"""Environment variable that names another file than the profile's ``instrument.yml``."""
+
+
+class StartupError(InstrumentError):
+    """The session is not there; says what is missing, part by part."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [str(self)]
+
+
+def open_session(path: str | Path) -> Session:
+    """Make the session that a file describes, or none.
+
+    Parameters
+    ----------
+    path : path
+        Of ``instrument.yml``; the environment variable ``SLADS_INSTRUMENT`` wins.
+
+    Returns
+    -------
+    Session
+        Ready: every device answers, every model is loaded, the catalog is open. Closed when the process ends.
+
+    Raises
+    ------
+    StartupError
+        Naming everything that is missing or wrong; nothing is left running.
+    """
+    from .parts import connect_devices, make_devices, make_models, start_microscope
+
+    began = time.monotonic()
+    _say("starting …")
+    try:
+        settings, file = read_settings(os.environ.get(VARIABLE) or path)
+    except SladsError as error:
+        raise StartupError(f"the session is not started: {error}") from None
+
+    def record() -> tuple[Any, Any]:
+        from ..catalog import Recorder, open_catalog
+
+        about = settings.catalog
+        recorder = Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_say)
+        try:
+            return recorder, open_catalog(about.uri or recorder.directory)
+        except BaseException:
+            recorder.close(timeout=5)
+            raise
+
+    missing: list[str] = []
+    with ThreadPoolExecutor(3, thread_name_prefix="slads-start") as pool:
+        catalog = pool.submit(_tried, "catalog", record, missing)
+        models = pool.submit(_tried, "models", lambda: make_models(settings, file), missing)
+        microscope = None
+        if settings.mode == "ioc":
+            microscope = _tried("simulated microscope", lambda: start_microscope(settings), missing)
+        devices = None
+        if settings.mode != "ioc" or microscope is not None:
+            devices = _tried("devices", lambda: make_devices(settings, file), missing)
+        trained = models.result()
+        recorder, db = catalog.result() or (None, None)
+    if devices is not None:
+        _tried("devices", lambda: connect_devices(settings, file, devices), missing)
+    session: Session | None = None
+    if not missing:
+        session = _tried(
+            "session",
+            lambda: Session(settings, devices, trained, recorder, db, microscope),  # type: ignore[arg-type]
+            missing,
+        )
+    if session is None:
+        if recorder is not None:
+            recorder.close(timeout=10)
+        if microscope is not None:
+            microscope.stop()
+        raise StartupError("\n".join(["the session is not started; what is missing:", *missing]))
+    atexit.register(session.close)
+    for part, text in session.about().items():
+        _say(f"  {part:<11}{text}")
+    _say(f"ready in {time.monotonic() - began:.1f} s")
+    return session
+
+
+def _tried(part: str, make: Callable[[], Any], missing: list[str]) -> Any:
+    """Make a part; what goes wrong is put on the list, and the other parts are tried all the same."""
+    try:
+        return make()
+    except SladsError as error:
+        missing.append(f"  {part}: {error}")
+    except Exception as error:
+        missing.append(f"  {part}: {type(error).__name__}: {error}")
+    return None
+
+
+def _say(text: str) -> None:
+    if not is_headless():
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
