@@ -11,7 +11,7 @@ from typing import Any
 _HOME = {
     "LearnedModel": "learned_model",
     "LearnedSampler": "learned",
-    "NetworkReconstructor": "learned",
+    "NetworkReconstructor": "learned_reconstruct",
     "SladsModel": "model",
     "SladsSampler": "sampler",
     "boundary_fraction": "distortion",

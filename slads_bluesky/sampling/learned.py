@@ -19,7 +19,9 @@ from .initial import check_allowed, initial_pixels
 from .learned_choice import APART, Examination, examine
 from .learned_maps import Estimate, NetworkMapper, Precision
 from .learned_model import LearnedModel, shipped_model
-from .learned_policy import batch_size, expected_reduction, pick_batch, scores
+from .learned_plan import Plan
+from .learned_policy import batch_size
+from .learned_reconstruct import NetworkReconstructor
 from .model import SladsModel
 from .reconstruct import fill_outside, knn_reconstruct
 from .sampler import SladsSampler, check_labels
@@ -28,39 +30,6 @@ from .training import default_radius
 __all__ = ["LearnedSampler", "NetworkReconstructor"]
 
 STATE_VERSION = 1
-
-
-class NetworkReconstructor:
-    """Makes a map, with a probability for each pixel, of measured labels; fits `protocols.Reconstructor`.
-
-    Parameters
-    ----------
-    model : LearnedModel, optional
-        The general model that comes with the program by default.
-    precision : {"auto", "bfloat16", "float32"}
-        See `NetworkMapper`.
-    """
-
-    def __init__(self, model: LearnedModel | None = None, precision: Precision = "auto") -> None:
-        self._mapper = NetworkMapper(model or shipped_model(), precision)
-
-    def __call__(self, measured: NDArray[np.int16]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return labels and their probability, each (rows, columns), from `Sampler.measured`.
-
-        Raises
-        ------
-        DataError
-            If `measured` is not a two-dimensional integer array or holds no phase.
-        """
-        array = np.asarray(measured)
-        if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
-            raise DataError(
-                f"measured labels must be a 2-D integer array, not {array.dtype} of shape {array.shape}"
-            )
-        if not (array > 0).any():
-            raise DataError("no pixel with a phase is measured: there is nothing to reconstruct from")
-        estimate = self._mapper(array.astype(np.int16))
-        return estimate.labels, estimate.probability
 
 
 class LearnedSampler:
@@ -85,8 +54,8 @@ class LearnedSampler:
         Region of interest: only its pixels are mapped and measured.
     forbidden : (rows, columns) bool array, optional
         Pixels that are mapped but must not be measured.
-    growth, cap : float
-        A batch is `growth` of the pixels measured so far, at most `cap` of all.
+    growth, least, most : float
+        A batch is `growth` of the pixels measured so far, but from `least` to `most` of all that may be measured.
     precision : {"auto", "bfloat16", "float32"}
         Arithmetic of the network, resolved at once and part of the state; see `NetworkMapper`.
     stop_at : float, optional
@@ -108,12 +77,13 @@ class LearnedSampler:
         initial: float = 0.005,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
-        growth: float = 0.08,
-        cap: float = 0.004,
+        growth: float = 0.04,
+        least: float = 0.0012,
+        most: float = 0.004,
         precision: Precision = "auto",
         stop_at: float | None = None,
     ) -> None:
-        for name, value in (("growth", growth), ("cap", cap)):
+        for name, value in (("growth", growth), ("least", least), ("most", most)):
             if not 0.0 < value <= 1.0:
                 raise ConfigError(f"{name} must lie in (0, 1], not {value}")
         if stop_at is not None and not 0.0 <= stop_at <= 1.0:
@@ -132,7 +102,8 @@ class LearnedSampler:
             "initial": float(initial),
             "seed": int(seed),
             "growth": float(growth),
-            "cap": float(cap),
+            "least": float(least),
+            "most": float(most),
             "stop_at": stop_at,
         }
         self._mapper = NetworkMapper(self._model, precision)
@@ -140,25 +111,19 @@ class LearnedSampler:
         self._measured = np.full(self._shape, UNMEASURED, np.int16)
         self._n = 0
         self._n_open = self._n_allowed
-        self._seen = np.zeros(self._shape, np.int16)
-        """The labels as the present batch was planned from."""
+        self._plan: Plan | None = None
+        """The present batch, from the labels as they were when it was due; None during the initial mask."""
         self._since = 0
         self._batch = len(self._initial)
-        self._started = False
         self._exam_seen: NDArray[np.int16] | None = None
         """The labels that the last examination was about, None before the first."""
         self._exam_n = 0
         self._exam: Examination | None = None
-        self._forget()
-
-    def _forget(self) -> None:
-        """Drop all that follows from the labels."""
-        self._cursor = 0
-        self._queue: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._gains: NDArray[np.float64] = np.zeros(0)
-        self._plan: Estimate | None = None
         self._now: Estimate | None = None
         self._slads: SladsSampler | None = None
+
+    def _plan_from(self, seen: NDArray[np.int16]) -> Plan:
+        return Plan(self._mapper, seen, self._allowed, self._settings["seed"])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -212,41 +177,29 @@ class LearnedSampler:
         if self._slads is not None:
             self._slads.ingest(pixel, label)
         self._since += 1
-        if self._since >= self._batch and (self._started or np.all(flat[self._initial] != UNMEASURED)):
-            self._started = True
-            self._seen = self._measured.copy()
-            self._since = 0
-            s = self._settings
-            self._batch = batch_size(self._n, self._n_allowed, s["growth"], s["cap"])
-            slads = self._slads
-            self._forget()
-            if self._n >= APART * self._exam_n:
-                self._exam_seen, self._exam_n, self._exam = self._seen, self._n, None
-            else:
-                self._slads = slads
+        if self._since >= self._batch and (self._plan or np.all(flat[self._initial] != UNMEASURED)):
+            self._next_batch()
+
+    def _next_batch(self) -> None:
+        """Keep the labels of this moment to plan from, and now and then to be examined on."""
+        s, seen = self._settings, self._measured.copy()
+        self._plan = self._plan_from(seen)
+        self._since = 0
+        self._batch = batch_size(self._n, self._n_allowed, s["growth"], s["least"], s["most"])
+        if self._n >= APART * self._exam_n:
+            self._exam_seen, self._exam_n, self._exam = seen, self._n, None
+            self._slads = None
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
         """Up to `n` pixels, none measured or masked; changes nothing; empty when none are left."""
         if n < 1 or self._n_open == 0:
             return []
-        flat = self._measured.ravel()
-        if not self._started:
-            left = self._initial[flat[self._initial] == UNMEASURED][:n]
+        if self._plan is None:
+            left = self._initial[self._measured.reshape(-1)[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan")) for p in left]
         if not self.trusts_network:
             return self._fallback().suggest(n)
-        found: list[Suggestion] = []
-        i = self._cursor
-        while len(found) < n:
-            if i == self._queue.size and not self._extend(max(2 * self._queue.size, self._batch, n)):
-                break
-            pixel = int(self._queue[i])
-            if flat[pixel] == UNMEASURED:
-                found.append(Suggestion(pixel, float(self._gains[i])))
-            elif i == self._cursor:
-                self._cursor += 1
-            i += 1
-        return found
+        return [Suggestion(p, erd) for p, erd in self._plan.take(n, self._measured, self._batch)]
 
     @property
     def trusts_network(self) -> bool:
@@ -257,7 +210,7 @@ class LearnedSampler:
         """Return how network and k-NN vote predicted hidden labels at the last examination."""
         if self._exam is None:
             if self._exam_seen is None:
-                return Examination(0, 0, 0, 0)
+                return Examination(0, 0, 0, 0, 0.0)
             self._exam = examine(self._mapper, self._exam_seen, self._settings["seed"])
         return self._exam
 
@@ -281,30 +234,6 @@ class LearnedSampler:
             self._slads = slads
         return self._slads
 
-    def _look(self) -> Estimate:
-        """Estimate at the last planning, once."""
-        if self._plan is None:
-            self._plan = self._mapper(self._seen)
-        return self._plan
-
-    def _extend(self, n: int) -> bool:
-        """Lengthen the queue to `n` picks of the present plan; False if there are no more than it holds."""
-        plan, before = self._look(), self._queue.size
-        if (self._seen > 0).any():
-            doubt = 1 - plan.probability
-            score = scores(doubt, plan.distance)
-            score[(self._seen != UNMEASURED) | ~self._allowed] = -np.inf
-            self._queue = pick_batch(score, plan.distance, n)
-            self._gains = expected_reduction(doubt, plan.distance, self._queue)
-        else:
-            # Nothing but ill pixels so far: go on evenly.
-            everything = initial_pixels(
-                self._shape, 1.0, seed=self._settings["seed"], allowed=self._allowed
-            ).astype(np.int64)
-            self._queue = everything[self._seen.ravel()[everything] == UNMEASURED][:n]
-            self._gains = np.full(self._queue.size, np.nan)
-        return self._queue.size > before
-
     def estimate(self) -> Estimate:
         """What the network believes of every pixel now, from all labels ingested."""
         if self._now is None:
@@ -324,37 +253,39 @@ class LearnedSampler:
         return fill_outside(self.estimate().labels.copy(), ~self._inside)
 
     def distortion_estimate(self) -> float:
-        """Estimate of the total distortion of `reconstruct()`, NaN before there is one."""
+        """Estimate of the total distortion of `reconstruct()`, NaN before there is one.
+
+        The network's own doubt, rescaled by how it did in the last examination. It is a guide and no bound: on
+        specimens unlike the training images rare confident errors are missed.
+        """
         if not (self._measured > 0).any():
             return float("nan")
-        if not self.trusts_network:
-            return self._fallback().distortion_estimate()
         return self._doubt(self.estimate(), self._measured)
 
     def _doubt(self, estimate: Estimate, measured: NDArray[np.int16]) -> float:
-        """Mean of 1 - P_max over the region of interest, measured pixels counting nothing."""
+        """Mean of 1 - P_max over the region of interest, measured pixels counting nothing, rescaled."""
         unsure = self._inside & (measured == UNMEASURED)
-        return float(np.sum(1 - estimate.probability[unsure], dtype=np.float64) / int(self._inside.sum()))
+        doubt = float(np.sum(1 - estimate.probability[unsure], dtype=np.float64) / int(self._inside.sum()))
+        return min(1.0, doubt * self.examination().calibration)
 
     def should_stop(self) -> bool:
         """Whether the estimate at the last planning is not above `stop_at`; always True when no pixel is left."""
         if self._n_open == 0:
             return True
         wanted = self._settings["stop_at"]
-        if wanted is None or not self._started or not (self._seen > 0).any():
+        if wanted is None or self._plan is None or self._plan.blind:
             return False
-        if not self.trusts_network:
-            return self._fallback().distortion_estimate() <= float(wanted)
-        return self._doubt(self._look(), self._seen) <= float(wanted)
+        return self._doubt(self._plan.estimate, self._plan.seen) <= float(wanted)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
         arrays: dict[str, NDArray[Any]] = {
             "measured": self._measured.copy(),
-            "seen": self._seen.copy(),
             "inside": np.packbits(self._inside),
             "allowed": np.packbits(self._allowed),
         }
+        if self._plan is not None:
+            arrays["seen"] = self._plan.seen.copy()
         if self._exam_seen is not None:
             arrays["examined"] = self._exam_seen.copy()
         return arrays, {
@@ -367,7 +298,6 @@ class LearnedSampler:
             "model_sha256": self._model.sha256,
             "since": self._since,
             "batch": self._batch,
-            "started": self._started,
         }
 
     @classmethod
@@ -391,11 +321,9 @@ class LearnedSampler:
                 np.unpackbits(arrays[name])[: shape[0] * shape[1]].reshape(shape).astype(bool)
                 for name in ("inside", "allowed")
             )
-            measured, seen = (np.array(arrays[name], np.int16) for name in ("measured", "seen"))
-            examined = np.array(arrays["examined"], np.int16) if "examined" in arrays else None
-            for name, array in (("measured", measured), ("seen", seen), ("examined", examined)):
-                if array is None:
-                    continue
+            labels = {"measured": np.array(arrays["measured"], np.int16)}
+            labels |= {k: np.array(arrays[k], np.int16) for k in ("seen", "examined") if k in arrays}
+            for name, array in labels.items():
                 if array.shape != shape:
                     raise DataError(f"sampler state: {name} has shape {array.shape}, the grid {shape}")
             out = cls(
@@ -408,12 +336,19 @@ class LearnedSampler:
                 **facts["settings"],
             )
             out._since, out._batch = int(facts["since"]), int(facts["batch"])
-            out._started = bool(facts["started"])
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        out._measured, out._seen, out._exam_seen = measured, seen, examined
-        out._exam_n = 0 if examined is None else int((examined != UNMEASURED).sum())
-        known = measured != UNMEASURED
-        out._n = int(known.sum())
-        out._n_open = int((allowed & ~known).sum())
+        out._restore(labels)
         return out
+
+    def _restore(self, labels: Mapping[str, NDArray[np.int16]]) -> None:
+        """Take all labels at once: those measured, those of the present plan and of the last examination."""
+        self._measured = labels["measured"]
+        unknown = self._measured == UNMEASURED
+        self._n = int((~unknown).sum())
+        self._n_open = int((self._allowed & unknown).sum())
+        if "seen" in labels:
+            self._plan = self._plan_from(labels["seen"])
+        if "examined" in labels:
+            self._exam_seen = labels["examined"]
+            self._exam_n = int((self._exam_seen != UNMEASURED).sum())

@@ -39,12 +39,19 @@ class Examination:
     """Wrong by the vote and right by the network."""
     both: int
     """Wrong by both."""
+    expected: float
+    """How many the network itself expected to have wrong."""
 
     @property
     def trust_network(self) -> bool:
         """False where the vote is better by more than two standard errors of the paired difference."""
         worse, differ = self.network_only - self.vote_only, self.network_only + self.vote_only
         return worse <= 2 * float(np.sqrt(differ))
+
+    @property
+    def calibration(self) -> float:
+        """Wrong predictions for each that the network expected, one of each added, so that few say little."""
+        return (self.network_only + self.both + 1) / (self.expected + 1)
 
 
 def examine(mapper: NetworkMapper, measured: NDArray[np.int16], seed: int) -> Examination:
@@ -62,16 +69,18 @@ def examine(mapper: NetworkMapper, measured: NDArray[np.int16], seed: int) -> Ex
     voting = np.flatnonzero(measured.ravel() > 0)
     n = int(HIDDEN * voting.size)
     if n < LEAST:
-        return Examination(0, 0, 0, 0)
+        return Examination(0, 0, 0, 0, 0.0)
     hidden = np.random.default_rng([seed, voting.size]).choice(voting, n, replace=False)
     truth = measured.ravel()[hidden]
     rest = measured.copy()
     rest.ravel()[hidden] = -1
-    by_network = mapper(rest).labels.ravel()[hidden] != truth
+    estimate = mapper(rest)
+    by_network = estimate.labels.ravel()[hidden] != truth
     by_vote = knn_reconstruct(rest).ravel()[hidden] != truth
     return Examination(
         n,
         int(np.sum(by_network & ~by_vote)),
         int(np.sum(by_vote & ~by_network)),
         int(np.sum(by_network & by_vote)),
+        float(np.sum(1 - estimate.probability.ravel()[hidden], dtype=np.float64)),
     )

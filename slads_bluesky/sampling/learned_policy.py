@@ -14,9 +14,9 @@ FLOOR = 3e-3
 _SHRINK, _WIDEST = 0.7, 5
 
 
-def batch_size(n_measured: int, n_pixels: int, growth: float, cap: float) -> int:
-    """Picks to plan at once: `growth` of the pixels measured, at most `cap` of all pixels, at least 1."""
-    return max(1, int(min(growth * n_measured, cap * n_pixels)))
+def batch_size(n_measured: int, n_pixels: int, growth: float, least: float, most: float) -> int:
+    """Picks to plan at once: `growth` of the pixels measured, from `least` to `most` of all pixels; at least 1."""
+    return max(1, int(min(max(growth * n_measured, least * n_pixels), most * n_pixels)))
 
 
 def scores(

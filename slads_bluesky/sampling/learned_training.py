@@ -59,12 +59,12 @@ class TrainingSettings:
 
     widths: tuple[int, ...] = (16, 32, 64, 96)
     side: int = 128
-    pool: int = 3000
+    pool: int = 1000
     batch: int = 24
-    every: int = 400
-    fresh: int = 96
+    every: int = 500
+    fresh: int = 80
     rate: float = 2e-3
-    margin: float = 0.004
+    margin: float = 0.003
     plain: int = 1000
     seed: int = 0
 
@@ -107,8 +107,11 @@ def _example(
     truth: NDArray[np.uint8], order: Order, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """One state of one image: planes of a label that was seen, whether each pixel is of it, weight of each."""
-    least = min(order.reach, max(16, truth.size // 500))
-    n = int(np.exp(rng.uniform(np.log(least), np.log(order.reach + 1))))
+    least, most = min(order.reach, max(16, truth.size // 250)), order.reach + 1
+    # Half of the states evenly over the whole order: on a logarithmic scale alone few would be nearly finished.
+    n = int(
+        rng.uniform(least, most) if rng.random() < 0.5 else np.exp(rng.uniform(np.log(least), np.log(most)))
+    )
     turn, flip = int(rng.integers(4)), bool(rng.integers(2))
     truth, rank = np.rot90(truth, turn), np.rot90(order.rank, turn)
     if flip:
@@ -157,7 +160,7 @@ class Trainer:
         self.images = tuple(images)
         self.steps = 0
         self._rng = np.random.default_rng(settings.seed)
-        slads = train_slads(self._two_phases(2), seed=settings.seed)
+        slads = train_slads(self._two_phases(2), seed=settings.seed, calibrated=False)
         if start is not None:
             slads = replace(slads, theta=start.fallback)
         self._slads: SladsModel = slads
@@ -235,11 +238,11 @@ class Trainer:
     def refresh(self, n: int) -> None:
         """Let `n` new images into the pool.
 
-        Two thirds are ordered by the network once it has learnt something; the others in equal parts by SLADS,
+        Four fifths are ordered by the network once it has learnt something; the others in equal parts by SLADS,
         by distances alone and at random.
         """
         truths = [self._image() for _ in range(n)]
-        learnt = 2 * n // 3 if self._own else 0
+        learnt = 4 * n // 5 if self._own else 0
         part = (n - learnt) // 3
         orders = roll_out(truths[:learnt], self.predict, self._rng, self._threads) if learnt else []
         orders += roll_out(truths[learnt : learnt + part], by_distance, self._rng, self._threads)
@@ -292,7 +295,7 @@ class Trainer:
         """Take one step for each learning rate factor (0 … 1) and yield the step's mean cross-entropy."""
         s = self.settings
         if not self._truth:
-            self.refresh(min(s.pool, 4 * s.fresh))
+            self.refresh(min(s.pool, 2 * s.fresh))
         ahead = self._threads.submit(self._batch, self.steps)
         for factor in rates:
             loss = self._step(ahead.result(), s.rate * factor * min(1.0, (self.steps + 1) / 200))

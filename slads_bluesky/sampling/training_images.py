@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["GENERATOR_VERSION", "KINDS", "training_image"]
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Goes up whenever the same seed gives other images; recorded in the model file."""
 
 Field = NDArray[np.float32]
@@ -107,7 +107,7 @@ def _phases(rng: np.random.Generator) -> int:
 
 def _eutectic(rng: np.random.Generator, side: int) -> Labels:
     """Lamellae in colonies, bent, pinched and broken; sometimes with primary globules."""
-    period = _log_uniform(rng, 8.0, 80.0)
+    period = _log_uniform(rng, 9.0, 90.0)
     y, x = _warped(rng, side, rng.uniform(0, 0.8) * period, rng.uniform(1.0, 4.0) * period)
     colonies = int(rng.integers(1, 3 + side // 24))
     cell = np.zeros((side, side), np.intp)
@@ -134,7 +134,7 @@ def _spinodal(rng: np.random.Generator, side: int) -> Labels:
     """Two phases, seldom three, grown through each other with one period."""
     n = 2 if rng.random() < 0.8 else 3
     return _levels(
-        rng, _ring(rng, side, _log_uniform(rng, 9, 90), rng.uniform(0.08, 0.45), rng.choice([1.5, 5.0])), n
+        rng, _ring(rng, side, _log_uniform(rng, 12, 90), rng.uniform(0.08, 0.45), rng.choice([1.5, 5.0])), n
     )
 
 
@@ -190,7 +190,7 @@ def _powder(rng: np.random.Generator, side: int) -> Labels:
     """Particles of several phases, one over another, in one or two size classes."""
     n = max(2, _phases(rng))
     labels = np.full((side, side), 1 if rng.random() < 0.6 else n, np.uint8)
-    size = _log_uniform(rng, 5.0, 0.3 * side)
+    size = _log_uniform(rng, 6.0, 0.3 * side)
     _paint(rng, labels, n, size, rng.uniform(0.3, 0.99))
     if rng.random() < 0.4:
         _paint(rng, labels, n, max(2.0, size * rng.uniform(0.15, 0.5)), rng.uniform(0.02, 0.3))
@@ -248,14 +248,14 @@ def _photograph(rng: np.random.Generator, side: int) -> Labels:
 
 
 KINDS: dict[str, tuple[float, Callable[[np.random.Generator, int], Labels]]] = {
-    "eutectic": (0.18, _eutectic),
-    "powder": (0.22, _powder),
-    "spinodal": (0.16, _spinodal),
-    "grains": (0.10, _grains),
-    "layers": (0.04, _layers),
-    "blurred": (0.10, _blurred),
-    "rough": (0.06, _rough),
-    "photograph": (0.14, _photograph),
+    "eutectic": (0.16, _eutectic),
+    "powder": (0.27, _powder),
+    "spinodal": (0.25, _spinodal),
+    "grains": (0.08, _grains),
+    "layers": (0.03, _layers),
+    "blurred": (0.08, _blurred),
+    "rough": (0.04, _rough),
+    "photograph": (0.09, _photograph),
 }
 """Share and maker of each kind of image."""
 
@@ -288,13 +288,13 @@ def training_image(rng: np.random.Generator, side: int = 128, most: int = 6) -> 
     """
     while True:
         labels = _one(rng, side)
-        if rng.random() < 0.15:
+        if rng.random() < 0.10:
             mask = _smooth(rng, side, rng.uniform(0.08, 0.3) * side) > rng.uniform(-1, 1)
             other = _one(rng, side)
             labels = np.where(mask, labels, other + (6 if rng.random() < 0.3 else 0)).astype(np.uint8)
-        if rng.random() < 0.12:
+        if rng.random() < 0.08:
             _paint(rng, labels, int(labels.max()), _log_uniform(rng, 1.2, 6), rng.uniform(0.005, 0.06))
-        if rng.random() < 0.10:
+        if rng.random() < 0.06:
             stray = rng.random(labels.shape) < _log_uniform(rng, 3e-4, 1e-2)
             labels[stray] = rng.integers(1, int(labels.max()) + 1, int(stray.sum()))
         labels = _compact(labels, rng, most)

@@ -75,7 +75,8 @@ def test_equal_scores_do_not_depend_on_how_many_are_wanted():
 
 
 def test_batches_grow_and_are_capped():
-    assert [batch_size(n, 10000, 0.08, 0.004) for n in (0, 10, 100, 400, 9000)] == [1, 1, 8, 32, 40]
+    assert [batch_size(n, 10000, 0.08, 0.0005, 0.004) for n in (0, 10, 100, 400, 9000)] == [5, 5, 8, 32, 40]
+    assert batch_size(3, 100, 0.08, 0.0005, 0.004) == 1
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -1,0 +1,83 @@
+"""A batch of picks: what the network made of the labels at one moment, and the pixels that follow from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocols import UNMEASURED
+from .initial import initial_pixels
+from .learned_maps import Estimate, NetworkMapper
+from .learned_policy import expected_reduction, pick_batch, scores
+
+__all__ = ["Plan"]
+
+
+class Plan:
+    """Picks that follow from labels; worked out when first asked for, then kept.
+
+    Parameters
+    ----------
+    mapper : NetworkMapper
+        The network.
+    seen : (rows, columns) int16
+        Labels, 0 where ill, -1 where unmeasured.
+    allowed : (rows, columns) bool
+        Pixels that may be measured.
+    seed : int
+        Of the even order in which pixels are taken as long as all labels are ill.
+    """
+
+    def __init__(
+        self, mapper: NetworkMapper, seen: NDArray[np.int16], allowed: NDArray[np.bool_], seed: int
+    ) -> None:
+        self._mapper, self._allowed, self._seed = mapper, allowed, seed
+        self.seen = seen
+        self.blind = not bool((seen > 0).any())
+        """Whether no label votes yet."""
+        self._estimate: Estimate | None = None
+        self._picks: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._gains: NDArray[np.float64] = np.zeros(0)
+        self._first = 0
+
+    @property
+    def estimate(self) -> Estimate:
+        """What the network believes of every pixel."""
+        if self._estimate is None:
+            self._estimate = self._mapper(self.seen)
+        return self._estimate
+
+    def take(self, n: int, measured: NDArray[np.int16], likely: int) -> list[tuple[int, float]]:
+        """Return the first `n` picks that are unmeasured by now, with their ERD; fewer if no more are left.
+
+        `likely` is how many picks are probably asked for in all.
+        """
+        flat = measured.reshape(-1)
+        found: list[tuple[int, float]] = []
+        i = self._first
+        while len(found) < n:
+            if i == self._picks.size and not self._extend(max(2 * self._picks.size, likely, n)):
+                break
+            pixel = int(self._picks[i])
+            if flat[pixel] == UNMEASURED:
+                found.append((pixel, float(self._gains[i])))
+            elif i == self._first:
+                self._first += 1
+            i += 1
+        return found
+
+    def _extend(self, n: int) -> bool:
+        """Lengthen the queue to `n` picks; False if there are no more than it holds."""
+        before = self._picks.size
+        if self.blind:
+            everything = initial_pixels(self.seen.shape, 1.0, seed=self._seed, allowed=self._allowed)
+            left = everything[self.seen.reshape(-1)[everything] == UNMEASURED]
+            self._picks = left[:n].astype(np.int64)
+            self._gains = np.full(self._picks.size, np.nan)
+        else:
+            doubt, distance = 1 - self.estimate.probability, self.estimate.distance
+            score = scores(doubt, distance)
+            score[(self.seen != UNMEASURED) | ~self._allowed] = -np.inf
+            self._picks = pick_batch(score, distance, n)
+            self._gains = expected_reduction(doubt, distance, self._picks)
+        return self._picks.size > before
