@@ -6,7 +6,6 @@ far and on the seed, never on the order in which the labels came.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +16,13 @@ from ..errors import ConfigError, DataError
 from ..protocols import ILL, UNMEASURED, Suggestion
 from .engine import advance, copy_changed, pick_batch, rebuild, take_back
 from .erd import best_pixel
-from .estimate import Forecast, Record, covariates, forecast
+from .estimate import Record
 from .field import LANES, MAX_LABELS, Field, copy_field, empty_field
 from .initial import check_allowed, initial_pixels
 from .model import SladsModel, theta_matrix
+from .outlook import Outlook
 from .reconstruct import fill_outside, label_map
-from .risk import map_risk
-from .stopping import StopFunction, threshold_for
+from .travel import travel_order
 
 __all__ = ["SladsSampler", "check_labels"]
 
@@ -82,15 +81,6 @@ class SladsSampler:
         stop_at: float | None = None,
         confidence: float | None = None,
     ) -> None:
-        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
-            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
-        if confidence is not None and not 0.0 < confidence < 1.0:
-            raise ConfigError(f"confidence must lie in (0, 1), not {confidence}")
-        if confidence is not None and stop_at is None:
-            raise ConfigError("confidence says nothing without stop_at")
-        if stop_at is not None and len(model.stop if confidence is None else model.analogues) == 0:
-            raise ConfigError("stop_at needs a model that was trained with its calibration")
-        self._stop_at, self._confidence = stop_at, confidence
         self._shape = (int(shape[0]), int(shape[1]))
         if not all(1 <= n <= 4096 for n in self._shape):
             raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
@@ -118,11 +108,7 @@ class SladsSampler:
         self._in_initial = np.zeros(self._flat.size, bool)
         self._in_initial[self._initial] = True
         self._n_initial_left = int(self._initial.size)
-        self._risk, self._agreed, self._missed = array("f"), array("b"), array("b")
-        self._stop = StopFunction(int(self._inside.sum()))
-        self._threshold = threshold_for(model.stop, stop_at) if stop_at is not None else 0.0
-        self._forecast: Forecast | None = None
-        self._check_at, self._stopped = 0, False
+        self._outlook = Outlook(model, int(self._inside.sum()), stop_at, confidence)
 
     # ------------------------------------------------------------------ what is known
 
@@ -158,18 +144,19 @@ class SladsSampler:
 
     # ------------------------------------------------------------------ where to measure
 
-    def suggest(self, n: int = 1, *, spread: int = 0) -> list[Suggestion]:
+    def suggest(self, n: int = 1, *, spread: int = 0, travel: bool = False) -> list[Suggestion]:
         """Return up to `n` pixels to measure next, none measured or masked; changes nothing.
 
         The initial mask comes first, alone. After it a batch is chosen pixel by pixel, each time pretending that
         the reconstruction of the pixel before was measured; `spread` keeps that many pixels around each of a
-        batch free of others.
+        batch free of others, and `travel` gives the batch in the order of a short way, its best pixel first.
         """
         if n < 1 or self._n_open == 0:
             return []
         start = self._next_initial(n)
         if start:
-            return [Suggestion(pixel, float("nan")) for pixel in start]
+            way = travel_order(start, self._shape[1]) if travel else range(len(start))
+            return [Suggestion(start[i], float("nan")) for i in way]
         field = self._built()
         if n == 1:
             if self._next is None:
@@ -181,7 +168,8 @@ class SladsSampler:
             copy_changed(field, self._twin, self._twin_step)
         self._twin_step = int(field.counts[1])
         pixels, erds = pick_batch(self._twin, min(n, self._n_open), int(spread), len(self._labels))
-        return [Suggestion(int(p), float(e)) for p, e in zip(pixels, erds, strict=True)]
+        way = travel_order(pixels, self._shape[1]) if travel else range(len(pixels))
+        return [Suggestion(int(pixels[i]), float(erds[i])) for i in way]
 
     def _next_initial(self, n: int) -> list[int]:
         """Return up to n unmeasured pixels of the initial mask; of a longer one while no phase is known."""
@@ -226,7 +214,8 @@ class SladsSampler:
         if not self._inside[row, column]:
             raise DataError(f"pixel {pixel} lies outside the region of interest")
         self._flat[pixel] = label
-        self._next = self._forecast = None
+        self._next = None
+        self._outlook.forget()
         if before == UNMEASURED:
             self._n_measured += 1
             self._n_open -= bool(self._allowed[row, column])
@@ -236,8 +225,8 @@ class SladsSampler:
             self._update(self._field, pixel, before, label)
         elif self._n_initial_left == 0 and self._n_voting > 0:
             self._built()
-        if self._stop_at is not None and not self._stopped and self._n_measured >= self._check_at:
-            self._check_stop()
+        if self._field is not None and self._n_initial_left == 0:
+            self._outlook.check(self._field, self._n_measured)
 
     def _update(self, field: Field, pixel: int, before: int, label: int) -> None:
         """Bring the field up to date after the label of a pixel became another."""
@@ -256,10 +245,7 @@ class SladsSampler:
             if following >= 0:
                 self._next = self._read(field, int(following))
             if label > 0 and before == UNMEASURED and not self._in_initial[pixel]:
-                self._risk.append(risk)
-                self._agreed.append(agreed)
-                self._missed.append(missed)
-                self._stop.take(bool(missed))
+                self._outlook.take(risk, agreed, missed)
 
     def _votes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Flat pixels and compact labels of the voting samples."""
@@ -296,34 +282,17 @@ class SladsSampler:
 
     def should_stop(self) -> bool:
         """Whether the stop rule held once, or no pixel is left that may be measured."""
-        return self._n_open == 0 or self._stopped
-
-    def _check_stop(self) -> None:
-        """See whether the stop rule holds now; the bound, which looks at the whole map, every per cent."""
-        if self._n_initial_left > 0 or self._n_voting == 0 or self._stop_at is None:
-            return
-        if self._confidence is None:
-            self._stopped = self._stop.holds(self._threshold, self._n_measured)
-        else:
-            self._stopped = self.distortion_bound(self._confidence) <= self._stop_at
-            self._check_at = self._n_measured + max(16, self._n_measured // 100)
+        return self._n_open == 0 or self._outlook.stopped
 
     @property
     def record(self) -> Record:
         """What was found at the pixels chosen so far, those of the initial mask left out."""
-        return Record(
-            np.array(self._risk, np.float32), np.array(self._agreed, bool), np.array(self._missed, bool)
-        )
+        return self._outlook.record
 
-    def _forecasted(self) -> Forecast | None:
-        """Return the distribution of the number of wrong pixels; None before the first phase, or untrained."""
-        if self._n_voting == 0 or len(self._model.analogues) == 0:
-            return None
-        if self._forecast is None:
-            risk = map_risk(self._built(), self._model.risk)
-            state = covariates(self.record, self._n_measured, *risk)
-            self._forecast = forecast(state, float(risk[0]), self._model.analogues)
-        return self._forecast
+    @property
+    def stop_function(self) -> float:
+        """L of the references' stop rule (module `stopping`)."""
+        return self._outlook.stop_function
 
     def distortion_quantile(self, probability: float) -> float:
         """Total distortion (Eq. 14) of `reconstruct()` that is not exceeded with `probability`.
@@ -331,11 +300,9 @@ class SladsSampler:
         By the runs of training that were alike (module `estimate`); NaN before the first phase is measured and
         for models without calibration.
         """
-        found = self._forecasted()
-        if found is None:
+        if self._n_voting == 0:
             return float("nan")
-        most = int(self._inside.sum()) - self._n_voting
-        return min(float(most), found.quantile(probability)) / int(self._inside.sum())
+        return self._outlook.quantile(self._built(), self._n_measured, probability)
 
     def distortion_estimate(self) -> float:
         """Estimate of the total distortion (Eq. 14) of `reconstruct()`: its median; NaN before there is one."""
@@ -358,9 +325,6 @@ class SladsSampler:
             "measured": self._measured.copy(),
             "inside": np.packbits(self._inside),
             "allowed": np.packbits(self._allowed),
-            "risk": np.array(self._risk, np.float32),
-            "agreed": np.array(self._agreed, np.int8),
-            "missed": np.array(self._missed, np.int8),
         }
         facts = {
             "sampler": "slads",
@@ -370,13 +334,9 @@ class SladsSampler:
             "seed": self._seed,
             "initial": self._fraction,
             "model_sha256": self._model.sha256,
-            "stop_at": self._stop_at,
-            "confidence": self._confidence,
-            "stop_function": self._stop.recent,
-            "check_at": self._check_at,
-            "stopped": self._stopped,
         }
-        return arrays, facts
+        seen, progress = self._outlook.state()
+        return arrays | seen, facts | progress
 
     @classmethod
     def from_state(
@@ -413,11 +373,7 @@ class SladsSampler:
                 confidence=facts["confidence"],
             )
             sampler._restore(measured)
-            sampler._risk = array("f", np.asarray(arrays["risk"], np.float32).tolist())
-            sampler._agreed = array("b", np.asarray(arrays["agreed"], np.int8).tolist())
-            sampler._missed = array("b", np.asarray(arrays["missed"], np.int8).tolist())
-            sampler._stop = StopFunction(int(inside.sum()), [float(v) for v in facts["stop_function"]])
-            sampler._check_at, sampler._stopped = int(facts["check_at"]), bool(facts["stopped"])
+            sampler._outlook.restore(arrays, facts)
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
         return sampler
