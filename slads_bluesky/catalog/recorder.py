@@ -12,10 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from slads_bluesky.errors import ConfigError
 
 from .journal import Journal
 from .store import default_directory, journal_directory, open_catalog
+
+if TYPE_CHECKING:
+    from .spectra import SpectraToFiles
 
 __all__ = ["Recorder"]
 
@@ -37,6 +42,8 @@ class Recorder:
         Another catalog than the embedded one in `directory`: a Tiled server's URI or a profile.
     fsync : bool
         Wait for the disk after each document.
+    spectra : {"inline", "hdf5"}
+        Keep spectra in the events, or in HDF5 files beside the journal; `open_catalog` and the exports read both.
     on_problem : callable, optional
         Told of each trouble of the catalog in a sentence, from another thread; besides, it is logged as a
         warning and kept in `problems`.
@@ -53,6 +60,7 @@ class Recorder:
         *,
         catalog: str | None = None,
         fsync: bool = False,
+        spectra: str = "inline",
         on_problem: Callable[[str], None] | None = None,
     ) -> None:
         self.directory = (
@@ -73,7 +81,14 @@ class Recorder:
         self._asked = 0
         self._closing = False
         self._events: dict[str, int] = {}  # descriptor -> highest seq_num
+        if spectra not in ("inline", "hdf5"):
+            raise ConfigError(f"spectra are kept 'inline' or in 'hdf5', not '{spectra}'")
         self.journal = Journal(journal_directory(self.directory), fsync)
+        self._files: SpectraToFiles | None = None
+        if spectra == "hdf5":
+            from .spectra import SpectraToFiles
+
+            self._files = SpectraToFiles(self.directory, self.journal)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the recorder)
         command = [sys.executable, "-m", "slads_bluesky.catalog.follower"]
         self._process = subprocess.Popen(
@@ -88,7 +103,7 @@ class Recorder:
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Record one document; RecordError if the journal cannot take it."""
-        self.journal(name, doc)
+        (self._files or self.journal)(name, doc)
         if name == "event":
             # a pause may emit an event again: counted once, as the catalog will hold it
             if doc["seq_num"] > self._events.get(doc["descriptor"], 0):
@@ -135,6 +150,8 @@ class Recorder:
 
         After `timeout` the writer is left to finish by itself.
         """
+        if self._files is not None:
+            self._files.close()
         self.journal.close()
         if not self._closing:
             self._closing = True

@@ -14,6 +14,7 @@ import numpy as np
 from slads_bluesky.errors import RecordError
 
 from .journal import SUFFIX, Document, read_journal, read_start, read_stop
+from .spectra import filled, spectra_directory
 from .store import catalog_directory, default_directory, journal_directory, open_catalog
 
 __all__ = ["RecordedRun", "catalog_documents", "find_run", "list_runs", "map_runs", "record_directory"]
@@ -162,6 +163,8 @@ def catalog_documents(run: Any) -> Iterator[Document]:
     events: list[tuple[float, dict[str, Any]]] = []
     for stream in run:
         descriptor = dict(run[stream].descriptors[0])
+        for about in descriptor["data_keys"].values():
+            about.pop("external", None)  # arrays are in the events, wherever the catalog has them from
         yield "descriptor", descriptor
         events += [(event["time"], event) for event in _events(run[stream], descriptor)]
     for _, event in sorted(events, key=lambda pair: pair[0]):
@@ -198,7 +201,10 @@ def _plain(value: Any) -> Any:
 
 
 def _from_journal(path: Path) -> RecordedRun:
-    return RecordedRun(read_start(path), read_stop(path), lambda: read_journal(path), str(path))
+    spectra = spectra_directory(path.parent.parent)
+    return RecordedRun(
+        read_start(path), read_stop(path), lambda: filled(read_journal(path), spectra), str(path)
+    )
 
 
 def _from_catalog(run: Any, where: str) -> RecordedRun:
