@@ -10,6 +10,7 @@ from bluesky import plans as bp
 
 from slads_bluesky.instrument import open_session, prepare_prompt
 from slads_bluesky.plans.adaptive import adaptive_map
+from slads_bluesky.plans.queue import queue_plans
 from slads_bluesky.plans.raster import list_map
 
 # everything, or an error that says what is missing
@@ -25,6 +26,9 @@ x, y = session.x, session.y
 # who decides, and the records of earlier runs
 make_agent = session.make_agent
 load, verify, replay = session.load, session.verify, session.replay
+
+# plans with plain arguments, for prompt and queue alike: RE(map_sample("steel 3", fraction=0.1))
+map_sample, resume_map, raster_map, collect_spectra = queue_plans(session)
 
 # %wa, %mov, %movr; errors in one line
 prepare_prompt()

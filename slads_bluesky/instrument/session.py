@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Session:
         Of the same record.
     microscope : SimulatedMicroscope, optional
         Stopped when the session is closed.
+    on_problem : callable, optional
+        Told of each trouble of a publisher in a sentence, from another thread.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Session:
         recorder: Recorder,
         catalog: Any,
         microscope: Any = None,
+        on_problem: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self.devices = devices
@@ -68,12 +71,17 @@ class Session:
         self.agent: SladsAgent | None = None
         """The one that was made last; the progress bar asks it."""
         self._microscope = microscope
+        self._on_problem = on_problem
         self.bec = self._watchers()
 
     def _watchers(self) -> Any:
         """Subscribe what shows a run: nothing but numbers in a headless worker."""
         from bluesky.callbacks.best_effort import BestEffortCallback
 
+        for where in self.settings.publishers:
+            from ..callbacks.publish import make_publisher
+
+            self.RE.subscribe(make_publisher(where, on_problem=self._on_problem))
         bec = BestEffortCallback()
         bec.disable_plots()
         if not self.settings.display.table:
@@ -94,6 +102,12 @@ class Session:
     def grid(self) -> ScanGrid:
         """The grid of ``instrument.yml``."""
         return self.settings.grid.grid()
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Fraction, seed and dwell of ``instrument.yml``."""
+        sampler = self.settings.sampler
+        return {"fraction": sampler.fraction, "seed": sampler.seed, "dwell_s": self.settings.dose.dwell_s}
 
     def make_grid(
         self,
@@ -193,7 +207,7 @@ class Session:
         SladsAgent
             Knows all that was measured.
         dict
-            For the start document of the run that goes on: its sample, and which run it resumes.
+            Of the run that goes on: its sample and operator, which run it resumes, and the dwell that it had.
 
         Raises
         ------
@@ -223,7 +237,8 @@ class Session:
             raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
         self.agent = agent
         kept: dict[str, Any] = {key: start[key] for key in ("sample", "operator") if key in start}
-        return agent, {**kept, "resumes": data.uid}
+        dwell_s = start.get("plan_args", {}).get("dwell_s")
+        return agent, {**kept, "resumes": data.uid, "dwell_s": dwell_s}
 
     def map_arguments(self, **changes: Any) -> dict[str, Any]:
         """Return keyword arguments for `adaptive_map` from ``instrument.yml``: baseline, dwell, budget, suspenders.

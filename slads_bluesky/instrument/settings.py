@@ -41,7 +41,6 @@ Word = Annotated[str, _like(r"\S+", "a word without spaces")]
 ClassName = Annotated[
     str, _like(r"([A-Za-z_]\w*(\.\w+)*:)?[A-Za-z_]\w*", "the name of a class, or package.module:Class")
 ]
-Address = Annotated[str, _like(r"[^\s:]+:\d{1,5}", "host:port")]
 
 
 class _Section(BaseModel):
@@ -137,12 +136,6 @@ class CatalogSettings(_Section):
     fsync: bool = False
 
 
-class PublisherSettings(_Section):
-    """Who else is told of every document."""
-
-    zmq: Address | None = None
-
-
 class DisplaySettings(_Section):
     """What a session shows while a plan runs; headless workers show nothing."""
 
@@ -161,7 +154,8 @@ class InstrumentSettings(_Section):
     classifier: ClassifierSettings = ClassifierSettings()
     dose: DoseSettings = DoseSettings()
     catalog: CatalogSettings = CatalogSettings()
-    publishers: PublisherSettings = PublisherSettings()
+    publishers: list[Word] = []
+    """See `slads_bluesky.callbacks.publish.make_publisher`."""
     display: DisplaySettings = DisplaySettings()
 
 

@@ -84,7 +84,7 @@ def open_session(path: str | Path) -> Session:
     if not missing:
         session = _tried(
             "session",
-            lambda: Session(settings, devices, trained, recorder, db, microscope),  # type: ignore[arg-type]
+            lambda: Session(settings, devices, trained, recorder, db, microscope, _say),  # type: ignore[arg-type]
             missing,
         )
     if session is None:

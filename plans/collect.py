@@ -1,0 +1,183 @@
+"""Spectra of one phase, taken to train a classifier on: many, at slightly different spots, all of the same dwell."""
+
+from collections.abc import Generator, Mapping, Sequence
+from math import cos, isfinite, pi, sin, sqrt
+from time import time
+from typing import Any
+
+from bluesky.preprocessors import finalize_wrapper
+from bluesky.utils import Msg
+
+from slads_bluesky.errors import ConfigError
+
+from .adaptive import versions
+from .stubs import BeamLike, DetectorLike, blank, measure, record
+
+__all__ = ["PHASE_KEY", "SPOT_KEY", "CollectPoint", "collect_phase", "spots"]
+
+PHASE_KEY = "collect_phase"
+SPOT_KEY = "collect_spot"
+
+GOLDEN_ANGLE = pi * (3.0 - sqrt(5.0))
+
+
+def spots(
+    positions: Sequence[tuple[float, float]], n: int, spread_um: float = 0.0
+) -> list[tuple[float, float]]:
+    """Spread `n` spots evenly over discs around some positions.
+
+    Around each position they lie on Fibonacci's spiral, the first in its middle, so that no two of them share
+    their damage or their carbon spot. Positions take turns.
+
+    Parameters
+    ----------
+    positions : sequence of (x, y)
+        µm.
+    n : int
+        Spots altogether, at least 1.
+    spread_um : float
+        Radius of each disc.
+
+    Returns
+    -------
+    list of (x, y)
+        µm.
+
+    Raises
+    ------
+    ConfigError
+        If there is no position, or a number is none.
+    """
+    if not positions:
+        raise ConfigError("no position to take spectra at")
+    if n < 1 or not (isfinite(spread_um) and spread_um >= 0):
+        raise ConfigError(f"at least one spectrum and a spread of 0 or more, not {n} and {spread_um} µm")
+    if not all(len(p) == 2 and isfinite(p[0]) and isfinite(p[1]) for p in positions):
+        raise ConfigError(f"positions are (x, y) in µm, not {list(positions)}")
+    turns = -(-n // len(positions))
+    found = []
+    for i in range(n):
+        turn, (x, y) = i // len(positions), positions[i % len(positions)]
+        radius, angle = spread_um * sqrt(turn / max(1, turns - 1)), turn * GOLDEN_ANGLE
+        found.append((float(x + radius * cos(angle)), float(y + radius * sin(angle))))
+    return found
+
+
+class CollectPoint:
+    """A readable: of which phase the spectrum is said to be, and the number of the spot."""
+
+    name = "collect"
+    parent = None
+    hints: Mapping[str, Any] = {"fields": [SPOT_KEY]}
+
+    def __init__(self, phase: str) -> None:
+        self._phase = phase
+        self._spot = -1
+        self._time = 0.0
+
+    def choose(self, spot: int) -> None:
+        """Go to a spot, by its number."""
+        self._spot, self._time = spot, time()
+
+    def read(self) -> dict[str, Any]:
+        """Phase and spot."""
+        return {
+            PHASE_KEY: {"value": self._phase, "timestamp": self._time},
+            SPOT_KEY: {"value": self._spot, "timestamp": self._time},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the values of `read`."""
+        common = {"shape": [], "source": "plan:collect"}
+        return {
+            PHASE_KEY: {"dtype": "string", **common},
+            SPOT_KEY: {"dtype": "integer", "dtype_numpy": "<i8", **common},
+        }
+
+
+def collect_phase(
+    beam: BeamLike,
+    eds: DetectorLike,
+    phase: str,
+    positions: Sequence[tuple[float, float]] | None = None,
+    *,
+    n: int = 24,
+    spread_um: float = 0.0,
+    baseline: Sequence[Any] = (),
+    dwell_s: float = 10.0,
+    timeout_s: float | None = None,
+    md: Mapping[str, Any] | None = None,
+) -> Generator[Msg, Any, None]:
+    """Take spectra of one phase: one run, an Event each.
+
+    Parameters
+    ----------
+    beam, eds : BeamLike, DetectorLike
+        A rule of the detector's that stops acquisitions early is put aside meanwhile.
+    phase : str
+        Its name.
+    positions : sequence of (x, y), optional
+        Places that are surely of the phase, µm; by default the one where the beam stands.
+    n : int
+        Spectra altogether; the paper has 24, half to train and half to validate.
+    spread_um : float
+        See `spots`.
+    baseline, timeout_s, md
+        As in `adaptive_map`.
+    dwell_s : float
+        Live time of each spectrum, s.
+
+    Raises
+    ------
+    ConfigError
+        If the phase has no name, or a number is not what it may be.
+    InstrumentError
+        If a spot lies outside the field; nothing is measured then.
+    """
+    if not phase.strip():
+        raise ConfigError("a phase needs a name")
+    if not dwell_s > 0:
+        raise ConfigError(f"dwell must be positive, not {dwell_s} s")
+    timeout = timeout_s if timeout_s is not None else 30.0 + 3.0 * dwell_s
+    here = getattr(beam, "position", (0.0, 0.0)) if positions is None else None
+    places = spots([(float(here[0]), float(here[1]))] if here is not None else positions or (), n, spread_um)
+    point, devices = CollectPoint(phase), [beam, eds, *baseline]
+    rule = getattr(eds, "sequential", None)
+    start = {
+        "plan_name": "collect_spectra", "plan_type": "generator", "detectors": [eds.name], "motors": [beam.name],
+        "hints": {"dimensions": [([SPOT_KEY], "primary")]},
+        **(md or {}),
+        "plan_args": {"beam": beam.name, "eds": eds.name, "n": n, "spread_um": spread_um, "dwell_s": dwell_s},
+        "phase": phase, "num_points": n, "versions": versions(),
+    }  # fmt: skip
+
+    def scan() -> Generator[Msg, Any, None]:
+        if rule is not None:
+            eds.sequential = None  # type: ignore[attr-defined]
+        staged = None
+        for device in devices:
+            staged = yield Msg("stage", device)
+        if staged is not None and hasattr(beam, "check_value"):
+            for place in places:
+                beam.check_value(place)
+        yield Msg("configure", eds, {"live_time": dwell_s, "real_time": 0.0, "counts": 0})
+        yield Msg("open_run", None, **start)
+        if baseline:
+            yield from record("baseline", baseline)
+        for i, place in enumerate(places):
+            yield Msg("checkpoint")
+            point.choose(i)
+            yield from measure(beam, eds, place, [point], timeout=timeout)
+        yield Msg("checkpoint")
+        if baseline:
+            yield from record("baseline", baseline)
+        yield Msg("close_run", None, exit_status="success", reason=f"{n} spectra of {phase}")
+
+    def clean_up() -> Generator[Msg, Any, None]:
+        if rule is not None:
+            eds.sequential = rule  # type: ignore[attr-defined]
+        yield from blank(beam)
+        for device in reversed(devices):
+            yield Msg("unstage", device)
+
+    yield from finalize_wrapper(scan(), clean_up)

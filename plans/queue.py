@@ -1,0 +1,240 @@
+"""Plans with plain arguments: what a queue server takes, and what is short to type at a prompt.
+
+All arguments are JSON, with limits, defaults (those of ``instrument.yml``) and descriptions by which the queue
+server validates an item before it is queued. No ``from __future__ import annotations`` here: the server reads the
+annotations as they stand.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+from bluesky.utils import Msg
+
+from slads_bluesky.errors import ConfigError
+from slads_bluesky.grid import MAX_SIDE, ScanGrid
+from slads_bluesky.protocols import Agent
+
+from . import raster
+from .adaptive import adaptive_map
+from .collect import collect_phase
+from .stubs import in_thread
+
+try:
+    from bluesky_queueserver import parameter_annotation_decorator
+except ImportError:  # the extra "queue" is not installed: nobody asks for the descriptions
+    parameter_annotation_decorator = None
+
+__all__ = ["QueuePlans", "SessionLike", "queue_plans"]
+
+Plan = Generator[Msg, Any, Any]
+
+
+class SessionLike(Protocol):
+    """What these plans need of a session; see `slads_bluesky.instrument.Session`."""
+
+    beam: Any
+    eds: Any
+
+    @property
+    def grid(self) -> ScanGrid:
+        """The grid of ``instrument.yml``."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """``fraction``, ``seed`` and ``dwell_s`` of ``instrument.yml``."""
+
+    def make_grid(self, **changes: Any) -> ScanGrid:
+        """That grid, changed."""
+
+    def make_agent(self, fraction: float | None = None, **changes: Any) -> Agent:
+        """Make an agent for one map."""
+
+    def resumed_agent(self, run: str) -> tuple[Agent, dict[str, Any]]:
+        """Make the agent of a map that was cut off, and what the run that goes on records of it."""
+
+    def map_arguments(self, **changes: Any) -> dict[str, Any]:
+        """Keyword arguments of `adaptive_map`."""
+
+
+class QueuePlans(NamedTuple):
+    """The plans over one session."""
+
+    map_sample: Callable[..., Plan]
+    resume_map: Callable[..., Plan]
+    raster_map: Callable[..., Plan]
+    collect_spectra: Callable[..., Plan]
+
+
+_SAMPLE = {"description": "Name of the sample, for the record."}
+_GRID = {
+    "rows": {"description": "Rows of the grid (along y).", "min": 1, "max": MAX_SIDE, "step": 1},
+    "columns": {"description": "Columns of the grid (along x).", "min": 1, "max": MAX_SIDE, "step": 1},
+    "step_um": {"description": "Distance between pixels, µm.", "min": 1e-4, "max": 1e3, "step": 0.1},
+    "centre_x_um": {"description": "Middle of the grid along x, µm.", "min": -1e5, "max": 1e5, "step": 1.0},
+    "centre_y_um": {"description": "Middle of the grid along y, µm.", "min": -1e5, "max": 1e5, "step": 1.0},
+}
+_DWELL = {"description": "Live time of each spectrum, s.", "min": 1e-4, "max": 3600.0, "step": 0.1}
+_NOTES = {"description": "Anything worth recording."}
+
+
+def _described(description: str, **parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    if parameter_annotation_decorator is None:
+        return lambda plan: plan
+    decorator: Callable[..., Any] = parameter_annotation_decorator(
+        {"description": description, "parameters": {name: dict(about) for name, about in parameters.items()}}
+    )
+    return decorator
+
+
+def queue_plans(session: SessionLike) -> QueuePlans:
+    """Make the plans over a session.
+
+    Parameters
+    ----------
+    session : SessionLike
+        Its grid, fraction, seed and dwell are the defaults.
+
+    Returns
+    -------
+    QueuePlans
+    """
+    grid, usual = session.grid, session.defaults
+    (centre_y, centre_x), (n_rows, n_columns) = grid.centre_um, grid.shape
+    step = float(grid.step_um[0])
+    fraction_, seed_, dwell_ = float(usual["fraction"]), int(usual["seed"]), float(usual["dwell_s"])
+
+    def aside(function: Callable[[], Any]) -> Plan:
+        with ThreadPoolExecutor(1, thread_name_prefix="slads-prepare") as executor:
+            return (yield from in_thread(executor, function))
+
+    @_described(
+        "Map a sample adaptively, until the wanted fraction of its pixels is measured.",
+        sample=_SAMPLE,
+        fraction={"description": "Part of the pixels to measure.", "min": 1e-4, "max": 1.0, "step": 0.01},
+        **_GRID,
+        dwell_s=_DWELL,
+        budget_nc={"description": "Dose that the run may give, nC; none: as in instrument.yml.", "min": 1e-6},
+        stop_at={
+            "description": "Estimated distortion at which the map may end earlier.", "min": 1e-6, "max": 0.5,
+        },
+        seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
+        notes=_NOTES,
+    )  # fmt: skip
+    def map_sample(
+        sample: str,
+        fraction: float = fraction_,
+        rows: int = n_rows,
+        columns: int = n_columns,
+        step_um: float = step,
+        centre_x_um: float = centre_x,
+        centre_y_um: float = centre_y,
+        dwell_s: float = dwell_,
+        budget_nc: float | None = None,
+        stop_at: float | None = None,
+        seed: int = seed_,
+        notes: str = "",
+    ) -> Plan:
+        """Map a sample adaptively, until the wanted fraction of its pixels is measured."""
+        _named(sample)
+        agent = yield from aside(
+            lambda: session.make_agent(
+                fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
+                seed=seed, stop_at=stop_at,
+            )
+        )  # fmt: skip
+        arguments = session.map_arguments(dwell_s=dwell_s, run_nc=budget_nc)
+        md = _about(sample, notes, num_points=agent.n_wanted)
+        return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=md))
+
+    @_described(
+        "Go on with a map that was cut off, as a new run that names its parent.",
+        run={"description": "The run: its uid or the beginning of it, its scan_id, or -1 for the latest."},
+        notes=_NOTES,
+    )
+    def resume_map(run: str = "-1", notes: str = "") -> Plan:
+        """Go on with a map that was cut off, as a new run that names its parent."""
+        agent, md = yield from aside(lambda: session.resumed_agent(run))
+        dwell_s = md.pop("dwell_s", None)
+        arguments = session.map_arguments(dwell_s=dwell_s)
+        about = _about(md.pop("sample", ""), notes, **md, num_points=agent.n_wanted - agent.n_measured)
+        return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=about))
+
+    @_described(
+        "Measure every pixel of a sample, row by row: what an adaptive map is compared with.",
+        sample=_SAMPLE,
+        **_GRID,
+        dwell_s=_DWELL,
+        notes=_NOTES,
+    )
+    def raster_map(
+        sample: str,
+        rows: int = n_rows,
+        columns: int = n_columns,
+        step_um: float = step,
+        centre_x_um: float = centre_x,
+        centre_y_um: float = centre_y,
+        dwell_s: float = dwell_,
+        notes: str = "",
+    ) -> Plan:
+        """Measure every pixel of a sample, row by row: what an adaptive map is compared with."""
+        _named(sample)
+        wanted = session.make_grid(
+            shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um)
+        )
+        baseline = session.map_arguments()["baseline"]
+        return (
+            yield from raster.raster_map(
+                session.beam,
+                session.eds,
+                wanted,
+                baseline=baseline,
+                dwell_s=dwell_s,
+                md=_about(sample, notes),
+            )
+        )
+
+    @_described(
+        "Take spectra of one phase, to train a classifier on.",
+        phase={"description": "Name of the phase."},
+        positions={
+            "description": "Places [x, y] in µm that are surely of the phase; none: where the beam stands.",
+            "min": -1e5, "max": 1e5,
+        },
+        spectra={"description": "Spectra altogether.", "min": 1, "max": 10000, "step": 1},
+        spread_um={
+            "description": "Radius around each place in which the spots lie, µm.", "min": 0.0, "max": 1e3,
+        },
+        dwell_s=_DWELL,
+        sample=_SAMPLE,
+        notes=_NOTES,
+    )  # fmt: skip
+    def collect_spectra(
+        phase: str,
+        positions: list[tuple[float, float]] | None = None,
+        spectra: int = 24,
+        spread_um: float = 0.0,
+        dwell_s: float = dwell_,
+        sample: str = "",
+        notes: str = "",
+    ) -> Plan:
+        """Take spectra of one phase, to train a classifier on."""
+        baseline = session.map_arguments()["baseline"]
+        return (
+            yield from collect_phase(
+                session.beam, session.eds, phase, positions, n=spectra, spread_um=spread_um,
+                baseline=baseline, dwell_s=dwell_s, md=_about(sample, notes),
+            )
+        )  # fmt: skip
+
+    return QueuePlans(map_sample, resume_map, raster_map, collect_spectra)
+
+
+def _named(sample: str) -> None:
+    if not sample.strip():
+        raise ConfigError("a sample needs a name")
+
+
+def _about(sample: str, notes: str, **more: Any) -> dict[str, Any]:
+    said = {"sample": sample, "notes": notes, **more}
+    return {key: value for key, value in said.items() if value not in ("", None)}
