@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -15,6 +16,8 @@ from .status import QuickStatus
 
 __all__ = ["Blanker", "SEMBeam"]
 
+_log = logging.getLogger(__name__)
+
 
 def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None:
     """Put `value` with completion, then call `then`; what goes wrong becomes the status's exception."""
@@ -26,7 +29,11 @@ def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None
             status.set_exception(error)
 
     try:
-        signal.put(value, use_complete=True, callback=completed)
+        if isinstance(signal, EpicsSignal):
+            signal.put(value, use_complete=True, callback=completed)
+        else:  # of a device that `ophyd.sim.make_fake_device` made: the put is all there is
+            signal.put(value)
+            completed()
     except Exception as error:
         status.set_exception(InstrumentError(f"{signal.name}: {error}"))
 
@@ -68,6 +75,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     y = Cpt(EpicsSignal, "Y_RBV", write_pv="Y", auto_monitor=False, limits=True, kind=Kind.hinted)
     pixel_dose = Cpt(EpicsSignalRO, "PixelDose", auto_monitor=False, kind=Kind.normal)
     dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
+    mode = Cpt(EpicsSignal, "Mode", string=True, kind=Kind.config)
     settle_time_s = Cpt(EpicsSignal, "SettleTime", kind=Kind.config)
     current = Cpt(EpicsSignalRO, "Current", kind=Kind.config)
     dose_budget = Cpt(EpicsSignal, "DoseBudget", kind=Kind.config)
@@ -77,6 +85,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connection_timeout_s = connection_timeout_s
+        self.stage_sigs["mode"] = "Spot"
         self._before: tuple[float, float] | None = None
 
     @property
@@ -150,13 +159,19 @@ class SEMBeam(Device):  # type: ignore[misc]
     def unstage(self) -> list[Any]:
         """Blank, and go back to where the beam stood."""
         before, self._before = self._before, None
-        if before is not None:
+        if not self.blanker.setpoint.connected:
+            _log.error("%s: %s does not answer; nothing is restored", self.name, self.blanker.setpoint.pvname)
+            self._original_vals.clear()
+        elif before is not None:
             self.set(before).wait(self.connection_timeout_s)
         return list(super().unstage())
 
     def stop(self, *, success: bool = False) -> None:
         """Blank; the RunEngine calls this on a pause and at every end of a plan."""
-        self.blanker.setpoint.put(1)
+        if self.blanker.setpoint.connected:
+            self.blanker.setpoint.put(1)
+        else:
+            _log.error("%s: %s does not answer", self.name, self.blanker.setpoint.pvname)
 
     def pause(self) -> None:
         """Blank while the RunEngine is paused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ from .reading import EDSReading, StopRule, check_classifier, data_key, describe_
 from .status import QuickStatus
 
 __all__ = ["EDSDetector"]
+
+_log = logging.getLogger(__name__)
 
 
 class EDSDetector(Device):  # type: ignore[misc]
@@ -139,7 +142,10 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Stop acquiring if it still does, and put the presets back."""
         self._abandon()
         for signal, value in self._restore.items():
-            signal.put(value)
+            if signal.connected:
+                signal.put(value)
+            else:
+                _log.error("%s: %s does not answer; %s is not restored", self.name, signal.pvname, value)
         self._restore = {}
         return list(super().unstage())
 
@@ -200,7 +206,8 @@ class EDSDetector(Device):  # type: ignore[misc]
         if pending is not None and not pending.done:
             self._given_up = True
             pending.set_finished()
-            self.stop_acquiring.put(1)
+            if self.stop_acquiring.connected:
+                self.stop_acquiring.put(1)
 
     def _work(self) -> None:
         while True:

@@ -22,7 +22,7 @@ from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
 from .points import FailedPoint, measure_or_fail
 from .readables import MapReadable, ScanPoint
-from .stubs import BeamLike, DetectorLike, EventCollector, blank, in_thread, record
+from .stubs import BeamLike, DetectorLike, EventCollector, in_thread, leave, record
 
 __all__ = ["adaptive_map", "start_document"]
 
@@ -178,10 +178,8 @@ def adaptive_map(
         return reason
 
     def clean_up() -> Generator[Msg, Any, None]:
-        yield from blank(beam)
-        for device in reversed(devices):
-            yield Msg("unstage", device)
         executor.shutdown(wait=False)
+        yield from leave(beam, devices)
 
     plan = finalize_wrapper(scan(), clean_up)
     ending: str = yield from suspend_wrapper(plan, list(suspenders)) if suspenders else plan

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from bluesky.utils import FailedStatus, Msg
+from bluesky.utils import Msg
 
 from slads_bluesky.errors import InstrumentError
 from slads_bluesky.protocols import ILL, EventKeys
@@ -13,7 +13,7 @@ from .stubs import BeamLike, DetectorLike, blank, measure
 
 __all__ = ["POINT_ERRORS", "FailedPoint", "measure_or_fail"]
 
-POINT_ERRORS = (FailedStatus, TimeoutError, InstrumentError, OSError)
+POINT_ERRORS = (TimeoutError, InstrumentError, OSError)
 """What one more try may mend; anything else ends the run."""
 
 
@@ -81,7 +81,7 @@ def measure_or_fail(
         try:
             yield from measure(beam, eds, position, readables, timeout=timeout, ledger=ledger)
         except POINT_ERRORS as error:
-            reason = _reason(error)
+            reason = str(error) or type(error).__name__
             yield Msg("checkpoint")
             yield from _blank_at_last(beam)
             if hasattr(eds, "stop"):
@@ -104,8 +104,3 @@ def _blank_at_last(beam: BeamLike, tries: int = 3) -> Generator[Msg, Any, None]:
             yield Msg("sleep", None, 1.0)
         else:
             return
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error, FailedStatus) and error.__cause__ is not None else error
-    return str(cause) or type(cause).__name__

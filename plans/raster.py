@@ -13,7 +13,7 @@ from slads_bluesky.protocols import Suggestion
 from .adaptive import versions
 from .ledger import Ledger
 from .readables import ScanPoint
-from .stubs import BeamLike, DetectorLike, blank, measure, record
+from .stubs import BeamLike, DetectorLike, leave, measure, record
 
 __all__ = ["list_map", "raster_map"]
 
@@ -109,9 +109,4 @@ def list_map(
             yield from record("baseline", baseline)
         yield Msg("close_run", None, exit_status="success", reason="every pixel is measured")
 
-    def clean_up() -> Generator[Msg, Any, None]:
-        yield from blank(beam)
-        for device in reversed(devices):
-            yield Msg("unstage", device)
-
-    yield from finalize_wrapper(scan(), clean_up)
+    yield from finalize_wrapper(scan(), lambda: leave(beam, devices))

@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from bluesky.protocols import Readable, Triggerable
-from bluesky.utils import Msg
+from bluesky.utils import FailedStatus, Msg
 
 from slads_bluesky.errors import InstrumentError
 
 from .ledger import Ledger
 
-__all__ = ["BeamLike", "DetectorLike", "EventCollector", "blank", "in_thread", "measure", "record"]
+__all__ = ["BeamLike", "DetectorLike", "EventCollector", "blank", "in_thread", "leave", "measure", "record"]
 
 T = TypeVar("T")
 Plan = Generator[Msg, Any, T]
@@ -76,21 +76,37 @@ class EventCollector:
 
 def set_and_wait(obj: Any, value: Any, timeout: float | None = None) -> Plan[None]:
     """Set and wait, in two messages; InstrumentError naming the device if it takes longer than `timeout` s."""
+    yield from _do_and_wait("set", obj, timeout, value)
+
+
+def _do_and_wait(command: str, obj: Any, timeout: float | None, *arguments: Any) -> Plan[None]:
     group = f"slads-{next(_groups)}"
-    yield Msg("set", obj, value, group=group)
-    yield from _wait(obj, group, timeout)
-
-
-def _wait(obj: Any, group: str, timeout: float | None) -> Plan[None]:
     try:
+        yield Msg(command, obj, *arguments, group=group)
         yield Msg("wait", None, group=group, timeout=timeout)
     except TimeoutError:
         raise InstrumentError(f"{obj.name}: not done within {timeout:g} s") from None
+    except FailedStatus as error:
+        cause = error.__cause__ or error
+        raise InstrumentError(str(cause) or type(cause).__name__) from cause
 
 
-def blank(beam: BeamLike, timeout: float | None = MOVE_TIMEOUT_S) -> Plan[None]:
+def blank(beam: BeamLike) -> Plan[None]:
     """Blank the beam."""
-    yield from set_and_wait(beam.blanker, True, timeout)
+    yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
+
+
+def leave(beam: BeamLike, devices: Sequence[Any]) -> Plan[None]:
+    """Blank the beam and unstage the devices; they are unstaged as well if the beam cannot be blanked."""
+    trouble: Exception | None = None
+    try:
+        yield from blank(beam)
+    except (TimeoutError, InstrumentError, OSError) as error:
+        trouble = error
+    for device in reversed(devices):
+        yield Msg("unstage", device)
+    if trouble is not None:
+        raise InstrumentError(f"the beam could not be blanked: {trouble}") from trouble
 
 
 def measure(
@@ -129,9 +145,7 @@ def measure(
     yield from set_and_wait(beam, position, MOVE_TIMEOUT_S)
     yield from set_and_wait(beam.blanker, False, MOVE_TIMEOUT_S)
     began = times.add("move", began)
-    group = f"slads-{next(_groups)}"
-    yield Msg("trigger", eds, group=group)
-    yield from _wait(eds, group, timeout)
+    yield from _do_and_wait("trigger", eds, timeout)
     began = times.add("acquire", began)
     yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
     began = times.add("blank", began)

@@ -25,7 +25,9 @@ def ioc(
     time_scale: Annotated[
         float, typer.Option(min=0.0, help="Wall time per simulated time; 0 acquires at once, 1 is real time.")
     ] = 1.0,
-    log: Annotated[Path | None, typer.Option(help="Append a line of JSON for each acquisition to it.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Append a line of JSON for each acquisition to it.")
+    ] = None,
     list_pvs: Annotated[bool, typer.Option("--list-pvs", help="List the PVs and exit.")] = False,
 ) -> None:
     """Serve a simulated microscope over Channel Access until stopped (Ctrl-C)."""
@@ -43,19 +45,23 @@ def ioc(
     if list_pvs:
         table = Table("PV", "type", "unit", "limits", "access", "what it is", box=None)
         for pv in pvs(prefix):
-            table.add_row(pv.name, pv.kind, pv.units, pv.limits, "read" if pv.read_only else "read, write", pv.doc)
+            table.add_row(
+                pv.name, pv.kind, pv.units, pv.limits, "read" if pv.read_only else "read, write", pv.doc
+            )
         console.print(table)
         return
     check_writable(log)
     specimen = open_specimen(object_name, seed)
 
     def ready(found: int) -> None:
-        console.print(f"{specimen.name}: serving {prefix}… on 127.0.0.1:{found} until Ctrl-C. From another shell:")
+        console.print(
+            f"{specimen.name}: serving {prefix}… on 127.0.0.1:{found} until Ctrl-C. From another shell:"
+        )
         console.print(f'  export EPICS_CA_ADDR_LIST="127.0.0.1:{found}" EPICS_CA_AUTO_ADDR_LIST=NO')
         for line in (
-            f"caproto-put {prefix}Beam:Blank 0",
-            f"caproto-put --timeout 30 --wait {prefix}EDS:mca1EraseStart 1",
-            f"caproto-get {prefix}EDS:mca1.ELTM {prefix}EDS:mca1.ACT {prefix}Beam:Dose",
+            f"caproto-put --no-repeater {prefix}Beam:Blank 0",
+            f"caproto-put --no-repeater -c -w 60 {prefix}EDS:mca1EraseStart 1",
+            f"caproto-get --no-repeater {prefix}EDS:mca1.ELTM {prefix}EDS:mca1.ACT {prefix}Beam:Dose",
         ):
             console.print(f"  {line}")
 

@@ -85,7 +85,8 @@ def test_a_late_answer_is_waited_for(over_ca, sim, make_agent, RE, documents):
     assert documents.stop["num_events"].get("failed", 0) == 0
 
 
-def test_a_lost_connection_is_survived(over_ca, sim, make_agent, RE, documents):
+def test_a_lost_connection_is_survived(over_ca, sim, make_agent, RE, documents, monkeypatch):
+    monkeypatch.setattr("slads_bluesky.plans.stubs.MOVE_TIMEOUT_S", 2.0)
     RE.msg_hook = after_triggers(5, lambda: sim("Disconnect", 1, wait=False))
     RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(20), timeout_s=5.0), documents)
     recorded = len(documents.events()) + documents.stop["num_events"].get("failed", 0)
@@ -157,3 +158,35 @@ def test_a_pixel_takes_no_more_than_its_budget(instrument, make_agent, RE, docum
 def test_a_budget_that_is_none_is_refused(wrong):
     with pytest.raises(ConfigError, match="a dose budget is positive"):
         DoseBudget(**wrong)
+
+
+def test_a_microscope_that_is_gone_ends_the_run_with_a_word(classifier, make_agent, RE, documents):
+    from ophyd import EpicsSignal
+
+    from slads_bluesky.devices import EDSDetector, SEMBeam
+    from slads_bluesky.devices.sim.process import SimulatedMicroscope
+
+    with SimulatedMicroscope("pbsn-64", prefix="MORTAL:") as mortal:
+        beam = SEMBeam("MORTAL:Beam:", name="beam")
+        eds = EDSDetector("MORTAL:EDS:mca1", name="eds", classifier=classifier, beam=beam)
+        leave = EpicsSignal("MORTAL:Sim:Exit", name="leave")
+        leave.wait_for_connection(10)
+        RE.msg_hook = after_triggers(6, lambda: leave.put(1))
+        with pytest.raises(InstrumentError, match="beam"):
+            RE(adaptive_map(beam, eds, make_agent(60), timeout_s=2.0), documents)
+        assert documents.stop["exit_status"] == "fail"
+        assert 5 <= len(documents.events()) < 60
+        with pytest.raises(InstrumentError, match="exited with code 3"):
+            mortal.check()
+
+
+def test_a_person_at_the_terminal_sees_what_matters(instrument, make_agent, RE, capsys):
+    from bluesky.callbacks.best_effort import BestEffortCallback
+
+    best_effort = BestEffortCallback()
+    best_effort.disable_plots()
+    RE.subscribe(best_effort)
+    RE(adaptive_map(instrument.beam, instrument.eds, make_agent(4)))
+    said = capsys.readouterr().out
+    for column in ("scan_pixel", "eds_counts", "eds_label", "beam_x", "beam_y"):
+        assert column in said
