@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slads_bluesky.errors import RecordError
 
@@ -17,7 +18,15 @@ from .journal import SUFFIX, Document, read_journal, read_start, read_stop
 from .spectra import filled, spectra_directory
 from .store import catalog_directory, default_directory, journal_directory, open_catalog
 
-__all__ = ["RecordedRun", "catalog_documents", "find_run", "list_runs", "map_runs", "record_directory"]
+__all__ = [
+    "RecordedRun",
+    "catalog_documents",
+    "find_run",
+    "list_runs",
+    "map_runs",
+    "read_array",
+    "record_directory",
+]
 
 
 @dataclass(frozen=True)
@@ -177,11 +186,12 @@ def _events(stream: Any, descriptor: dict[str, Any]) -> Iterator[dict[str, Any]]
     parts = stream.base  # one request a part: the table of all scalars, each array
     columns: dict[str, Any] = {}
     for part in parts:
-        read = parts[part].read()
-        if hasattr(read, "columns"):
-            columns.update((str(key), read[key].to_numpy()) for key in read.columns)
+        client = parts[part]
+        if hasattr(client, "columns"):
+            table = client.read()
+            columns.update((str(key), table[key].to_numpy()) for key in table.columns)
         else:
-            columns[part] = np.asarray(read)
+            columns[part] = read_array(client)
     numbers, times = columns.pop("seq_num"), columns.pop("time")
     stamps = {key[3:]: columns.pop(key) for key in list(columns) if key.startswith("ts_")}
     for i, seq_num in enumerate(numbers):
@@ -194,6 +204,22 @@ def _events(stream: Any, descriptor: dict[str, Any]) -> Iterator[dict[str, Any]]
             "timestamps": {key: float(values[i]) for key, values in stamps.items()},
             "filled": {},
         }
+
+
+def read_array(client: Any) -> NDArray[Any]:
+    """Read an array of a catalog block by block into one array, so that no more than one block is held twice.
+
+    Parameters
+    ----------
+    client : tiled ArrayClient
+        Such as ``run["primary"]["eds_spectrum"]``; its own ``read()`` takes more than twice the array's memory.
+    """
+    out = np.empty(client.shape, client.dtype)
+    begin = 0
+    for rows in client.chunks[0] if client.ndim else ():
+        out[begin : begin + rows] = client[begin : begin + rows]
+        begin += rows
+    return out if client.ndim else np.asarray(client.read())
 
 
 def _plain(value: Any) -> Any:

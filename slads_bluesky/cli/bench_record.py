@@ -24,10 +24,11 @@ import json, resource, sys, time
 began = time.perf_counter()
 import bluesky_tiled_plugins, tiled.client, tiled.server.app
 from slads_bluesky.catalog import open_catalog
+from slads_bluesky.catalog.runs import read_array
 imported = time.perf_counter()
 run = open_catalog(sys.argv[1], create=False)[sys.argv[2]]
 opened = time.perf_counter()
-spectra = run["primary"]["eds_spectrum"].read()
+spectra = read_array(run["primary"]["eds_spectrum"])
 labels = run["primary"]["eds_label"].read()
 print(json.dumps({"import_s": imported - began, "open_s": opened - imported, "read_s": time.perf_counter() - opened,
     "shape": list(spectra.shape), "counts": int(spectra.sum()), "labels": int(labels.sum()),

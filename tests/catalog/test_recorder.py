@@ -22,6 +22,7 @@ from slads_bluesky.catalog import (
     open_catalog,
     read_journal,
 )
+from slads_bluesky.catalog.runs import read_array
 from slads_bluesky.catalog.writer import catch_up
 from slads_bluesky.errors import RecordError
 
@@ -76,6 +77,8 @@ def test_what_it_gives_is_databrokers_own_client(catalog):
     assert isinstance(catalog, databroker.client.CatalogOfBlueskyRuns)
     assert len(catalog) >= 2
     assert len(catalog.search(Key("sample") == "solder")) == 1
+    spectra = catalog[7]["primary"]["eds_spectrum"]
+    assert np.array_equal(read_array(spectra), spectra.read())
     assert next(iter(catalog[8].documents()))[0] == "start"
     assert catalog[8].validate()
 
