@@ -12,12 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ..colours import PHASE_COLOURS
 from ..errors import DataError
 
 __all__ = ["PHASE_COLOURS", "four_panels"]
-
-PHASE_COLOURS = ("#1b2a41", "#f2c14e", "#2a9d8f", "#d1495b", "#7b5ea7", "#8ab17d", "#e08e45", "#5f8dd3")
-"""Told apart in print and by readers who do not see red and green alike; repeated beyond eight phases."""
 
 
 def four_panels(

@@ -1,0 +1,216 @@
+"""A map as far as its documents tell, ready to be drawn: by position, whatever the order of the events.
+
+Filled by one thread and drawn by another without a lock: the arrays of a map are made once, at its start document,
+and from then on single elements change; a picture may lack the newest pixel, never show a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..grid import ScanGrid
+from ..protocols import ILL, UNMEASURED
+from ..rundata import event_keys
+
+__all__ = ["MapState", "Newest", "is_map"]
+
+
+class Newest(NamedTuple):
+    """The newest point."""
+
+    pixel: int
+    label: int
+    probability: float
+    verdict: str
+    spectrum: NDArray[Any] | None
+    """(channels,) counts."""
+
+
+def is_map(start: Mapping[str, Any]) -> bool:
+    """Whether the run of a start document is a map that can be drawn."""
+    return "grid" in start
+
+
+class MapState:
+    """What is known of a map.
+
+    Parameters
+    ----------
+    start : mapping
+        Start document of a map, see `is_map`.
+    """
+
+    def __init__(self, start: Mapping[str, Any]) -> None:
+        self.start = dict(start)
+        self.stop: dict[str, Any] = {}
+        self.grid = ScanGrid.from_json(start["grid"])
+        self.keys = event_keys(start)
+        agent = start.get("agent") or {}
+        self.phases = tuple(start.get("phases") or agent.get("phases") or ())
+        self.n_labels = max(len(self.phases), int(agent.get("n_labels") or 0), 1)
+        shape = self.grid.shape
+        self.measured = np.full(shape, UNMEASURED, np.int16)
+        """(rows, columns): labels that vote, 0 where there is none, -1 where unmeasured."""
+        self.erd = np.full(shape, np.nan, np.float32)
+        """(rows, columns): reduction in distortion that was expected of each measured pixel; NaN elsewhere."""
+        self.probability = np.full(shape, np.nan, np.float32)
+        """(rows, columns): of each measured pixel's label; NaN elsewhere."""
+        self.reconstruction: NDArray[np.uint8] | None = None
+        """(rows, columns): the last recorded one."""
+        self.reconstructed_at = 0
+        """Pixels that were measured when it was made."""
+        self.curve: list[tuple[int, float]] = []
+        """(pixels measured, estimated distortion), rising in the first."""
+        self.newest: Newest | None = None
+        self.n_measured = 0
+        self.n_failed = 0
+        self.n_documents = 0
+        self.energy_kev: tuple[float, float] | None = None
+        """Offset and width of the channels, if the detector told them."""
+        self._sums: dict[int, tuple[NDArray[np.float64], int]] = {}
+        self._streams: dict[str, str] = {}
+        self._row, self._column = (self.keys.pixel.replace("pixel", what) for what in ("row", "col"))
+
+    @property
+    def uid(self) -> str:
+        """Uid of the run, the last one if it was gone on with."""
+        return str(self.start["uid"])
+
+    @property
+    def n_wanted(self) -> int | None:
+        """Pixels that make the wanted fraction."""
+        fraction = (self.start.get("agent") or {}).get("fraction")
+        return None if fraction is None else max(1, round(fraction * self.grid.n_pixels))
+
+    @property
+    def stop_at(self) -> float | None:
+        """Estimated distortion at which the map may end earlier."""
+        return ((self.start.get("agent") or {}).get("sampler") or {}).get("stop_at")
+
+    def phase(self, label: int) -> str:
+        """Name of a label."""
+        if label == ILL:
+            return "no phase"
+        return self.phases[label - 1] if label <= len(self.phases) else f"phase {label}"
+
+    def mean_spectrum(self, label: int) -> tuple[NDArray[np.float64], int] | None:
+        """(channels,) mean of the map's own good spectra of a phase, and their number; None before the first."""
+        found = self._sums.get(label)
+        return None if found is None else (found[0] / found[1], found[1])
+
+    def take(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document of the run, or of one that goes on from it.
+
+        Raises
+        ------
+        DataError
+            If an event lies outside the grid or has another shape than it.
+        """
+        self.n_documents += 1
+        if name == "start":
+            self.start, self.stop = dict(doc), {}
+        elif name == "descriptor":
+            self._describe(doc)
+        elif name == "event":
+            stream = self._streams.get(doc["descriptor"])
+            if stream == "primary":
+                self._point(doc["data"])
+            elif stream == "failed":
+                self._failed(doc["data"])
+            elif stream == "map":
+                self._map(doc["data"])
+        elif name == "event_page":
+            for i in range(len(doc["seq_num"])):
+                data = {key: values[i] for key, values in doc["data"].items()}
+                self.take("event", {"descriptor": doc["descriptor"], "data": data})
+        elif name == "stop":
+            self.stop = dict(doc)
+
+    def estimate(self, distortion: float) -> None:
+        """Take an estimated distortion of the map as it stands; NaN is none."""
+        if np.isfinite(distortion) and self.n_measured:
+            while self.curve and self.curve[-1][0] >= self.n_measured:
+                self.curve.pop()
+            self.curve.append((self.n_measured, float(distortion)))
+
+    def reconstruct(self, labels: NDArray[Any]) -> None:
+        """Take a reconstruction of the map as it stands, (rows, columns); DataError if it is of another shape."""
+        made = np.asarray(labels)
+        if made.shape != tuple(self.grid.shape):
+            raise DataError(f"reconstruction of shape {made.shape} for a grid of {tuple(self.grid.shape)}")
+        self.n_labels = max(self.n_labels, int(made.max(initial=0)))
+        self.reconstruction, self.reconstructed_at = made.astype(np.uint8), self.n_measured
+
+    def _describe(self, doc: Mapping[str, Any]) -> None:
+        self._streams[doc["uid"]] = str(doc.get("name"))
+        if doc.get("name") != "primary":
+            return
+        for device, configured in doc.get("configuration", {}).items():
+            data = configured.get("data", {})
+            if {f"{device}_energy_offset", f"{device}_energy_width"} <= set(data):
+                self.energy_kev = (
+                    float(data[f"{device}_energy_offset"]),
+                    float(data[f"{device}_energy_width"]),
+                )
+
+    def _place(self, data: Mapping[str, Any]) -> tuple[int, int]:
+        columns = self.grid.shape[1]
+        if self._row in data and self._column in data:
+            row, column = int(data[self._row]), int(data[self._column])
+        elif self.keys.pixel in data:
+            row, column = divmod(int(data[self.keys.pixel]), columns)
+        else:
+            raise DataError(f"an event without '{self.keys.pixel}' has no place in a map")
+        if not (0 <= row < self.grid.shape[0] and 0 <= column < columns):
+            raise DataError(f"row {row}, column {column} lie outside the grid {tuple(self.grid.shape)}")
+        return row, column
+
+    def _point(self, data: Mapping[str, Any]) -> None:
+        keys, place = self.keys, self._place(data)
+        # a raster without a classifier has no labels: its pixels are measured, and that is all
+        label, verdict = int(data.get(keys.label, 1)), str(data.get(keys.verdict, "ok"))
+        probability = float(data.get(keys.probability, np.nan))
+        votes = label if verdict == "ok" else ILL
+        self.n_labels = max(self.n_labels, label)
+        first = self.measured[place] == UNMEASURED
+        self.measured[place] = votes
+        self.erd[place] = data.get(keys.erd, np.nan)
+        self.probability[place] = probability
+        spectrum = np.asarray(data[keys.spectrum]) if keys.spectrum in data else None
+        if first:  # of an event that a pause made the RunEngine emit again, the spectrum is counted once
+            self.n_measured += 1
+            if spectrum is not None and votes != ILL:
+                self._add(votes, spectrum)
+        pixel = place[0] * self.grid.shape[1] + place[1]
+        self.newest = Newest(pixel, label, probability, verdict, spectrum)
+
+    def _add(self, label: int, spectrum: NDArray[Any]) -> None:
+        total, n = self._sums.get(label, (np.zeros(spectrum.shape), 0))
+        if total.shape != spectrum.shape:
+            raise DataError(f"a spectrum of {spectrum.size} channels among ones of {total.size}")
+        np.add(total, spectrum, out=total)
+        self._sums[label] = (total, n + 1)
+
+    def _failed(self, data: Mapping[str, Any]) -> None:
+        place = self._place(data)
+        if self.measured[place] == UNMEASURED:
+            self.n_measured += 1
+            self.n_failed += 1
+            self.measured[place] = ILL
+
+    def _map(self, data: Mapping[str, Any]) -> None:
+        seen = data.get("map_measured")
+        if seen is not None and np.shape(seen) == self.measured.shape:
+            # pixels of the run that this one goes on from, or that came before anybody looked
+            missing = (self.measured == UNMEASURED) & (np.asarray(seen) != UNMEASURED)
+            self.measured[missing] = np.asarray(seen)[missing]
+            self.n_measured += int(missing.sum())
+        if "map_labels" in data:
+            self.reconstruct(data["map_labels"])
+        if "map_distortion_estimate" in data:
+            self.estimate(float(data["map_distortion_estimate"]))
