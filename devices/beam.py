@@ -78,6 +78,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     mode = Cpt(EpicsSignal, "Mode", string=True, kind=Kind.config)
     settle_time_s = Cpt(EpicsSignal, "SettleTime", kind=Kind.config)
     current = Cpt(EpicsSignalRO, "Current", kind=Kind.config)
+    field_width = Cpt(EpicsSignalRO, "HFW", kind=Kind.config)
     dose_budget = Cpt(EpicsSignal, "DoseBudget", kind=Kind.config)
     dose_ok = Cpt(EpicsSignalRO, "DoseOK", kind=Kind.omitted)
     blanker = Cpt(Blanker, "", kind=Kind.omitted)

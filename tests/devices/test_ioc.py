@@ -193,3 +193,28 @@ def test_a_real_dwell_grows_and_can_be_stopped(tmp_path):
         assert 0 < made["live"].get() < 1000
         assert made["dose"].get() > 0
         assert made["busy"].get() == 0
+
+
+def test_the_time_scale_changes_nothing_but_the_time(phantom):
+    """At 0.002, 10 s of dwell take 30 ms of wall time, and give what they give at once."""
+    from slads_bluesky.devices import EDSDetector, SEMBeam
+    from slads_bluesky.devices.sim.process import SimulatedMicroscope
+
+    with SimulatedMicroscope("pbsn-32", prefix="SCALED:", time_scale=0.002):
+        beam = SEMBeam("SCALED:Beam:", name="beam")
+        eds = EDSDetector("SCALED:EDS:mca1", name="eds", beam=beam)
+        beam.stage()
+        eds.stage()
+        doses = []
+        for x in (-2.5, 4.5):
+            beam.set((x, 0.5)).wait(10)
+            beam.blanker.set(False).wait(10)
+            eds.trigger().wait(10)
+            beam.blanker.set(True).wait(10)
+            assert np.array_equal(eds.reading.counts, phantom.spectrum(16 * 32 + round(x + 15.5)))
+            assert eds.reading.live_s == 10.0
+            doses.append(beam.read()["beam_pixel_dose"]["value"])
+            assert doses[-1] == pytest.approx(eds.reading.real_s)
+        assert beam.dose.get() == pytest.approx(sum(doses))
+        eds.unstage()
+        beam.unstage()

@@ -127,6 +127,24 @@ def test_suspended_while_the_beam_is_off_and_measured_again(over_ca, phantom, io
     assert not RE.suspenders
 
 
+def test_suspended_while_the_microscope_allows_no_more_dose(over_ca, make_agent, RE, documents):
+    beam, raised = over_ca.beam, threading.Event()
+    beam.dose_budget.set(100.0).wait(10)
+
+    def allow_more():
+        while beam.dose_ok.get() or not beam.blanker.get():
+            pass
+        beam.dose_budget.set(1e6).wait(10)
+        raised.set()
+
+    RE.msg_hook = after_triggers(5, allow_more)
+    watching = beam_suspenders(beam, minimum_na=0.5)
+    RE(adaptive_map(beam, over_ca.eds, make_agent(15), suspenders=watching), documents)
+    assert raised.wait(10)
+    assert len(documents.events()) == 15
+    assert documents.stop["exit_status"] == "success"
+
+
 def test_the_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent, RE, documents):
     budget = DoseBudget(run_nc=150.0)
     reason = RE(adaptive_map(instrument.beam, instrument.eds, make_agent(60), budget=budget), documents)
