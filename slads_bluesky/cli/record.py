@@ -199,6 +199,10 @@ def _verify(
     from ..spectra import load_classifier
 
     _, data = open_map(uid, catalog)
+    if "derived_from" in data.start:
+        raise RecordError(
+            f"run {data.uid[:8]} was relabelled from {data.start['derived_from'][:8]}: that is the one to verify"
+        )
     folders = model_folders(catalog)
     model = (
         load_sampler_model(data.start, sampler)

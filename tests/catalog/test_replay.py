@@ -18,6 +18,7 @@ from slads_bluesky.cli import main
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.rebuild import find_classifier, find_sampler_model, rebuild_agent
 from slads_bluesky.rundata import load_map
+from slads_bluesky.spectra import EnergyAxis
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +276,43 @@ def test_bad_input_is_one_line_and_exit_code_2(mapped, capsys, arguments, words)
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert OBJECT not in err
+
+
+def test_a_map_is_relabelled_as_a_run_that_names_its_source(
+    mapped, checked, model_cache, tmp_path, capsys, monkeypatch
+):
+    """A classifier that knows one of the two phases finds the other unknown; accepted, the map has both again."""
+    import slads_bluesky.rebuild
+    from slads_bluesky.catalog.relabel import configuration_for, relabelled
+    from slads_bluesky.spectra.classifier import PhaseClassifier
+    from slads_bluesky.spectra.newphase import accept_phase, find_new_phases
+
+    data, model, _ = checked
+    first = PhaseClassifier.from_spectra(
+        {"Pb-Sn": data.spectra[data.votes == 1][:12]}, axis=EnergyAxis.phenom(), beam_kev=15.0
+    )
+    one = dataclasses.replace(data, phases=("Pb-Sn",))
+    _, _, verdicts = first.classify_batch(data.spectra)
+    assert (verdicts[data.votes == 2] == "unknown").mean() > 0.95
+    unknown = data.spectra[verdicts == "unknown"]
+    both = accept_phase(first, "Sn", unknown[find_new_phases(unknown, first)[0].members])
+    configuration = configuration_for(one, both)
+    assert configuration["phases"] == ["Pb-Sn", "Sn"]
+    agent = rebuild_agent({**data.start, "agent": configuration}, model)
+    run = find_run(mapped[1], mapped[0])
+    with Journal(journal_directory(tmp_path)) as journal:
+        for name, doc in relabelled([run.documents], one, agent, both, 99):
+            event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
+            journal(name, doc)
+    derived = data_of(find_run("99", tmp_path))
+    assert derived.start["derived_from"] == data.uid
+    assert np.array_equal(derived.spectra, data.spectra)
+    assert np.array_equal(derived.pixels, data.pixels)
+    assert (derived.votes == data.votes).mean() > 0.97
+    assert (derived.reconstruction == data.reconstruction).mean() > 0.97
+    monkeypatch.setattr(slads_bluesky.rebuild, "cache_directory", lambda: model_cache)
+    code, _, err = run_cli(capsys, "replay", "99", "--verify", "--catalog", tmp_path)
+    assert code == 2
+    assert "was relabelled from" in err
+    with pytest.raises(RecordError, match="do not begin with"):
+        configuration_for(dataclasses.replace(data, phases=("Fe",)), both)

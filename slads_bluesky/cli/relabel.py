@@ -1,0 +1,112 @@
+"""``slads-bluesky relabel``: a finished map called anew, by another classifier or with a phase that was accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, RecordError
+from .figures import check_writable, write_json
+from .record import Json, Uid, model_folders, open_map
+
+if TYPE_CHECKING:
+    from ..rundata import RunData
+
+__all__ = ["register", "relabel"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command(context_settings={"ignore_unknown_options": True})(relabel)
+
+
+def relabel(
+    uid: Uid,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Classifier that knows the map's phases, and perhaps more."),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Accept the largest group of unknown spectra as a phase of this name."
+        ),
+    ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Call a finished map anew, as a run of its own that names its source."""
+    from rich.console import Console
+
+    from ..catalog import Recorder
+    from ..catalog.relabel import configuration_for, relabelled
+    from ..catalog.runs import find_run
+    from ..catalog.scan_id import scan_id_source
+    from ..export.story import story
+    from ..models import Models, keep_models
+    from ..rebuild import find_sampler_model, model_directory, rebuild_agent, sampler_name
+    from ..rundata import load_map
+    from ..spectra import load_classifier
+
+    if (classifier is None) == (accept is None):
+        raise ConfigError("give either --classifier FILE or --accept NAME")
+    check_writable(json_file)
+    console = Console(highlight=False, soft_wrap=True)
+    where = str(catalog) if catalog is not None else None
+    folders = model_folders(where)
+    chain, data = open_map(uid, where)
+    if "agent" not in data.start:
+        raise RecordError(f"run {data.uid[:8]} had no agent of ours")
+    other: Any = (
+        load_classifier(classifier) if classifier is not None else _accepted(console, data, accept, folders)
+    )
+    start = {**data.start, "agent": configuration_for(data, other)}
+    model = find_sampler_model(data.start, *folders)
+    agent = rebuild_agent(start, model)
+    sources = [run.documents for run in chain]
+    with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+        if model is not None:
+            keep_models(model_directory(recorder.directory), Models(sampler_name(start), model, other))
+        number = scan_id_source(recorder.directory)(None)
+        for name, doc in relabelled(sources, data, agent, other, number):
+            recorder(name, doc)
+        current = recorder.flush(timeout=600)
+    derived = load_map([find_run(recorder.uids[-1], where).documents], spectra=False)
+    changed = int((derived.votes != data.votes).sum())
+    console.print(f"{changed} of {data.n_measured} spectra are called otherwise than in run {data.uid[:8]}")
+    lines, figures = story(derived)
+    for line in lines:
+        console.print(line, markup=False)
+    write_json(
+        json_file, {**figures, "derived_from": data.uid, "changed": changed, "catalog_up_to_date": current}
+    )
+
+
+def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]) -> Any:
+    """The run's classifier with the largest group of its unknown spectra as one phase more."""
+    from ..rebuild import find_classifier
+    from ..spectra.classifier import PhaseClassifier
+    from ..spectra.newphase import accept_phase, find_new_phases
+
+    known = find_classifier(data.start, *folders)
+    if not isinstance(known, PhaseClassifier):
+        raise ConfigError("the run's classifier cannot take another phase: only 'likelihood' can")
+    if data.spectra is None:
+        raise RecordError(f"run {data.uid[:8]} has no spectra")
+    unknown = data.spectra[data.verdicts == "unknown"]
+    groups = find_new_phases(unknown, known) if len(unknown) else []
+    if not groups:
+        raise RecordError(
+            f"run {data.uid[:8]} has no group of unknown spectra that look alike ({len(unknown)} unknown)"
+        )
+    for group in groups:
+        lines = ", ".join(f"{line} {energy:.2f} keV" for line, energy in group.lines[:5])
+        console.print(
+            f"{group.n_spectra} unknown spectra alike: {group.suggested_name} ({lines})", markup=False
+        )
+    return accept_phase(known, str(name), unknown[groups[0].members])
