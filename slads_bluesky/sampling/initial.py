@@ -93,4 +93,6 @@ def random_pixels(
 ) -> NDArray[np.int32]:
     """Return all allowed pixels, flat, in random order: the plainest static mask, to compare with."""
     mask = check_allowed(shape, allowed)
+    if not mask.any():
+        raise DataError("no pixel may be measured: the mask is empty")
     return np.random.default_rng(seed).permutation(np.flatnonzero(mask)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Training SLADS on label images: least squares on random masks, then c by running the sampler itself.
+"""Training SLADS on label images: least squares on random masks, then c and R by running the sampler itself.
 
 Each image is masked at random at several densities; every unmeasured pixel gives a row of features and a target.
 Rows are never kept: they are summed into normal equations, chunk by chunk, so that memory does not grow with the
@@ -33,8 +33,9 @@ from .reduction import gaussian_reduction
 __all__ = ["CS", "DENSITIES", "check_training_set", "default_radius", "train_slads"]
 
 DENSITIES = (0.05, 0.10, 0.20, 0.40, 0.80)
-CS = (2.0, 4.0, 8.0, 16.0)
+CS = (2.0, 4.0, 8.0, 12.0, 16.0)
 _CHUNK = 65536
+_ROWS = 200_000
 
 
 def default_radius(n_pixels: int) -> int:
@@ -74,31 +75,43 @@ def image_sha256(image: NDArray[np.uint8]) -> str:
 
 
 def _normal_equations(
-    image: NDArray[np.uint8], density: float, entropy: list[int], k: int, radius: int, cs: tuple[float, ...]
+    image: NDArray[np.uint8],
+    density: float,
+    entropy: list[int],
+    k: int,
+    radii: tuple[int, ...],
+    cs: tuple[float, ...],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of terms ⊗ terms (26, 26) and of terms ⊗ targets (26, m) for one random mask of one image."""
+    """Sums of terms ⊗ terms (R, 26, 26) and terms ⊗ targets (R, 26, m), per radius, for one random mask."""
     generator = np.random.default_rng(entropy)
     measured = generator.random(image.shape) < density
     values = np.unique(image[image > 0])
     table = np.full(256, -1, np.int32)
     table[values] = np.arange(values.size)
     voting = np.flatnonzero((measured & (image > 0)).ravel()).astype(np.int32)
-    gram, moment = np.zeros((len(TERMS), len(TERMS))), np.zeros((len(TERMS), len(cs)))
+    gram = np.zeros((len(radii), len(TERMS), len(TERMS)))
+    moment = np.zeros((len(radii), len(TERMS), len(cs)))
     if voting.size == 0:
         return gram, moment
     inside = np.ones(image.shape, bool)
-    field = empty_field(~measured, inside, k=k, theta=np.zeros((7, 7)), radius=radius)
+    field = empty_field(~measured, inside, k=k, theta=np.zeros((7, 7)), radius=radii[0])
     rebuild(field, voting, table[image.ravel()[voting]], values.size)
-    recon = to_grid(field, field.recon)
-    wrong = (recon != table[image]) & (image > 0)
+    wrong = (to_grid(field, field.recon) != table[image]) & (image > 0)
     nearest2 = to_grid(field, field.keys[:, 0] >> SHIFT).ravel()
+    areas = []
+    for radius in radii:
+        close = np.count_nonzero(field.keys >> SHIFT <= radius * radius, axis=1)
+        areas.append((1.0 + math.pi * radius * radius) / (1.0 + to_grid(field, close).ravel()))
     pixels = np.flatnonzero(~measured.ravel())
     for start in range(0, pixels.size, _CHUNK):
         chunk = pixels[start : start + _CHUNK]
-        terms = expand(feature_table(field, chunk))
-        gram += terms.T @ terms
+        features = feature_table(field, chunk)
         targets = gaussian_reduction(wrong, chunk, nearest2[chunk].astype(np.float64), np.array(cs))
-        moment += terms.T @ targets
+        for i, area in enumerate(areas):
+            features[:, 3] = area[chunk]
+            terms = expand(features)
+            gram[i] += terms.T @ terms
+            moment[i] += terms.T @ targets
     return gram, moment
 
 
@@ -111,12 +124,42 @@ def _solve(gram: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np
 
 
 def _area(image: NDArray[np.uint8], model: SladsModel, seed: int) -> float:
-    """Area under the distortion curve of the whole sampler on the middle of a training image."""
+    """Area under the logarithm of the distortion of the whole sampler on the middle of a training image.
+
+    The references take the distortion itself, which is settled before the last boundaries are found; the
+    logarithm (of the distortion + 0.0005) weighs them like the first.
+    """
     image = crop(image)
     stop = min(1.0, max(0.05, 1.5 * boundary_fraction(image)))
-    numbers = np.unique(np.linspace(0.01, stop, 25) * image.size).astype(int)
+    numbers = np.unique(np.linspace(0.01, stop, 40) * image.size).astype(int)
     curve, _ = distortion_curve(image, model, [max(1, int(n)) for n in numbers], seed)
-    return float(np.trapezoid(curve, numbers / image.size))
+    return float(np.trapezoid(np.log(curve + 0.0005), numbers / image.size))
+
+
+def _choose(
+    models: Sequence[SladsModel],
+    images: Sequence[NDArray[np.uint8]],
+    seed: int,
+    n_jobs: int,
+    report: Callable[[str, float], None],
+) -> list[float]:
+    """Mean area of each model: all are run on the first image, the best three on every image from two starts."""
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    areas = []
+    for area in parallel(delayed(_area)(images[0], model, seed) for model in models):
+        areas.append(area)
+        report("choice of c", 0.5 * len(areas) / len(models))
+    finalists = np.argsort(areas, kind="stable")[:3]
+    jobs = [(i, image, start) for i in finalists for image in images for start in (seed, seed + 1)]
+    found: dict[int, list[float]] = {int(i): [] for i in finalists}
+    runs = parallel(delayed(_area)(image, models[i], start) for i, image, start in jobs)
+    for done, (area, (i, _, _)) in enumerate(zip(runs, jobs, strict=True), 1):
+        found[int(i)].append(area)
+        report("choice of c", 0.5 + 0.5 * done / len(jobs))
+    worst = max(max(values) for values in found.values())
+    return [float(np.mean(found[i])) if i in found else max(area, worst) for i, area in enumerate(areas)]
 
 
 def train_slads(
@@ -143,7 +186,8 @@ def train_slads(
     k : int
         Neighbours that vote.
     radius : int, optional
-        R of feature 3 in pixels; by default `default_radius` of the median image size.
+        R of feature 3 in pixels; by default that and twice that of `default_radius` for the median image size,
+        whichever samples better.
     cs : sequence of float
         Values of c to choose from.
     densities : sequence of float
@@ -172,30 +216,32 @@ def train_slads(
     checked, phases = check_training_set(images, names)
     report = progress if progress is not None else lambda stage, done: None
     pixels = int(np.median([image.size for image in checked]))
-    disc = default_radius(pixels) if radius is None else int(radius)
+    disc = default_radius(pixels)
+    discs = (disc, 2 * disc) if radius is None else (int(radius),)
     candidates = tuple(float(c) for c in cs)
-    jobs = [(i, j) for i in range(len(checked)) for j in range(len(densities))]
-    gram, moment = np.zeros((len(TERMS), len(TERMS))), np.zeros((len(TERMS), len(candidates)))
+    models: list[SladsModel] = []
+    # A small image gives few rows: more masks of it make the choice of pixels depend less on chance.
+    repeats = int(np.clip(round(_ROWS / sum(image.size for image in checked)), 1, 4))
+    jobs = [
+        (i, j, repeat)
+        for i in range(len(checked))
+        for j in range(len(densities))
+        for repeat in range(repeats)
+    ]
+    gram = np.zeros((len(discs), len(TERMS), len(TERMS)))
+    moment = np.zeros((len(discs), len(TERMS), len(candidates)))
     parts = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_normal_equations)(checked[i], densities[j], [seed, i, j], k, disc, candidates)
-        for i, j in jobs
+        delayed(_normal_equations)(checked[i], densities[j], [seed, i, j, repeat], k, discs, candidates)
+        for i, j, repeat in jobs
     )
     for done, (part_gram, part_moment) in enumerate(parts, 1):
         gram += part_gram
         moment += part_moment
         report("features", done / len(jobs))
-    thetas = _solve(gram, moment).T
-    models = [
-        SladsModel(theta, phases, c=c, k=k, radius=disc) for c, theta in zip(candidates, thetas, strict=True)
-    ]
-    areas = [0.0] * len(models)
-    if len(models) > 1:
-        runs = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_area)(checked[0], model, seed) for model in models
-        )
-        for i, area in enumerate(runs):
-            areas[i] = area
-            report("choice of c", (i + 1) / len(models))
+    for disc, disc_gram, disc_moment in zip(discs, gram, moment, strict=True):
+        for c, theta in zip(candidates, _solve(disc_gram, disc_moment).T, strict=True):
+            models.append(SladsModel(theta, phases, c=c, k=k, radius=disc))
+    areas = _choose(models, checked, seed, n_jobs, report) if len(models) > 1 else [float("nan")]
     best = models[int(np.argmin(areas))]
     metadata = {
         "images": [
@@ -204,7 +250,11 @@ def train_slads(
         ],
         "seed": int(seed),
         "densities": [float(d) for d in densities],
-        "areas": {f"{c:g}": area for c, area in zip(candidates, areas, strict=True)},
+        "areas": {
+            f"c {model.c:g}, R {model.radius}": area
+            for model, area in zip(models, areas, strict=True)
+            if np.isfinite(area)
+        },
         "versions": {n: importlib.metadata.version(n) for n in ("slads-bluesky", "numpy", "scipy", "numba")},
     }
     trained = replace(best, metadata=metadata)

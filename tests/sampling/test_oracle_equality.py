@@ -44,7 +44,7 @@ def run_beside(oracle, sampler, truth, model, inside, free, steps, relabel=None)
     return compared
 
 
-@pytest.mark.parametrize(("shape", "n_labels"), [((9, 14), 2), ((17, 5), 3), ((1, 23), 2), ((12, 19), 4)])
+@pytest.mark.parametrize(("shape", "n_labels"), [((9, 14), 2), ((17, 5), 3), ((1, 23), 2), ((9, 13), 4)])
 def test_every_decision_down_to_the_last_pixel(oracle, make_blobs, model, shape, n_labels):
     truth = make_blobs(shape, 1.5, n_labels, seed=3)
     truth[np.random.default_rng(1).random(shape) < 0.05] = 0
@@ -57,19 +57,19 @@ def test_every_decision_down_to_the_last_pixel(oracle, make_blobs, model, shape,
 
 
 def test_masks_ill_and_relabelled_pixels(oracle, make_blobs, model_four):
-    shape = (13, 18)
+    shape = (12, 15)
     truth = make_blobs(shape, 2.0, 4, seed=7)
     generator = np.random.default_rng(2)
     truth[generator.random(shape) < 0.1] = 0
     y, x = np.mgrid[: shape[0], : shape[1]]
-    inside = ((y - 6) / 7) ** 2 + ((x - 8) / 9) ** 2 < 1
+    inside = ((y - 6) / 7) ** 2 + ((x - 7) / 8) ** 2 < 1
     forbidden = generator.random(shape) < 0.1
     sampler = SladsSampler(shape, model_four, labels=4, seed=1, initial=0.1, roi=inside, forbidden=forbidden)
     relabel = {25: (3, 2), 30: (10, 0), 35: (10, 4), 40: (0, 1), 44: (7, 3), 50: (20, 0)}
     compared = run_beside(
         oracle, sampler, truth, model_four, inside, inside & ~forbidden, truth.size, relabel
     )
-    assert compared > 80
+    assert compared > 60
 
 
 def test_ties_of_a_symmetric_object(oracle, model):
