@@ -8,6 +8,7 @@ at high doses. Doubts are the work of `verdicts`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -37,6 +38,8 @@ __all__ = ["PhaseClassifier"]
 
 _BLOCK = 32
 """Spectra judged at a time in a batch: what fits into a processor's cache."""
+OWN_ELEMENT = 0.15
+"""Chi-square per count under which an element's computed spectrum is that of a phase, and no alternative to it."""
 OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
 
@@ -72,13 +75,16 @@ class PhaseClassifier:
         detector = Detector(resolution_ev=settings.resolution_ev)
         elements = element_shapes(axis, self._starts, settings.beam_kev, settings.takeoff_deg, detector)
         self.element_shapes = elements
-        outside = (1.0 - STRAY) * np.vstack([flat, elements]) + STRAY * flat
+        distance = ((elements[:, None] - templates.shape) ** 2 / templates.shape).sum(axis=2).min(axis=1)
+        foreign = elements[distance > OWN_ELEMENT]
+        outside = (1.0 - STRAY) * np.vstack([flat, foreign]) + STRAY * flat
         self._outside = np.ascontiguousarray(np.log(outside))
         log_outside = np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside))
         self._model = _make_model(templates, settings, np.array([templates.tempering[0], log_outside]))
         self._verdicts = Verdicts(
             templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
         )
+        self._least_gain = -math.log(settings.false_alarm_rate)
         self._bins = np.empty(n_bins)
         self._scores = np.empty(len(outside))
         self._posterior = np.empty(len(self.phases) + 1)
@@ -261,7 +267,8 @@ class PhaseClassifier:
             return Classification(ILL, outside, "low_counts")
         if suspect:
             verdict, parts = self._verdicts.explain(bins, total, best)
-            if verdict == "mixed" and probability < self.settings.confidence:
+            believed = probability >= self.settings.confidence
+            if verdict == "mixed" and not believed and self._verdicts.gain(bins, parts) < self._least_gain:
                 return Classification(
                     ILL, probability, "low_counts"
                 )  # of either, or of both: too few to tell

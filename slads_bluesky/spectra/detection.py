@@ -2,9 +2,10 @@
 
 A network of five hidden layers of Q = 100 maps every training spectrum onto one preset straight line f (Eq. 7). How
 far a spectrum misses it, as the variance over the outputs of |f - f̂| (Eqs. 8 to 10), is compared with a threshold T
-(Eq. 11). The paper leaves open: the scaling of the input (here the square root of counts over the largest count in
-training, which makes Poisson noise even), the activation (ReLU), f (from 0 to 1) and T (here from validation
-spectra, for a stated false-alarm rate).
+(Eq. 11). The paper leaves open: the scaling of the input (here the counts over the root mean square length of the
+training spectra), the activation (ReLU), f (from 0 to 1) and T (here from validation spectra, for a stated
+false-alarm rate). The layers have no biases: with them the constant function f̂ = f solves Eq. 7 exactly, whatever
+the spectrum, and training comes so near to it that ill spectra pass.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class DetectionNetwork:
     ----------
     weights : sequence of (n_in, n_out) float32
         Of the five hidden layers and the output layer.
-    biases : sequence of (n_out,) float32
     scale : float
         Counts that become 1.
     threshold : float
@@ -46,21 +46,20 @@ class DetectionNetwork:
     """
 
     weights: tuple[NDArray[np.float32], ...]
-    biases: tuple[NDArray[np.float32], ...]
     scale: float
     threshold: float = np.inf
 
     @staticmethod
     def prepare(counts: NDArray[Any], scale: float) -> NDArray[np.float32]:
         """Input of the network for counts (…, n_channels)."""
-        return np.sqrt(counts * np.float32(1.0 / scale), dtype=np.float32)
+        return np.asarray(counts, dtype=np.float32) * np.float32(1.0 / scale)
 
     def variance(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """σ² of Eq. 9 for counts (…, n_channels): (…)."""
         x = self.prepare(counts, self.scale)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = np.maximum(x @ weight + bias, 0.0)
-        miss = np.abs(x @ self.weights[-1] + self.biases[-1] - preset_line())
+        for weight in self.weights[:-1]:
+            x = np.maximum(x @ weight, 0.0)
+        miss = np.abs(x @ self.weights[-1] - preset_line())
         return np.asarray(miss.var(axis=-1), dtype=np.float64)
 
     def is_ill(self, counts: NDArray[Any]) -> NDArray[np.bool_]:

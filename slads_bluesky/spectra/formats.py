@@ -174,6 +174,8 @@ def _data(
     if len(values) != n_points:
         cut = "" if complete else ", and ENDOFDATA is missing: truncated"
         raise DataError(f"{path}: field SPECTRUM holds {len(values)} values, NPOINTS says {n_points}{cut}")
+    if not complete:  # the last number may have lost digits
+        raise DataError(f"{path}: field ENDOFDATA is missing: truncated")
     counts = np.array(values)
     if not np.isfinite(counts).all():
         raise DataError(f"{path}: field SPECTRUM holds counts that are not finite")

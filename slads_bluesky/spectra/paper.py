@@ -91,7 +91,6 @@ class PaperClassifier:
     def _arrays(self) -> dict[str, NDArray[Any]]:
         groups = {
             "detection.weight": self.detection.weights,
-            "detection.bias": self.detection.biases,
             "classification.convolution": self.classification.convolutions,
             "classification.convolution_bias": self.classification.convolution_biases,
             "classification.weight": self.classification.weights,
@@ -140,7 +139,6 @@ class PaperClassifier:
                 EnergyAxis.from_json(description["axis"]),
                 DetectionNetwork(
                     group("detection.weight", 6),
-                    group("detection.bias", 6),
                     float(description["scale"]),
                     float(description["threshold"]),
                 ),

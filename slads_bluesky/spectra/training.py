@@ -94,7 +94,7 @@ def train_paper_classifier(
             for table in checked.values()
         ]
         threshold = choose_threshold(variances, false_alarm_rate)
-        detection = DetectionNetwork(detection.weights, detection.biases, detection.scale, threshold)
+        detection = DetectionNetwork(detection.weights, detection.scale, threshold)
         classification = _best_of(noisy, train, labels, checked, tell)
     return PaperClassifier(
         tuple(checked),
@@ -128,12 +128,12 @@ Noisy = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def _train_detection(noisy: Noisy, train: NDArray[np.float64], tell: Progress) -> DetectionNetwork:
-    scale = float(train.max())
+    scale = float(np.sqrt((train**2).sum(axis=1).mean()))
     sizes = [train.shape[1], *[Q] * HIDDEN_LAYERS]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.Linear(Q, Q))
+        layers += [nn.Linear(n_in, n_out, bias=False), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(Q, Q, bias=False))
     line = torch.from_numpy(preset_line())
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _DETECTION_PASSES)
@@ -148,7 +148,6 @@ def _train_detection(noisy: Noisy, train: NDArray[np.float64], tell: Progress) -
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     return DetectionNetwork(
         tuple(np.ascontiguousarray(_array(layer.weight).T) for layer in linear),
-        tuple(_array(layer.bias) for layer in linear),
         scale,
     )
 

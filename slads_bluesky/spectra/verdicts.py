@@ -197,6 +197,11 @@ class Verdicts:
         """Abundances of the phases and, last, of a flat spectrum in bins (n_bins,): (L + 1,)."""
         return abundances(bins, self._shapes, 200)
 
+    def gain(self, bins: NDArray[np.float64], parts: NDArray[np.float64]) -> float:
+        """How much likelier, as a log ratio, the mixture of these `parts` is than the likeliest phase alone."""
+        alone = np.log(self._templates.shape) @ bins
+        return float(np.log(parts @ self._shapes) @ bins - alone.max())
+
     def explain(self, bins: NDArray[np.float64], total: float, phase: int) -> tuple[str, NDArray[np.float64]]:
         """Verdict and abundances (L + 1,) of a spectrum that does not fit `phase` as it should."""
         parts = self.parts(bins)
