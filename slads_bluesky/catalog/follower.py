@@ -165,8 +165,12 @@ class Follower:
         except Exception as error:  # whatever the catalog throws, the journal goes on
             if not run.failed:
                 run.failed = True
-                reason = (str(error).strip().splitlines() or [""])[0]
-                self._report({"problem": f"run {run.path.stem[:8]}: {type(error).__name__}: {reason}"})
+                self._report({"problem": f"run {run.path.stem[:8]}: {_first_line(error)}"})
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def main(where: str, journal_dir: str) -> int:
@@ -199,7 +203,7 @@ def main(where: str, journal_dir: str) -> int:
     try:
         catch_up(catalog, journal_dir)
     except Exception as error:
-        report({"problem": f"earlier runs could not be caught up: {error}"})
+        report({"problem": f"earlier runs could not be caught up: {_first_line(error)}"})
     follower = Follower(catalog, report)
     _serve(follower, report)
     follower.finish()

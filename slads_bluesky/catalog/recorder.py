@@ -45,8 +45,8 @@ class Recorder:
     spectra : {"inline", "hdf5"}
         Keep spectra in the events, or in HDF5 files beside the journal; `open_catalog` and the exports read both.
     on_problem : callable, optional
-        Told of each trouble of the catalog in a sentence, from another thread; besides, it is logged as a
-        warning and kept in `problems`.
+        Told of each trouble of the catalog in a sentence, from another thread; without it, troubles are logged
+        as warnings. `problems` keeps them.
 
     Raises
     ------
@@ -215,6 +215,7 @@ class Recorder:
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
-            _log.warning("catalog: %s (the journal has everything)", text)
             if self._on_problem is not None:
                 self._on_problem(text)
+            else:
+                _log.warning("catalog: %s (the journal has everything)", text)

@@ -209,6 +209,27 @@ def test_a_catalog_that_vanishes_is_reported_once_and_rebuilt_from_the_journal(t
         close_catalog(catalog)
 
 
+@pytest.mark.slow
+def test_a_writer_that_is_killed_is_reported_and_the_plan_goes_on(tmp_path):
+    said = []
+    detector = Detector(8)
+    with Recorder(tmp_path, on_problem=said.append) as recorder:
+        engine, _ = run_engine(recorder)
+        assert recorder.flush(), recorder.problems
+        recorder._process.kill()
+        (uid,) = engine(spectra_plan(detector, 12))
+        assert not recorder.close()
+        assert not recorder.up_to_date
+    assert len(said) == 1
+    assert "code -9" in said[0]
+    catalog = open_catalog(tmp_path)
+    try:
+        assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra)
+        assert catalog[uid].stop["num_events"] == {"primary": 12, "map": 2}
+    finally:
+        close_catalog(catalog)
+
+
 def test_a_run_in_progress_is_left_to_its_writer(record, catalog):
     directory = record[0]
     bundle = event_model.compose_run()
