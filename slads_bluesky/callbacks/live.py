@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .live_figure import MapFigure
+from .live_figure import MapFigure, new_window
 from .live_state import MapState, is_map
 
 __all__ = ["LiveView", "has_display", "live_view"]
@@ -86,7 +86,7 @@ class LiveView:
         self._quiet.set()
         self._turn, self._run = threading.Lock(), 0  # held where one run gives way to the next
         self._timer: Any = None
-        figure = _window() if window else None
+        figure = new_window() if window else None
         self.figure = MapFigure(figure, templates)
         if figure is not None:
             self._timer = figure.canvas.new_timer(interval=int(REDRAW_S * 500))
@@ -132,6 +132,10 @@ class LiveView:
         if self._timer is not None:  # the window's timer runs in this very thread
             self.step()
         return self._quiet.wait(timeout)
+
+    def end(self) -> None:
+        """Take it that no document will come any more, be there a stop document or not: draw a last time."""
+        self._ended.set()
 
     def close(self) -> None:
         """Draw nothing more; a window stays."""
@@ -224,13 +228,3 @@ def live_view(**options: Any) -> LiveView | None:
         As for `LiveView`.
     """
     return LiveView(window=True, **options) if has_display() else None
-
-
-def _window() -> Any:
-    import matplotlib.pyplot as plt
-
-    from .live_figure import SIZE
-
-    figure = plt.figure(figsize=SIZE)
-    figure.show()
-    return figure

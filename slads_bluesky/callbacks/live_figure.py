@@ -16,7 +16,7 @@ from ..colours import PHASE_COLOURS
 from ..protocols import ILL, UNMEASURED
 from .live_state import MapState
 
-__all__ = ["OUTSIDE", "MapFigure", "thinned"]
+__all__ = ["OUTSIDE", "MapFigure", "new_window", "thinned"]
 
 OUTSIDE = -2
 """In the panels of labels: a pixel outside the region of interest."""
@@ -276,6 +276,15 @@ class MapFigure:
         if mean is None or not mean[0].sum() > 0:
             return None, ""
         return mean[0] * counts.sum() / mean[0].sum(), f"mean of {mean[1]} spectra of {state.phase(label)}"
+
+
+def new_window() -> Figure:
+    """Open a window by matplotlib's interactive backend; in the main thread only."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=SIZE)
+    figure.show()
+    return figure
 
 
 def _plain_figure() -> Figure:

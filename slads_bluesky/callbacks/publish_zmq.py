@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgpack
@@ -26,7 +27,7 @@ import zmq.auth
 from ..errors import ConfigError, DataError
 from .publish import QUEUED, Publisher
 
-__all__ = ["ZMQPublisher", "pack", "proxy_address", "unpack"]
+__all__ = ["ZMQListener", "ZMQPublisher", "pack", "proxy_address", "unpack"]
 
 PATIENCE_S = 2.0
 """How long the first documents wait for the proxy, s; connecting takes a moment."""
@@ -155,6 +156,56 @@ class ZMQPublisher(Publisher):
     def _shut(self) -> None:
         self._socket.close()
         self._context.term()
+
+
+class ZMQListener:
+    """Documents from a bluesky 0MQ proxy, one by one, in the thread that asks for them.
+
+    bluesky's RemoteDispatcher, which does the same with callbacks, wants a thread and an event loop of its own.
+
+    Parameters
+    ----------
+    address : str
+        Outgoing side of the proxy, see `proxy_address`.
+    prefix : bytes
+        Only documents of publishers with this prefix; empty for all.
+    """
+
+    def __init__(self, address: str, *, prefix: bytes = b"") -> None:
+        self.address, self._prefix = proxy_address(address), prefix
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
+        self._socket.connect(self.address)
+
+    def next(self, timeout_s: float) -> tuple[str, dict[str, Any]] | None:
+        """Return the next document, None if none comes in `timeout_s`; DataError if it is not in msgpack."""
+        if not self._socket.poll(int(timeout_s * 1e3)):
+            return None
+        message = self._socket.recv()
+        try:
+            prefix, name, data = message.split(b" ", 2)
+            if self._prefix and prefix != self._prefix:
+                return None
+            doc = unpack(data)
+            if not isinstance(doc, dict):
+                raise ValueError("no document")
+            return name.decode(), doc
+        except ValueError as error:  # msgpack's errors, and ours, are ValueErrors
+            raise DataError(
+                f"{self.address} sends something other than documents in msgpack: {error}"
+            ) from error
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close(0)
+        self._context.term()
+
+    def __enter__(self) -> ZMQListener:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
 def _certificates(client: Path | None, server: Path | None) -> tuple[bytes, bytes, bytes] | None:

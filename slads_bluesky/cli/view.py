@@ -1,0 +1,225 @@
+"""``slads-bluesky view``: the live view's picture of a stored run, or of one that another process is taking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, RecordError
+from .figures import check_writable, write_json
+from .record import Json, Uid, Where
+
+if TYPE_CHECKING:
+    from ..callbacks.live_state import MapState
+
+__all__ = ["register", "view"]
+
+POLL_S = 0.2
+"""How often the journal of a growing run is looked at."""
+SHARE = 0.5
+"""Drawing in a process of its own may take this part of its time."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command(context_settings={"ignore_unknown_options": True})(view)  # "-1" is a run, not an option
+
+
+def view(
+    uid: Uid,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the picture (.png, .pdf, .svg) instead of opening a window."
+        ),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Follow a run that another process is taking, to its end.")
+    ] = False,
+    zmq: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Follow it over a 0MQ proxy's outgoing side, not in the journal."
+        ),
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw this classifier's templates, not the map's own mean spectra."
+        ),
+    ] = None,
+    catalog: Where = None,
+    json_file: Json = None,
+) -> None:
+    """Draw a map: measured pixels by phase, reconstruction, ERD, probability, stop curve, newest spectrum."""
+    from rich.console import Console
+
+    from ..callbacks.live import has_display
+
+    console = Console(highlight=False, soft_wrap=True)
+    check_writable(json_file)
+    _check_picture(save)
+    if save is None and not has_display():
+        raise ConfigError("there is no display to open a window on: name a picture with --save FILE.png")
+    templates = _templates(classifier)
+    if zmq is not None:
+        state = _follow(_heard(uid, zmq, console), save, templates)
+    elif live:
+        state = _follow(_growing(uid, catalog), save, templates)
+        if not state.stop:
+            console.print(f"run {state.uid[:8]} was cut off: nobody takes it any more")
+    else:
+        state = _stored(uid, catalog)
+        _draw(state, save, templates)
+    figures = {
+        "uid": state.uid,
+        "n_measured": state.n_measured,
+        "n_failed": state.n_failed,
+        "reconstructed_at": state.reconstructed_at,
+        "curve": [[n, distortion] for n, distortion in state.curve],
+        "exit_status": state.stop.get("exit_status", "unfinished"),
+        "picture": None if save is None else str(save),
+    }
+    if save is not None:
+        console.print(str(save), markup=False)
+    write_json(json_file, figures)
+
+
+def _check_picture(save: Path | None) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    check_writable(save)
+    if save is not None and save.suffix[1:].lower() not in FigureCanvasAgg.get_supported_filetypes():
+        known = "png, pdf, svg"
+        raise ConfigError(f"cannot write {save}: a picture ends in {known}, not '{save.suffix}'")
+
+
+def _templates(classifier: Path | None) -> Any:
+    if classifier is None:
+        return None
+    from ..callbacks.live_templates import phase_templates
+    from ..spectra import load_classifier
+
+    templates = phase_templates(load_classifier(classifier))
+    if templates is None:
+        raise ConfigError(f"{classifier}: a classifier without templates")
+    return templates
+
+
+def _stored(uid: str, where: str | None) -> MapState:
+    """Take all documents of a map, those of the runs it goes on from first."""
+    from ..callbacks.live_state import MapState, is_map
+    from ..catalog.runs import find_run, map_runs
+
+    state: MapState | None = None
+    for run in map_runs(find_run(uid, where), where):
+        if not is_map(run.start):
+            raise RecordError(f"run {run.uid[:8]} by plan '{run.start.get('plan_name')}' is no map: no grid")
+        if state is None:
+            state = MapState(run.start)
+        for name, doc in run.documents():
+            state.take(name, doc)
+    assert state is not None
+    return state
+
+
+def _draw(state: MapState, save: Path | None, templates: Any) -> None:
+    from ..callbacks.live_figure import MapFigure, new_window
+
+    if save is not None:
+        picture = MapFigure(templates=templates)
+        picture.show(state)
+        partial = save.with_name(f".{save.name}.partial")
+        picture.save(partial, format=save.suffix[1:])
+        partial.replace(save)
+        return
+    import matplotlib.pyplot as plt
+
+    MapFigure(new_window(), templates).show(state)
+    plt.show()
+
+
+def _growing(uid: str, where: str | None) -> Iterator[tuple[str, dict[str, Any]] | None]:
+    """Yield documents of a journal as they are written, None where there is nothing new yet."""
+    from ..catalog.journal import JournalTail, is_being_taken
+    from ..catalog.runs import find_run
+
+    run = find_run(uid, where)
+    if not Path(run.source).is_file():
+        raise ConfigError(
+            f"{where} has no journal to follow: --live takes a record's directory, or use --zmq"
+        )
+    with JournalTail(run.source) as tail:
+        while True:
+            taken = is_being_taken(run.source)  # before reading: what is written meanwhile is read, too
+            yield from tail.read()
+            if tail.stopped or not taken:
+                return
+            yield None
+
+
+def _heard(uid: str, address: str, console: Any) -> Iterator[tuple[str, dict[str, Any]] | None]:
+    """Yield documents of a run over 0MQ, None where there is nothing new yet."""
+    from ..callbacks.publish_zmq import ZMQListener
+
+    console.print(f"waiting at {address} for a run to start")
+    run: str | None = None
+    with ZMQListener(address) as listener:
+        while True:
+            pair = listener.next(POLL_S)
+            if pair is None:
+                yield None
+                continue
+            name, doc = pair
+            if name == "start" and run is None and _is_wanted(uid, doc):
+                run = doc["uid"]
+                console.print(f"run {run[:8]} has started")
+            if run is not None:
+                yield name, doc
+            if name == "stop" and doc.get("run_start") == run:
+                return
+
+
+def _is_wanted(uid: str, start: dict[str, Any]) -> bool:
+    return uid == "-1" or start["uid"].startswith(uid) or str(start.get("scan_id")) == uid
+
+
+def _follow(
+    documents: Iterator[tuple[str, dict[str, Any]] | None], save: Path | None, templates: Any
+) -> MapState:
+    from ..callbacks.live import LiveView
+
+    view = LiveView(window=save is None, save=save, templates=templates, share=SHARE)
+    rest = _pauser(save is None)
+    for pair in documents:
+        if pair is None:
+            rest(POLL_S)
+        else:
+            view(*pair)
+        if view.off:
+            break
+    if not view.off:
+        view.end()
+        view.flush()
+    view.close()
+    if view.off:
+        raise ConfigError(f"the picture cannot be drawn: {view.off}")
+    if view.state is None:
+        raise RecordError("the run that was followed is no map: no grid")
+    if save is None:
+        import matplotlib.pyplot as plt
+
+        plt.show()
+    return view.state
+
+
+def _pauser(window: bool) -> Callable[[float], Any]:
+    if not window:
+        return time.sleep
+    import matplotlib.pyplot as plt
+
+    return plt.pause  # the window lives while we wait
