@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .loading import load_classifier
     from .paper import PaperClassifier
     from .physics import expected_counts
+    from .sequential import SequentialTest, count_preset
     from .training import train_paper_classifier
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "EnergyAxis",
     "PaperClassifier",
     "PhaseClassifier",
+    "SequentialTest",
+    "count_preset",
     "expected_counts",
     "load_classifier",
     "train_paper_classifier",
@@ -32,6 +35,8 @@ _HOME = {
     "EnergyAxis": "axis",
     "PaperClassifier": "paper",
     "PhaseClassifier": "classifier",
+    "SequentialTest": "sequential",
+    "count_preset": "sequential",
     "expected_counts": "physics",
     "load_classifier": "loading",
     "train_paper_classifier": "training",

@@ -85,9 +85,6 @@ class PhaseClassifier:
             templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
         )
         self._least_gain = -math.log(settings.false_alarm_rate)
-        self._bins = np.empty(n_bins)
-        self._scores = np.empty(len(outside))
-        self._posterior = np.empty(len(self.phases) + 1)
 
     # ---- making one
 
@@ -206,20 +203,27 @@ class PhaseClassifier:
         """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
         return self._starts
 
-    def _binned(self, counts: NDArray[Any]) -> float:
-        """Bin one spectrum into the scratch array; DataError naming what is wrong with it."""
+    # Arrays are made anew for every spectrum, not kept: a device's thread and a live view may ask at once.
+
+    def _binned(self, counts: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+        """Bins of one spectrum and its sum; DataError naming what is wrong with it."""
         array = np.asarray(counts)
         if array.shape != (self.axis.n_channels,) or array.dtype.kind not in "iuf":
             check_counts(array, self.n_channels)
-        total = bin_counts(np.ascontiguousarray(array, dtype=np.float64), self._starts, self._bins)
+        bins = np.empty(len(self._starts) - 1)
+        total = bin_counts(np.ascontiguousarray(array, dtype=np.float64), self._starts, bins)
         if not total >= 0:
             check_counts(array, self.n_channels)
             raise DataError(f"spectrum: counts sum to {total}")
-        return total
+        return bins, total
 
-    def _judged(self, bins: NDArray[np.float64], total: float) -> tuple[int, float, bool]:
-        outside_scores(bins, self._outside, self._scores)
-        return judge(bins, total, self._scores, self._model, self._posterior)
+    def _judged(
+        self, bins: NDArray[np.float64], total: float
+    ) -> tuple[int, float, bool, NDArray[np.float64]]:
+        scores = np.empty(len(self._outside))
+        posterior = np.empty(len(self.phases) + 1)
+        outside_scores(bins, self._outside, scores)
+        return (*judge(bins, total, scores, self._model, posterior), posterior)
 
     def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
         """Label, probability and verdict of one spectrum.
@@ -242,11 +246,11 @@ class PhaseClassifier:
         DataError
             If it is no such spectrum.
         """
-        total = self._binned(counts)
-        best, probability, suspect = self._judged(self._bins, total)
+        bins, total = self._binned(counts)
+        best, probability, suspect, posterior = self._judged(bins, total)
         if not suspect and live_time_s is None and probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")
-        return self._conclude(self._bins, total, best, probability, suspect, live_time_s)
+        return self._conclude(bins, total, best, probability, suspect, float(posterior[-1]), live_time_s)
 
     def _conclude(
         self,
@@ -255,9 +259,9 @@ class PhaseClassifier:
         best: int,
         probability: float,
         suspect: bool,
+        outside: float,
         live_time_s: float | None,
     ) -> Classification:
-        outside = float(self._posterior[-1])
         sure = max(outside, 1.0 - self.settings.false_alarm_rate)
         if live_time_s is not None:
             rate = self._rate_verdict(total, best, live_time_s)
@@ -300,7 +304,7 @@ class PhaseClassifier:
         best = np.empty(len(x), np.int64)
         probability = np.empty(len(x))
         suspect = np.empty(len(x), np.bool_)
-        bins = np.empty((_BLOCK, len(self._bins)))
+        bins = np.empty((_BLOCK, len(self._starts) - 1))
         totals = np.empty(_BLOCK)
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
@@ -317,9 +321,7 @@ class PhaseClassifier:
 
     def posterior(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
-        total = self._binned(counts)
-        self._judged(self._bins, total)
-        return self._posterior.copy()
+        return self._judged(*self._binned(counts))[3]
 
     def evidence(self, counts: NDArray[Any]) -> tuple[float, int, float, bool, NDArray[np.float64]]:
         """All that a sequential test needs of one spectrum, at the price of one look.
@@ -330,9 +332,8 @@ class PhaseClassifier:
             Sum of the counts, index of the best phase, its posterior, whether the fit is in doubt, and the
             posterior of each phase and, last, of none.
         """
-        total = self._binned(counts)
-        best, probability, suspect = self._judged(self._bins, total)
-        return total, best, probability, suspect, self._posterior
+        bins, total = self._binned(counts)
+        return (total, *self._judged(bins, total))
 
     def draw_posteriors(
         self, phase: int, counts: int, n: int, rng: np.random.Generator
@@ -340,15 +341,15 @@ class PhaseClassifier:
         """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
         out = np.empty((n, len(self.phases) + 1))
         for i, bins in enumerate(rng.multinomial(counts, self.templates.shape[phase], size=n)):
-            self._judged(bins.astype(np.float64), float(counts))
-            out[i] = self._posterior
+            out[i] = self._judged(bins.astype(np.float64), float(counts))[3]
         return out
 
     def parts(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Abundances of the phases and, last, of a flat spectrum, (L + 1,), as parts of the counts."""
-        if self._binned(counts) == 0:
+        bins, total = self._binned(counts)
+        if total == 0:
             raise DataError("spectrum: holds no counts")
-        return self._verdicts.parts(self._bins)
+        return self._verdicts.parts(bins)
 
     # ---- keeping it
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,11 +199,16 @@ def _read_by_rosettasciio(path: Path, suffix: str) -> MeasuredSpectra:
         signals = importlib.import_module(plugin["api"]).file_reader(str(path))
     except Exception as error:  # a reader of foreign files fails in every way there is
         raise DataError(f"{path}: rosettasciio cannot read it ({type(error).__name__}: {error})") from error
+    found: list[MeasuredSpectra] = []
     for signal in signals:
         energy = [a for a in signal["axes"] if str(a.get("units", "")).lower() in ("kev", "ev")]
         if len(energy) == 1:
-            return _from_signal(path, signal, energy[0])
-    raise DataError(f"{path}: holds no signal with an energy axis in eV or keV")
+            found.append(_from_signal(path, signal, energy[0]))
+    if not found:
+        raise DataError(f"{path}: holds no signal with an energy axis in eV or keV")
+    # A Phenom project holds several spots: those like the first belong together, a map beside them does not.
+    alike = [s.counts for s in found if s.axis == found[0].axis and len(s.counts) == len(found[0].counts)]
+    return replace(found[0], counts=np.concatenate(alike))
 
 
 def _from_signal(path: Path, signal: Mapping[str, Any], energy: Mapping[str, Any]) -> MeasuredSpectra:

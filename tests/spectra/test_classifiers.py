@@ -2,6 +2,7 @@
 
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ def test_classifying_changes_nothing(classifier, sample):
     assert classifier.classify(row) == first
     assert classifier.sha256 == before
     np.testing.assert_array_equal(row, sample[0][30])
+
+
+def test_threads_do_not_disturb_one_another(classifier, sample):
+    spectra = sample[0][::5]
+    expected = [classifier.classify(row) for row in spectra]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert list(pool.map(classifier.classify, spectra)) == expected
 
 
 def test_an_empty_batch_is_empty(classifier):

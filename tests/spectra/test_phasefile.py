@@ -105,7 +105,7 @@ def test_spectra_that_do_not_fit_together_are_named(folder):
     path.write_text("phases:\n  a: {files: [none.msa]}\n")
     with pytest.raises(DataError, match=r"none\.msa"):
         load_phases(path)
-    with pytest.raises(ConfigError, match="nothing.yml"):
+    with pytest.raises(ConfigError, match=r"nothing\.yml"):
         load_phases(folder / "nothing.yml")
 
 

@@ -1,5 +1,7 @@
 """The physics model: invariants, and NIST's standards where they are at hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,7 +79,7 @@ def test_a_formula_is_its_mass_fractions():
 
 def test_more_of_an_element_gives_more_of_its_line():
     lead = [area(expected_counts({"Pb": c, "Sn": 1 - c}, AXIS), 2.25, 2.45) for c in (0.2, 0.4, 0.6, 0.8)]
-    assert all(a < b for a, b in zip(lead[:-1], lead[1:], strict=True))
+    assert all(a < b for a, b in pairwise(lead))
 
 
 def test_a_flatter_way_out_absorbs_soft_lines_more_than_hard_ones():
