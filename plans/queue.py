@@ -42,7 +42,7 @@ class SessionLike(Protocol):
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """``fraction``, ``seed`` and ``dwell_s`` of ``instrument.yml``."""
+        """``fraction``, ``seed``, ``dwell_s`` and ``error`` of ``instrument.yml``."""
 
     def make_grid(self, **changes: Any) -> ScanGrid:
         """That grid, changed."""
@@ -50,11 +50,11 @@ class SessionLike(Protocol):
     def make_agent(self, fraction: float | None = None, **changes: Any) -> Agent:
         """Make an agent for one map."""
 
-    def resumed_agent(self, run: str) -> tuple[Agent, dict[str, Any]]:
-        """Make the agent of a map that was cut off, and what the run that goes on records of it."""
+    def resumed_agent(self, run: str) -> tuple[Agent, dict[str, Any], dict[str, Any]]:
+        """Agent of a map that was cut off, what the run that goes on records of it, and its dwell and error."""
 
-    def map_arguments(self, **changes: Any) -> dict[str, Any]:
-        """Keyword arguments of `adaptive_map`."""
+    def prepare_map(self, **changes: Any) -> dict[str, Any]:
+        """Set the detector's stop rule; return keyword arguments of `adaptive_map`."""
 
 
 class QueuePlans(NamedTuple):
@@ -75,6 +75,10 @@ _GRID = {
     "centre_y_um": {"description": "Middle of the grid along y, µm.", "min": -1e5, "max": 1e5, "step": 1.0},
 }
 _DWELL = {"description": "Live time of each spectrum, s.", "min": 1e-4, "max": 3600.0, "step": 0.1}
+_ERROR = {
+    "description": "Accepted probability of a wrong phase, at which an acquisition ends; 0: the dwell is fixed.",
+    "min": 0.0, "max": 0.4, "step": 0.001,
+}  # fmt: skip
 _NOTES = {"description": "Anything worth recording."}
 
 
@@ -102,7 +106,8 @@ def queue_plans(session: SessionLike) -> QueuePlans:
     grid, usual = session.grid, session.defaults
     (centre_y, centre_x), (n_rows, n_columns) = grid.centre_um, grid.shape
     step = float(grid.step_um[0])
-    fraction_, seed_, dwell_ = float(usual["fraction"]), int(usual["seed"]), float(usual["dwell_s"])
+    fraction_, seed_ = float(usual["fraction"]), int(usual["seed"])
+    dwell_, error_ = float(usual["dwell_s"]), float(usual["error"])
 
     def aside(function: Callable[[], Any]) -> Plan:
         with ThreadPoolExecutor(1, thread_name_prefix="slads-prepare") as executor:
@@ -114,6 +119,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         fraction={"description": "Part of the pixels to measure.", "min": 1e-4, "max": 1.0, "step": 0.01},
         **_GRID,
         dwell_s=_DWELL,
+        error=_ERROR,
         budget_nc={"description": "Dose that the run may give, nC; none: as in instrument.yml.", "min": 1e-6},
         stop_at={
             "description": "Estimated distortion at which the map may end earlier.", "min": 1e-6, "max": 0.5,
@@ -130,6 +136,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         centre_x_um: float = centre_x,
         centre_y_um: float = centre_y,
         dwell_s: float = dwell_,
+        error: float = error_,
         budget_nc: float | None = None,
         stop_at: float | None = None,
         seed: int = seed_,
@@ -143,7 +150,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
                 seed=seed, stop_at=stop_at,
             )
         )  # fmt: skip
-        arguments = session.map_arguments(dwell_s=dwell_s, run_nc=budget_nc)
+        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)
         md = _about(sample, notes, num_points=agent.n_wanted)
         return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=md))
 
@@ -154,9 +161,8 @@ def queue_plans(session: SessionLike) -> QueuePlans:
     )
     def resume_map(run: str = "-1", notes: str = "") -> Plan:
         """Go on with a map that was cut off, as a new run that names its parent."""
-        agent, md = yield from aside(lambda: session.resumed_agent(run))
-        dwell_s = md.pop("dwell_s", None)
-        arguments = session.map_arguments(dwell_s=dwell_s)
+        agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
+        arguments = session.prepare_map(**dose)
         about = _about(md.pop("sample", ""), notes, **md, num_points=agent.n_wanted - agent.n_measured)
         return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=about))
 
@@ -165,6 +171,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         sample=_SAMPLE,
         **_GRID,
         dwell_s=_DWELL,
+        error=_ERROR,
         notes=_NOTES,
     )
     def raster_map(
@@ -175,6 +182,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         centre_x_um: float = centre_x,
         centre_y_um: float = centre_y,
         dwell_s: float = dwell_,
+        error: float = error_,
         notes: str = "",
     ) -> Plan:
         """Measure every pixel of a sample, row by row: what an adaptive map is compared with."""
@@ -182,7 +190,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         wanted = session.make_grid(
             shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um)
         )
-        baseline = session.map_arguments()["baseline"]
+        baseline = session.prepare_map(dwell_s=dwell_s, error=error)["baseline"]
         return (
             yield from raster.raster_map(
                 session.beam,
@@ -219,7 +227,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         notes: str = "",
     ) -> Plan:
         """Take spectra of one phase, to train a classifier on."""
-        baseline = session.map_arguments()["baseline"]
+        baseline = session.prepare_map()["baseline"]
         return (
             yield from collect_phase(
                 session.beam, session.eds, phase, positions, n=spectra, spread_um=spread_um,

@@ -13,6 +13,8 @@ from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.queue import queue_plans
 from slads_bluesky.plans.raster import list_map
 
+prepare_prompt()  # %wa, %mov, %movr; errors in one line; windows that stay alive
+
 # everything, or an error that says what is missing
 session = open_session(Path(__file__).resolve().parents[1] / "instrument.yml")
 
@@ -25,10 +27,8 @@ x, y = session.x, session.y
 
 # who decides, and the records of earlier runs
 make_agent = session.make_agent
-load, verify, replay = session.load, session.verify, session.replay
+load, verify, replay = session.records.load, session.records.verify, session.records.replay
+save_phases = session.records.save_phases  # what collect_spectra took, for `slads-bluesky train classifier`
 
 # plans with plain arguments, for prompt and queue alike: RE(map_sample("steel 3", fraction=0.1))
 map_sample, resume_map, raster_map, collect_spectra = queue_plans(session)
-
-# %wa, %mov, %movr; errors in one line
-prepare_prompt()

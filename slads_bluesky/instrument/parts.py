@@ -93,7 +93,18 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
         from ..sampling.learned_model import shipped_model
 
         model = shipped_model()
+    _check_error(settings, file, classifier)
     return MapModels(model, classifier)
+
+
+def _check_error(settings: InstrumentSettings, file: YamlFile, classifier: Classifier | None) -> None:
+    from ..spectra import PhaseClassifier
+
+    if settings.dose.error and classifier is not None and not isinstance(classifier, PhaseClassifier):
+        raise ConfigError(
+            f"{file.at('dose', 'error')}: an adaptive dwell needs a classifier with a posterior, such as "
+            "train: likelihood; with the paper's networks, allowed: 0"
+        )
 
 
 def start_microscope(settings: InstrumentSettings) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from ..errors import SladsError
-from .session import is_headless
+from .headless import is_headless
 
 __all__ = ["prepare_prompt"]
 
 
 def prepare_prompt() -> None:
-    """Register bluesky's magics (``%wa``, ``%mov``, ``%movr``) and show our errors without a traceback.
+    """Register bluesky's magics (``%wa``, ``%mov``, ``%movr``), show our errors without a traceback, allow windows.
 
     Does nothing where there is no prompt: in a queue server's worker, in a script.
     """
@@ -25,6 +26,11 @@ def prepare_prompt() -> None:
 
     shell.register_magics(BlueskyMagics)
     shell.set_custom_exc((SladsError,), _in_a_line)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        try:
+            shell.enable_matplotlib()
+        except (ImportError, RuntimeError) as error:
+            print(f"no windows: {error}")  # noqa: T201
 
 
 def _in_a_line(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, **_: Any) -> None:

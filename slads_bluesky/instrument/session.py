@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
 from ..catalog import Recorder
-from ..errors import ConfigError, RecordError
+from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..models import Models, keep_models
 from .axes import beam_axes
 from .engine import RecordedEngine
+from .headless import is_headless
 from .parts import Devices, MapModels
+from .records import Records
 from .settings import InstrumentSettings
 
-if TYPE_CHECKING:
-    from ..catalog.verify import Verification
-    from ..rundata import RunData
-
-__all__ = ["Session", "is_headless"]
-
-
-def is_headless() -> bool:
-    """Whether nobody looks on: a queue server's worker."""
-    return os.environ.get("_QSERVER_RE_WORKER_ACTIVE", "") not in ("", "0")
+__all__ = ["Session"]
 
 
 class Session:
@@ -66,13 +58,17 @@ class Session:
         self.db = catalog
         self.beam, self.eds, self.sem = devices.beam, devices.eds, devices.sem
         self.eds.classifier = models.classifier
+        self._stop_rule(settings.dose.error, settings.dose.dwell_s)
         self.x, self.y = beam_axes(devices.beam)
         self.RE: Any = RecordedEngine(recorder)
         self.agent: SladsAgent | None = None
         """The one that was made last; the progress bar asks it."""
+        self.live: Any = None
+        """The window that shows a map as it grows; None without a display."""
         self._microscope = microscope
         self._on_problem = on_problem
         self.bec = self._watchers()
+        self.records = Records(recorder.directory, models, self.bec)
 
     def _watchers(self) -> Any:
         """Subscribe what shows a run: nothing but numbers in a headless worker."""
@@ -93,6 +89,15 @@ class Session:
             from ..callbacks.progress import MapProgress
 
             self.RE.subscribe(MapProgress(self._estimate))
+        if self.settings.display.live:
+            from ..callbacks.live import live_view
+            from ..callbacks.live_templates import phase_templates
+
+            classifier = self.models.classifier
+            templates = None if classifier is None else phase_templates(classifier)
+            self.live = live_view(estimate=self._estimate, templates=templates)
+            if self.live is not None:
+                self.RE.subscribe(self.live)
         return bec
 
     def _estimate(self) -> float:
@@ -105,9 +110,12 @@ class Session:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Fraction, seed and dwell of ``instrument.yml``."""
+        """Fraction, seed, dwell and error of ``instrument.yml``."""
         sampler = self.settings.sampler
-        return {"fraction": sampler.fraction, "seed": sampler.seed, "dwell_s": self.settings.dose.dwell_s}
+        dose = self.settings.dose
+        return {
+            "fraction": sampler.fraction, "seed": sampler.seed, "dwell_s": dose.dwell_s, "error": dose.error,
+        }  # fmt: skip
 
     def make_grid(
         self,
@@ -194,126 +202,68 @@ class Session:
             )
         return self.agent
 
-    def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any]]:
-        """Make the agent of a map that was cut off, as it stood then.
+    def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
+        """Make the agent of a map that was cut off; see `Records.resumed_agent`."""
+        agent, told, dose = self.records.resumed_agent(run)
+        self.agent = agent
+        return agent, told, dose
+
+    def prepare_map(
+        self,
+        *,
+        dwell_s: float | None = None,
+        error: float | None = None,
+        run_nc: float | None = None,
+        pixel_nc: float | None = None,
+    ) -> dict[str, Any]:
+        """Prepare the detector and return keyword arguments for `adaptive_map`; what is not given is as in the file.
 
         Parameters
         ----------
-        run : str or int
-            A uid or its beginning, a scan_id, or -1 for the latest run.
-
-        Returns
-        -------
-        SladsAgent
-            Knows all that was measured.
-        dict
-            Of the run that goes on: its sample and operator, which run it resumes, and the dwell that it had.
+        dwell_s : float, optional
+            Live time of each spectrum, s; with an `error`, at most.
+        error : float, optional
+            Accepted probability of a wrong phase, at which an acquisition ends; 0: the dwell is fixed.
+        run_nc, pixel_nc : float, optional
+            Dose that a run and a pixel may take, nC.
 
         Raises
         ------
-        RecordError
-            If there is no such run, it is being taken, is complete, or had another classifier than this session.
-        """
-        from ..catalog.journal import is_being_taken
-        from ..rebuild import find_sampler_model, rebuild_agent
-
-        chain, data = self._map(run)
-        if is_being_taken(chain[-1].source):
-            raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
-        start, classifier = data.start, self.models.classifier
-        had = start.get("model_hashes", {}).get("classifier")
-        if classifier is None or had != classifier.sha256:
-            raise RecordError(
-                f"run {data.uid[:8]} had the classifier {str(had)[:12]}, this session has "
-                f"{classifier.sha256[:12] if classifier else 'none'}"
-            )
-        model = self.models.sampler
-        if model is None or start["model_hashes"].get("sampler") != model.sha256:
-            model = find_sampler_model(start, self.recorder.directory / "models")
-        agent = rebuild_agent(start, model)
-        for event in data.events():
-            agent.ingest(event)
-        if agent.should_stop():
-            raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
-        self.agent = agent
-        kept: dict[str, Any] = {key: start[key] for key in ("sample", "operator") if key in start}
-        dwell_s = start.get("plan_args", {}).get("dwell_s")
-        return agent, {**kept, "resumes": data.uid, "dwell_s": dwell_s}
-
-    def map_arguments(self, **changes: Any) -> dict[str, Any]:
-        """Return keyword arguments for `adaptive_map` from ``instrument.yml``: baseline, dwell, budget, suspenders.
-
-        Parameters
-        ----------
-        **changes
-            ``dwell_s``, ``run_nc``, ``pixel_nc``: values instead of those of the file; None leaves them.
+        ConfigError
+            If the classifier gives no posterior to stop by.
         """
         from ..plans.budget import DoseBudget
         from ..plans.suspend import beam_suspenders
 
         usual = self.settings.dose
-        given = {key: value for key, value in changes.items() if value is not None}
-        run_nc, pixel_nc = given.get("run_nc", usual.run_nc), given.get("pixel_nc", usual.pixel_nc)
+        dwell = usual.dwell_s if dwell_s is None else dwell_s
+        self._stop_rule(usual.error if error is None else error, dwell)
+        most = [
+            inf if limit is None else limit
+            for limit in (run_nc or usual.run_nc, pixel_nc or usual.pixel_nc)
+        ]  # fmt: skip
         out: dict[str, Any] = {
-            "baseline": [self.sem],
-            "dwell_s": given.get("dwell_s", usual.dwell_s),
-            "max_failed_points": usual.max_failed_points,
-        }
-        if run_nc is not None or pixel_nc is not None:
-            out["budget"] = DoseBudget(
-                inf if run_nc is None else run_nc, inf if pixel_nc is None else pixel_nc
-            )
+            "baseline": [self.sem], "dwell_s": dwell, "max_failed_points": usual.max_failed_points,
+            "budget": DoseBudget(*most),
+        }  # fmt: skip
         if usual.minimum_na is not None and self.settings.mode != "soft":
             out["suspenders"] = beam_suspenders(self.beam, minimum_na=usual.minimum_na)
         return out
 
-    def load(self, run: str | int = -1) -> RunData:
-        """Load a map as arrays: itself and the runs that it goes on from; `run` as in `resumed_agent`."""
-        return self._map(run, spectra=True)[1]
+    def _stop_rule(self, error: float, cap_s: float) -> None:
+        """Let each acquisition end as soon as its phase is sure enough, or, with no error allowed, at the preset."""
+        from ..spectra import PhaseClassifier
+        from ..spectra.sequential import SequentialTest
 
-    def verify(self, run: str | int = -1) -> Verification:
-        """Classify and decide again all that a run recorded, and compare; `run` as in `resumed_agent`.
-
-        The classifier and the sampler of the session are taken; that they are not those of the run is a
-        RecordError.
-        """
-        from ..catalog.verify import verify
-        from ..rebuild import rebuild_agent
-
-        data = self.load(run)
-        ours = {"sampler": self.models.sampler, "classifier": self.models.classifier}
-        for what, wanted in data.start.get("model_hashes", {}).items():
-            have = getattr(ours.get(what), "sha256", "none")
-            if wanted != have:
-                raise RecordError(
-                    f"run {data.uid[:8]} had the {what} {wanted[:12]}, this session has {have[:12]}; "
-                    f"`slads-bluesky replay {data.uid[:8]} --verify` finds the run's own"
-                )
-        return verify(data, rebuild_agent(data.start, self.models.sampler), self.models.classifier)
-
-    def replay(self, run: str | int = -1, speed: float | None = None) -> int:
-        """Show a run again as it was shown when it was taken; `speed` times as fast as it came, None: at once.
-
-        Returns
-        -------
-        int
-            Documents shown.
-        """
-        from ..catalog.replay import replay
-        from ..catalog.runs import find_run
-
-        return replay(find_run(str(run), self._where).documents(), [self.bec], speed)
-
-    def _map(self, run: str | int, spectra: bool = False) -> tuple[list[Any], RunData]:
-        from ..catalog.runs import find_run, map_runs
-        from ..rundata import load_map
-
-        chain = map_runs(find_run(str(run), self._where), self._where)
-        return chain, load_map([one.documents for one in chain], spectra=spectra)
-
-    @property
-    def _where(self) -> str:
-        return str(self.recorder.directory)
+        classifier = self.models.classifier
+        if not error or classifier is None:
+            self.eds.sequential = None
+            return
+        if not isinstance(classifier, PhaseClassifier):
+            raise ConfigError(
+                "an adaptive dwell (dose.error) needs a classifier with a posterior, such as train: likelihood"
+            )
+        self.eds.sequential = SequentialTest(classifier, error, cap_s)
 
     def about(self) -> Mapping[str, str]:
         """What this session is, a line a part."""
@@ -331,7 +281,7 @@ class Session:
             "classifier": "none yet: collect_spectra first"
             if classifier is None
             else ", ".join(classifier.phases),
-            "record": settings.catalog.uri or self._where,
+            "record": settings.catalog.uri or str(self.recorder.directory),
         }
 
     def close(self) -> None:

@@ -122,6 +122,7 @@ class DoseSettings(_Section):
     """What the specimen is given, and what it may take."""
 
     dwell_s: Annotated[Positive, Field(le=3600)] = 10.0
+    error: Annotated[Number, Field(ge=0, lt=0.5)] = 0.0
     run_nc: Positive | None = None
     pixel_nc: Positive | None = None
     minimum_na: Positive | None = None
@@ -141,6 +142,7 @@ class DisplaySettings(_Section):
 
     table: bool = False
     progress: bool = True
+    live: bool = True
 
 
 class InstrumentSettings(_Section):

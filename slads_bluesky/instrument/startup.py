@@ -8,11 +8,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InstrumentError, SladsError
-from .session import Session, is_headless
-from .settings import read_settings
+from .headless import is_headless
+from .parts import Devices, MapModels, connect_devices, make_devices, make_models, start_microscope
+from .settings import InstrumentSettings, read_settings
+
+if TYPE_CHECKING:
+    from .session import Session
 
 __all__ = ["StartupError", "open_session"]
 
@@ -46,8 +50,6 @@ def open_session(path: str | Path) -> Session:
     StartupError
         Naming everything that is missing or wrong; nothing is left running.
     """
-    from .parts import connect_devices, make_devices, make_models, start_microscope
-
     began = time.monotonic()
     _say("starting …")
     try:
@@ -55,20 +57,14 @@ def open_session(path: str | Path) -> Session:
     except SladsError as error:
         raise StartupError(f"the session is not started: {error}") from None
 
-    def record() -> tuple[Any, Any]:
-        from ..catalog import Recorder, open_catalog
+    def catalog() -> Any:
+        from ..catalog import default_directory, open_catalog
 
-        about = settings.catalog
-        recorder = Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_say)
-        try:
-            return recorder, open_catalog(about.uri or recorder.directory)
-        except BaseException:
-            recorder.close(timeout=5)
-            raise
+        return open_catalog(settings.catalog.uri or settings.catalog.directory or default_directory())
 
     missing: list[str] = []
     with ThreadPoolExecutor(3, thread_name_prefix="slads-start") as pool:
-        catalog = pool.submit(_tried, "catalog", record, missing)
+        opened = pool.submit(_tried, "catalog", catalog, missing)
         models = pool.submit(_tried, "models", lambda: make_models(settings, file), missing)
         microscope = None
         if settings.mode == "ioc":
@@ -77,19 +73,14 @@ def open_session(path: str | Path) -> Session:
         if settings.mode != "ioc" or microscope is not None:
             devices = _tried("devices", lambda: make_devices(settings, file), missing)
         trained = models.result()
-        recorder, db = catalog.result() or (None, None)
+        db = opened.result()
     if devices is not None:
         _tried("devices", lambda: connect_devices(settings, file, devices), missing)
     session: Session | None = None
-    if not missing:
-        session = _tried(
-            "session",
-            lambda: Session(settings, devices, trained, recorder, db, microscope, _say),  # type: ignore[arg-type]
-            missing,
-        )
+    if devices is not None and trained is not None and not missing:
+        parts = (settings, devices, trained, db, microscope)
+        session = _tried("session", lambda: _joined(*parts), missing)
     if session is None:
-        if recorder is not None:
-            recorder.close(timeout=10)
         if microscope is not None:
             microscope.stop()
         raise StartupError("\n".join(["the session is not started; what is missing:", *missing]))
@@ -98,6 +89,22 @@ def open_session(path: str | Path) -> Session:
         _say(f"  {part:<11}{text}")
     _say(f"ready in {time.monotonic() - began:.1f} s")
     return session
+
+
+def _joined(
+    settings: InstrumentSettings, devices: Devices, models: MapModels, catalog: Any, microscope: Any
+) -> Session:
+    """Make a session of its parts; the recorder last, which starts a process of its own."""
+    from ..catalog import Recorder
+    from .session import Session
+
+    about = settings.catalog
+    recorder = Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_say)
+    try:
+        return Session(settings, devices, models, recorder, catalog, microscope, _say)
+    except BaseException:
+        recorder.close()
+        raise
 
 
 def _tried(part: str, make: Callable[[], Any], missing: list[str]) -> Any:

@@ -1,0 +1,182 @@
+"""From runs of ``collect_spectra`` to the files that ``slads-bluesky train classifier`` takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ..catalog.runs import RecordedRun
+from ..errors import RecordError
+from ..plans.collect import PHASE_KEY
+from ..spectra.axis import EnergyAxis
+
+__all__ = ["Collected", "collected_spectra", "doubtful", "write_phases"]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Spectra that were taken to train on."""
+
+    spectra: dict[str, NDArray[np.int64]]
+    """Phase to (M, channels) counts, in the order in which the phases were first taken."""
+    live_time_s: dict[str, NDArray[np.float64]]
+    """Phase to (M,)."""
+    axis: EnergyAxis
+    beam_kev: float
+    """NaN if the microscope did not tell."""
+    started: datetime
+    """Of the first run."""
+
+
+def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
+    """Gather the spectra of runs of ``collect_spectra``, all that there are of each phase.
+
+    Parameters
+    ----------
+    runs : sequence of RecordedRun
+        Runs by other plans are passed over.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or two have another energy axis or another beam energy.
+    """
+    spectra: dict[str, list[NDArray[np.int64]]] = {}
+    live: dict[str, list[float]] = {}
+    settings: dict[tuple[float, float, float], str] = {}
+    times = []
+    for run in runs:
+        if run.start.get("plan_name") != "collect_spectra":
+            continue
+        eds = str(run.start["detectors"][0])
+        streams: dict[str, str] = {}
+        offset = width = kev = float("nan")
+        for name, doc in run.documents():
+            if name == "descriptor":
+                streams[doc["uid"]] = doc["name"]
+                told = doc.get("configuration", {}).get(eds, {}).get("data", {})
+                offset, width = (
+                    told.get(f"{eds}_energy_offset", offset),
+                    told.get(f"{eds}_energy_width", width),
+                )
+            elif name == "event" and streams[doc["descriptor"]] == "baseline":
+                kev = next((float(v) for k, v in doc["data"].items() if k.endswith("_high_voltage")), kev)
+            elif name == "event" and streams[doc["descriptor"]] == "primary":
+                phase = str(doc["data"][PHASE_KEY])
+                spectra.setdefault(phase, []).append(np.asarray(doc["data"][f"{eds}_spectrum"], np.int64))
+                live.setdefault(phase, []).append(float(doc["data"][f"{eds}_live_time"]))
+        times.append(float(run.start["time"]))
+        settings.setdefault((float(offset), float(width), kev), run.uid[:8])
+    if not spectra:
+        raise RecordError("no run of collect_spectra is among these")
+    if len(settings) > 1:
+        told = "; ".join(
+            f"run {uid}: {offset:g} keV + i × {width:g} keV at {kev:g} kV"
+            for (offset, width, kev), uid in settings.items()
+        )
+        raise RecordError(f"spectra of different settings make no classifier: {told}")
+    (offset, width, kev), _ = settings.popitem()
+    n_channels = {len(row) for rows in spectra.values() for row in rows}
+    if len(n_channels) > 1:
+        raise RecordError(f"spectra of {sorted(n_channels)} channels make no classifier")
+    return Collected(
+        {phase: np.array(rows) for phase, rows in spectra.items()},
+        {phase: np.array(values) for phase, values in live.items()},
+        EnergyAxis(offset, width, n_channels.pop()),
+        kev,
+        datetime.fromtimestamp(min(times), UTC),
+    )
+
+
+def doubtful(spectra: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """Spectra that look more like another phase than like the others of their own: a beam that was elsewhere.
+
+    The multinomial log-likelihood of each spectrum under the mean shape of each phase, its own without itself, each
+    channel with half a count added.
+
+    Parameters
+    ----------
+    spectra : phase to (M, channels) counts
+
+    Returns
+    -------
+    list of str
+        A sentence each; empty if all is well.
+    """
+    sums = {phase: rows.sum(axis=0, dtype=np.float64) for phase, rows in spectra.items()}
+    told = []
+    for phase, rows in spectra.items():
+        for i, row in enumerate(rows):
+            if len(rows) < 2:
+                continue
+            scores = {}
+            for other, total in sums.items():
+                shape = total + 0.5 - (row if other == phase else 0)
+                scores[other] = float(row @ np.log(shape / shape.sum()))
+            best = max(scores, key=scores.__getitem__)
+            if best != phase:
+                told.append(f"spectrum {i} of {phase} looks like {best}")
+    return told
+
+
+def write_phases(collected: Collected, directory: Path) -> Path:
+    """Write one EMSA/MAS file a spectrum, and the ``phases.yml`` that names them.
+
+    Parameters
+    ----------
+    collected : Collected
+    directory : Path
+        Made if it is not there.
+
+    Returns
+    -------
+    Path
+        Of ``phases.yml``, for ``slads-bluesky train classifier --phases``.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be written, or there is a ``phases.yml`` already.
+    """
+    path = directory / "phases.yml"
+    if path.exists():
+        raise RecordError(f"{path} is there already")
+    phases: dict[str, Any] = {}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for number, (phase, rows) in enumerate(collected.spectra.items()):
+            stem = f"{number:02d}-{re.sub(r'[^A-Za-z0-9.+-]', '_', phase)}"
+            names = [f"{stem}-{i:03d}.msa" for i in range(len(rows))]
+            for name, row, live_s in zip(names, rows, collected.live_time_s[phase], strict=True):
+                (directory / name).write_text(_msa(collected, phase, row, live_s), encoding="utf-8")
+            phases[phase] = {"files": names}
+        content: dict[str, Any] = {"phases": phases, "axis": collected.axis.to_json()}
+        if np.isfinite(collected.beam_kev):
+            content["beam_kev"] = collected.beam_kev
+        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{directory}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def _msa(collected: Collected, phase: str, counts: NDArray[np.int64], live_s: float) -> str:
+    axis, when = collected.axis, collected.started
+    fields: dict[str, Any] = {
+        "FORMAT": "EMSA/MAS Spectral Data File", "VERSION": "1.0", "TITLE": phase[:64],
+        "DATE": f"{when:%d-%b-%Y}".upper(), "TIME": f"{when:%H:%M}", "OWNER": "slads-bluesky",
+        "NPOINTS": axis.n_channels, "NCOLUMNS": 1, "XUNITS": "keV", "YUNITS": "counts", "DATATYPE": "Y",
+        "XPERCHAN": f"{axis.width_kev:.9g}", "OFFSET": f"{axis.offset_kev:.9g}", "SIGNALTYPE": "EDS",
+        "LIVETIME  -s": f"{live_s:.6g}",
+    }  # fmt: skip
+    if np.isfinite(collected.beam_kev):
+        fields["BEAMKV   -kV"] = f"{collected.beam_kev:.6g}"
+    lines = [f"#{name:<12}: {value}" for name, value in fields.items()]
+    return "\n".join([*lines, "#SPECTRUM    :", *(f"{n}," for n in counts), "#ENDOFDATA   :", ""])
