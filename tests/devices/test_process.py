@@ -85,6 +85,10 @@ def test_it_ends_with_the_process_that_started_it():
         psutil.Process(int(done.stdout)).wait(10)
 
 
+def test_ctrl_c_at_the_terminal_is_not_for_it(microscope):
+    assert os.getpgid(microscope.pid) != os.getpgid(0)
+
+
 def test_the_ioc_is_light():
     """Neither torch nor the catalog is imported by it, nor ophyd by what starts it."""
     heavy = "{'torch', 'databroker', 'tiled', 'ophyd', 'numba', 'bluesky'}"
