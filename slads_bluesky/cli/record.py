@@ -324,7 +324,7 @@ def resume(
             scan_id_source=scan_id_source(recorder.directory),
             dwell_s=start["plan_args"]["dwell_s"],
             error=wanted_error,
-            md={"resumes": data.uid, **({} if wanted_error is None else {"dwell_error": wanted_error})},
+            md={"resumes": data.uid},
         )
         with console.status("bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
@@ -341,12 +341,13 @@ def resume(
 
 def _dwell_error(data: RunData, given: float | None) -> float | None:
     """Error that a map's dwell was adapted to; None for a fixed dwell. A specimen is not burnt for a guess."""
-    recorded = data.start.get("dwell_error", given)
+    rule = data.start.get("sequential") or {}
+    recorded = rule.get("error", given)
     if recorded is None and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any():
         raise RecordError(
             f"run {data.uid[:8]} had a dwell that followed the sample and does not tell its error; give --error"
         )
-    return recorded
+    return None if recorded is None else float(recorded)
 
 
 def _text(value: Any) -> str:
