@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["register"]
 
-MODULES: tuple[str, ...] = ("bench_point", "bench_spectra", "bench_record", "bench_kills")
+MODULES: tuple[str, ...] = ("bench_sampling", "bench_point", "bench_spectra", "bench_record", "bench_kills")
 """Modules beside this one, each adding one sub-command in its ``register(app)``."""
 
 
