@@ -160,7 +160,10 @@ def test_paused_at_random_moments_nothing_is_lost_or_doubled(
     assert recorded == agent.labels
 
 
-def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument, make_agent, RE, documents):
+@pytest.mark.parametrize(("way", "status"), [("abort", "abort"), ("stop", "success"), ("halt", "abort")])
+def test_however_it_ends_the_beam_is_blanked_and_the_run_says_so(
+    instrument, make_agent, RE, documents, way, status
+):
     triggers = itertools.count()
 
     def pause_at_the_fifth(msg):
@@ -170,9 +173,11 @@ def test_aborted_in_mid_point_the_beam_is_blanked_and_the_run_says_so(instrument
     RE.msg_hook = pause_at_the_fifth
     with pytest.raises(RunEngineInterrupted):
         RE(adaptive_map(instrument.beam, instrument.eds, make_agent(50)), documents)
-    RE.abort("enough for today")
-    assert documents.stop["exit_status"] == "abort"
-    assert documents.stop["reason"] == "enough for today"
+    instrument.beam.blanker.set(False).wait(10)  # as if somebody had lit it meanwhile
+    RE.abort("enough for today") if way == "abort" else getattr(RE, way)()
+    assert documents.stop["exit_status"] == status
+    if way == "abort":
+        assert documents.stop["reason"] == "enough for today"
     assert instrument.beam.blanker.get()
 
 
