@@ -1,4 +1,4 @@
-"""``slads-bluesky runs | show | replay | resume``: what is on record, questioned and gone on with."""
+"""``slads-bluesky runs | show | replay``: what is on record, told and questioned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..catalog.runs import RecordedRun
     from ..rundata import RunData
 
-__all__ = ["model_folders", "open_map", "register", "replay", "resume", "runs", "show"]
+__all__ = ["model_folders", "open_map", "register", "replay", "runs", "show"]
 
 Where = Annotated[
     str | None,
@@ -36,7 +36,6 @@ def register(app: typer.Typer) -> None:
     # "-1" is a run, not an option
     app.command(context_settings={"ignore_unknown_options": True})(show)
     app.command(context_settings={"ignore_unknown_options": True})(replay)
-    app.command(context_settings={"ignore_unknown_options": True})(resume)
 
 
 def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[RecordedRun], RunData]:
@@ -256,98 +255,6 @@ def _emit(uid: str, catalog: str | None, speed: float | None, json_file: Path | 
     run = find_run(uid, catalog)
     n = emit(run.documents(), [watcher], speed)
     write_json(json_file, {"uid": run.uid, "documents": n})
-
-
-def resume(
-    uid: Uid,
-    soft: Annotated[
-        bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
-    ] = False,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
-    ] = None,
-    error: Annotated[
-        float | None,
-        typer.Option(
-            help="Wanted error of a dwell that follows the sample, where the run does not tell its own."
-        ),
-    ] = None,
-    json_file: Json = None,
-) -> None:
-    """Go on with a map of a simulated object that was cut off, as a new run that names its parent."""
-    from rich.console import Console
-
-    from ..callbacks.progress import MapProgress
-    from ..catalog import Recorder
-    from ..catalog.journal import is_being_taken
-    from ..catalog.scan_id import scan_id_source
-    from ..experiment import run_map
-    from ..export.story import story
-    from ..models import Models, keep_models
-    from ..phantom import make_object
-    from ..rebuild import find_classifier, find_sampler_model, model_directory, rebuild_agent, sampler_name
-    from ..rundata import load_map
-
-    console = Console(highlight=False, soft_wrap=True)
-    check_writable(json_file)
-    where = str(catalog) if catalog is not None else None
-    chain, data = open_map(uid, where, spectra=False)
-    start = data.start
-    if is_being_taken(chain[-1].source):
-        raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
-    if "object" not in start:
-        raise RecordError(
-            f"run {data.uid[:8]} was not of a simulated object; on a microscope, resume it in the session "
-            "with the plan resume_map"
-        )
-    folders = model_folders(where)
-    models = Models(
-        sampler_name(start), find_sampler_model(start, *folders), find_classifier(start, *folders)
-    )
-    agent = rebuild_agent(start, models.sampler)
-    for event in data.events():
-        agent.ingest(event)
-    if agent.should_stop():
-        raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
-    wanted_error = _dwell_error(data, error)
-    phantom = make_object(start["object"], int(start.get("object_seed", 0)))
-    console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
-    with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        keep_models(model_directory(recorder.directory), models)
-        result = run_map(
-            phantom,
-            models,
-            agent,
-            soft=soft,
-            subscribers=[recorder, MapProgress(agent.distortion_estimate)],
-            scan_id_source=scan_id_source(recorder.directory),
-            dwell_s=start["plan_args"]["dwell_s"],
-            error=wanted_error,
-            md={"resumes": data.uid},
-        )
-        with console.status("bringing the catalog up to date"):
-            current = recorder.flush(timeout=600)
-    from ..catalog.runs import find_run
-
-    whole = load_map(
-        [*(run.documents for run in chain), find_run(result.uid, where).documents], spectra=False
-    )
-    lines, figures = story(whole)
-    for line in lines:
-        console.print(line, markup=False)
-    write_json(json_file, {**figures, "n_before": data.n_measured, "catalog_up_to_date": current})
-
-
-def _dwell_error(data: RunData, given: float | None) -> float | None:
-    """Error that a map's dwell was adapted to; None for a fixed dwell. A specimen is not burnt for a guess."""
-    rule = data.start.get("sequential") or {}
-    recorded = rule.get("error", given)
-    if recorded is None and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any():
-        raise RecordError(
-            f"run {data.uid[:8]} had a dwell that followed the sample and does not tell its error; give --error"
-        )
-    return None if recorded is None else float(recorded)
 
 
 def _text(value: Any) -> str:
