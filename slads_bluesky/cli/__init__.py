@@ -39,7 +39,20 @@ def _options(
         raise typer.Exit
 
 
-for _module in ("demo", "simulate", "ioc", "record", "resume", "carry", "relabel", "view", "estimate", "train", "bench"):
+for _module in (
+    "demo",
+    "simulate",
+    "ioc",
+    "record",
+    "resume",
+    "carry",
+    "relabel",
+    "view",
+    "estimate",
+    "doctor",
+    "train",
+    "bench",
+):
     importlib.import_module(f".{_module}", __name__).register(app)
 
 
