@@ -53,7 +53,7 @@ def test_mixtures_are_found_from_5000_counts_on_with_their_abundances(request, n
     classifier = request.getfixturevalue(name)
     first, second = list(request.getfixturevalue(f"{name}_shapes").values())[:2]
     rng = np.random.default_rng(3)
-    spectra = thinned((1 - part) * first + part * second, 5000, 60, rng)
+    spectra = thinned((1 - part) * first + part * second, 5000, 200, rng)
     labels, _, verdicts = classifier.classify_batch(spectra)
     assert (verdicts == "mixed").mean() >= least
     if part < 0.5:
