@@ -180,7 +180,10 @@ def _embedded(record: Path, create: bool) -> Any:
         # by time, not by the order of writing: a run that was caught up late is not the latest
         catalog = catalog.sort(("start.time", 1))
     except Exception as error:
-        raise RecordError(f"catalog {folder} cannot be opened: {_first_line(error)}") from error
+        raise RecordError(
+            f"catalog {folder} cannot be opened: {_first_line(error)}; without that folder it is rebuilt from the "
+            "journal beside it"
+        ) from error
     _open[record] = catalog
     return catalog
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -280,3 +281,14 @@ def test_a_catalog_of_another_version_is_refused_and_says_what_to_do(tmp_path, l
     (folder / "layout.json").write_text(layout)
     with pytest.raises(RecordError, match=words):
         open_catalog(tmp_path)
+
+
+def test_a_catalog_of_an_older_tiled_is_refused_in_one_line(record, tmp_path):
+    moved = tmp_path / "older"
+    shutil.copytree(record[0], moved)
+    with sqlite3.connect(moved / "catalog" / "catalog.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '6825c778aa3c'")
+    database.close()
+    with pytest.raises(RecordError, match=r"cannot be opened.*rebuilt from the journal") as error:
+        open_catalog(moved)
+    assert "\n" not in str(error.value)
