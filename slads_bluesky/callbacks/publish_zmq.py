@@ -27,7 +27,7 @@ import zmq.auth
 from ..errors import ConfigError, DataError
 from .publish import QUEUED, Publisher
 
-__all__ = ["ZMQListener", "ZMQPublisher", "pack", "proxy_address", "unpack"]
+__all__ = ["ZMQListener", "ZMQPublisher", "pack", "proxy_address", "proxy_answers", "unpack"]
 
 PATIENCE_S = 2.0
 """How long the first documents wait for the proxy, s; connecting takes a moment."""
@@ -42,6 +42,15 @@ def proxy_address(where: str) -> str:
     if found is not None and not 0 < int(found[1]) < 65536:
         raise ConfigError(f"'{where}': a port is 1 to 65535, not {found[1]}")
     return address
+
+
+def proxy_answers(where: str, timeout_s: float) -> bool:
+    """Whether a proxy takes documents at `where`; ConfigError if that is no address."""
+    address = proxy_address(where)
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(address)
+        return bool(socket.poll(int(timeout_s * 1e3)))
 
 
 def pack(doc: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,130 @@
+"""``slads-bluesky doctor``: what stands in the way of a map, and what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .figures import check_writable, write_json
+from .record import Json
+
+if TYPE_CHECKING:
+    from ..doctor import Finding
+
+__all__ = ["doctor", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(doctor)
+
+
+def doctor(
+    prefix: Annotated[
+        str | None, typer.Option(help="Check the PVs of an instrument with this prefix, such as SEM:.")
+    ] = None,
+    instrument: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Check what an instrument.yml names: PVs, classifier, record, proxy."
+        ),
+    ] = None,
+    classifier: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check a classifier, and the detector against it.")
+    ] = None,
+    zmq: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Check a 0MQ proxy's incoming side.")
+    ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(metavar="S", help="How long PVs and proxy may take.")] = 5.0,
+    json_file: Json = None,
+) -> None:
+    """Check PVs, calibration, classifier, record and versions; exit code 1 if something is to be mended."""
+    from rich.console import Console
+
+    from .. import doctor as checks
+    from ..catalog import default_directory
+
+    console = Console(highlight=False, soft_wrap=True)
+    check_writable(json_file)
+    if not timeout > 0:
+        raise ConfigError(f"--timeout must be positive, not {timeout:g}")
+    if prefix is not None and instrument is not None:
+        raise ConfigError("--prefix or --instrument: each says which PVs there are")
+    if prefix is not None and (not prefix or any(c.isspace() for c in prefix)):
+        raise ConfigError(f"PV prefix must be a word, not {prefix!r}")
+    findings: list[Finding] = []
+
+    def tell(*found: Finding) -> None:
+        for finding in found:
+            findings.append(finding)
+            sign = "[green]ok[/]    " if finding.ok else "[red]not ok[/]"
+            console.print(sign, end=" ")
+            console.print(f"{finding.what}: {finding.told}", markup=False)
+            if finding.mend:
+                console.print(f"       → {finding.mend}", markup=False)
+
+    make_devices: Any = None
+    if instrument is not None:
+        settings, file = _settings(instrument)
+        classifier = classifier or settings.classifier.file
+        catalog = catalog or settings.catalog.directory
+        zmq = zmq or settings.publishers.zmq
+        tell(checks.Finding("instrument", True, f"{instrument}: mode {settings.mode}"))
+        if settings.mode == "hardware":
+            make_devices = lambda: _devices_of(settings, file)  # noqa: E731
+    elif prefix is not None:
+        make_devices = lambda: _devices(prefix)  # noqa: E731
+
+    tell(*checks.check_versions())
+    with console.status("looking at the record"):
+        found = checks.check_record(catalog if catalog is not None else default_directory())
+    tell(*found)
+    judge = None
+    if classifier is not None:
+        one, judge = checks.check_classifier_file(classifier)
+        tell(one)
+    if zmq is not None:
+        tell(checks.check_proxy(zmq, timeout))
+    if make_devices is not None:
+        beam, eds, sem = make_devices()
+        with console.status("waiting for PVs"):
+            found = checks.check_devices(beam, eds, sem, timeout)
+        tell(*found)
+        if eds.connected:
+            tell(checks.check_detector(eds, judge))
+    well = checks.all_well(findings)
+    console.print("all is well" if well else f"{sum(not f.ok for f in findings)} to mend")
+    write_json(json_file, {"ok": well, "findings": [finding.to_json() for finding in findings]})
+    if not well:
+        raise typer.Exit(1)
+
+
+def _devices(prefix: str) -> tuple[Any, Any, Any]:
+    """The instrument as the simulated microscope has it: beam and column under Beam:, the record EDS:mca1."""
+    from ..devices import EDSDetector, Microscope, SEMBeam
+
+    return (
+        SEMBeam(f"{prefix}Beam:", name="beam"),
+        EDSDetector(f"{prefix}EDS:mca1", name="eds"),
+        Microscope(f"{prefix}Beam:", name="sem"),
+    )
+
+
+def _settings(path: Path) -> tuple[Any, Any]:
+    from ..instrument import read_settings
+
+    return read_settings(path)
+
+
+def _devices_of(settings: Any, file: Any) -> tuple[Any, Any, Any]:
+    from ..instrument.parts import make_devices
+
+    made = make_devices(settings, file)
+    return made.beam, made.eds, made.sem
