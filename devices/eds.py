@@ -227,7 +227,7 @@ class EDSDetector(Device):  # type: ignore[misc]
 
     def _finish(self, status: QuickStatus) -> None:
         counts = self._spectrum()
-        live, real = float(self.live_time.get()), float(self.real_time.get())
+        live = float(self.live_time.get())
         before = time.perf_counter()
         if self.sequential is not None:
             judgement = look(self.sequential, counts, live, self._preset)
@@ -239,6 +239,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         else:
             judgement = judge(self.classifier, counts)
         self.classify_s = time.perf_counter() - before
+        real = float(self.real_time.get())
         if self.beam is not None:
             self._watch.check(float(self.beam.dose.get()), real)
         dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
