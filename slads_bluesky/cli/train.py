@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import typer
+
+from .groups import add_group
 
 __all__ = ["register"]
 
@@ -14,9 +14,4 @@ MODULES: tuple[str, ...] = ("train_sampler", "train_learned", "train_classifier"
 
 def register(app: typer.Typer) -> None:
     """Add the group ``train`` to `app`."""
-    if not MODULES:
-        return
-    group = typer.Typer(help="Train samplers and classifiers.", no_args_is_help=True)
-    for name in MODULES:
-        importlib.import_module(f".{name}", __package__).register(group)
-    app.add_typer(group, name="train")
+    add_group(app, "train", "Train samplers and classifiers.", MODULES)
