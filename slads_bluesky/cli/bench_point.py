@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def point(
     object_name: Annotated[str, typer.Option("--object", help="Simulated object.")] = "pbsn-128",
     points: Annotated[int, typer.Option(min=50, help="Points of each timed run.")] = 1000,
+    turns: Annotated[int, typer.Option(min=1, help="How often adaptive and bare runs take turns.")] = 2,
     pauses: Annotated[int, typer.Option(min=0, help="Immediate pauses at random moments.")] = 20,
     trips: Annotated[int, typer.Option(min=0, help="Trips of the beam at random moments.")] = 5,
     sampler: Annotated[str, typer.Option(help="slads or learned.")] = "slads",
@@ -73,7 +74,7 @@ def point(
             for signal in (reset, trip):
                 signal.wait_for_connection(10)
             reset.set(1).wait(10)
-            figures["channel_access"] = _timed(beam, eds, new_agent, recorder)
+            figures["channel_access"] = _timed(beam, eds, new_agent, recorder, turns)
             reset.set(1).wait(10)
             log.write_text("")
             figures["interrupted"] = _interrupted(
@@ -82,7 +83,7 @@ def point(
         from ..devices.sim.soft import soft_microscope
 
         soft_beam, soft_eds, _ = soft_microscope(phantom, models.classifier)
-        figures["soft"] = _timed(soft_beam, soft_eds, new_agent, recorder)
+        figures["soft"] = _timed(soft_beam, soft_eds, new_agent, recorder, turns)
 
     table = Table("one point, ms", "median", "p99", title=f"{object_name}, {points} points, zero dwell")
     for kind, name in (("channel_access", "over Channel Access"), ("soft", "soft devices")):
@@ -109,8 +110,8 @@ def point(
     write_json(json_file, figures)
 
 
-def _timed(beam: Any, eds: Any, new_agent: Any, recorder: Any) -> dict[str, Any]:
-    """Run adaptive and bare in turn, twice, so that a busy moment of the machine strikes both; medians and ratio."""
+def _timed(beam: Any, eds: Any, new_agent: Any, recorder: Any, turns: int) -> dict[str, Any]:
+    """Run adaptive and bare in turns, so that a busy moment of the machine strikes both; medians and ratio."""
     from bluesky import RunEngine
 
     from ..plans.adaptive import adaptive_map
@@ -120,7 +121,7 @@ def _timed(beam: Any, eds: Any, new_agent: Any, recorder: Any) -> dict[str, Any]
     ledger = Ledger()
     adaptive: list[float] = []
     bare: list[float] = []
-    for _ in range(2):
+    for _ in range(turns):
         ends: list[float] = []
         pixels: list[int] = []
 

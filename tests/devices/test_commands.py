@@ -84,7 +84,7 @@ def test_bench_point_loses_nothing(tmp_path, shared_cache, pbsn_models):
     del pbsn_models  # trained, and in the cache
     figures = tmp_path / "point.json"
     done = _run(
-        "bench", "point", "--object", "pbsn-64", "--points", "60", "--pauses", "5", "--trips", "2",
+        "bench", "point", "--object", "pbsn-64", "--points", "60", "--turns", "1", "--pauses", "5", "--trips", "2",
         "--classifier", "paper", "--json", str(figures), XDG_CACHE_HOME=str(shared_cache),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
