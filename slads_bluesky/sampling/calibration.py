@@ -23,7 +23,7 @@ from .order import initial_order, start_field
 from .risk import fit_risk, map_risk, risk_terms
 from .stopping import stop_curve
 
-__all__ = ["STOP_LEVELS", "calibrate", "crop"]
+__all__ = ["GENERATED", "STOP_LEVELS", "calibrate", "crop"]
 
 PROGRESS = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.05, 1.15, 1.3, 1.6)
 """Where a run is looked at, in units of the boundary fraction."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .calibration import calibrate, crop
+from .calibration import GENERATED, calibrate, crop
 from .distortion import boundary_fraction, check_label_image
 from .engine import rebuild
 from .features import feature_table
@@ -171,6 +171,7 @@ def train_slads(
     cs: Sequence[float] = CS,
     densities: Sequence[float] = DENSITIES,
     calibrated: bool = True,
+    generated: int = GENERATED,
     n_jobs: int = 1,
     names: Sequence[str] | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -195,6 +196,8 @@ def train_slads(
     calibrated : bool
         Whether to learn the estimate of the remaining distortion and the stop thresholds too (module
         `calibration`), which takes as long again on small images.
+    generated : int
+        Number of generated microstructures that the calibration runs on beside the training images.
     n_jobs : int
         Processes of joblib; a ``joblib.parallel_config`` around the call chooses the backend.
     names : sequence of str, optional
@@ -260,5 +263,7 @@ def train_slads(
     trained = replace(best, metadata=metadata)
     if not calibrated:
         return trained
-    risk, analogues, stop = calibrate(trained, checked, seed=seed, n_jobs=n_jobs, progress=progress)
+    risk, analogues, stop = calibrate(
+        trained, checked, seed=seed, n_jobs=n_jobs, generated=generated, progress=progress
+    )
     return replace(trained, risk=risk, analogues=analogues, stop=stop)

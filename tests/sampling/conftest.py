@@ -42,7 +42,7 @@ def model():
     """A SLADS trained on two small two-phase images."""
     from slads_bluesky.sampling import train_slads
 
-    return train_slads([blobs((48, 56), 3.0, seed=s) for s in (100, 101)], seed=0)
+    return train_slads([blobs((48, 56), 3.0, seed=s) for s in (100, 101)], seed=0, generated=16)
 
 
 @pytest.fixture(scope="session")
@@ -50,4 +50,4 @@ def model_four():
     """A SLADS trained on four phases."""
     from slads_bluesky.sampling import train_slads
 
-    return train_slads([blobs((48, 48), 3.0, 4, seed=s) for s in (100, 101)], seed=0)
+    return train_slads([blobs((48, 48), 3.0, 4, seed=100)], seed=0, cs=(8.0,), calibrated=False)
