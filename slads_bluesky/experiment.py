@@ -228,9 +228,12 @@ def _devices(phantom: Phantom, models: Models, soft: bool, rule: Any) -> Iterato
         from .devices import EDSDetector, Microscope, SEMBeam  # only now: clients must know the address first
 
         prefix = simulated.prefix
+        beam = SEMBeam(f"{prefix}Beam:", name="beam")
         yield (
-            SEMBeam(f"{prefix}Beam:", name="beam"),
-            EDSDetector(f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, sequential=rule),
+            beam,
+            EDSDetector(
+                f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, beam=beam, sequential=rule
+            ),
             Microscope(f"{prefix}Beam:", name="sem"),
         )
 

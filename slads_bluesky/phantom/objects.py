@@ -74,6 +74,10 @@ class Phantom:
         # the lowest counter word advances as numbers are drawn, so it starts at zero for every stream
         return np.random.Generator(np.random.Philox(key=key, counter=[0, stream, visit, pixel]))
 
+    def _check(self, pixel: int) -> None:
+        if not 0 <= pixel < self.truth.size:
+            raise IndexError(f"pixel {pixel} lies outside {self.name} of {self.shape[0]} × {self.shape[1]}")
+
     def spectrum(self, pixel: int, visit: int = 0) -> NDArray[np.int32]:
         """Record a pixel at the full dwell.
 
@@ -94,8 +98,7 @@ class Phantom:
         IndexError
             If the pixel lies outside the object.
         """
-        if not 0 <= pixel < self.truth.size:
-            raise IndexError(f"pixel {pixel} lies outside {self.name} of {self.shape[0]} × {self.shape[1]}")
+        self._check(pixel)
         label = int(self.labels.flat[pixel])
         rng = self._generator(pixel, visit, 0)
         if label == 0:
@@ -106,7 +109,7 @@ class Phantom:
 
     def acquisition(self, pixel: int, visit: int = 0) -> Acquisition:
         """Return the same record as it grows: at `full_dwell_s` it equals `spectrum`."""
-        self.spectrum(pixel, visit)  # an index outside the object is refused now
+        self._check(pixel)
         return Acquisition(
             full_dwell_s=self.full_dwell_s,
             record=lambda repeat: self.spectrum(pixel, visit + (repeat << 16)),
