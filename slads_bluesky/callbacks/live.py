@@ -1,8 +1,8 @@
 """The live view: a document callback that draws a map as it grows, and never holds the plan up.
 
 The RunEngine's thread only notes what a document says (some microseconds). Drawing is done by a thread of its own,
-or, where there is a window, by the window's own timer; at most twice a second, and only as long as all drawing
-together stays below 2 % of the run's time.
+or, where there is a window, by the window's own timer; at most twice a second, and only when the picture, at what
+the last one took, keeps the whole view below 2 % of the run's time. The first picture therefore takes some seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..grid import ScanGrid
 from .live_figure import MapFigure, new_window
 from .live_state import MapState, is_map
 
@@ -80,6 +81,7 @@ class LiveView:
         self._seen = 0
         self._began = 0.0
         self._spent = 0.0
+        self._expected = 0.0
         self._last = 0.0
         self._going, self._ended, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._quiet = threading.Event()  # nothing is left to be drawn
@@ -89,6 +91,7 @@ class LiveView:
         figure = new_window() if window else None
         self.figure = MapFigure(figure, templates)
         if figure is not None:
+            self._warm_up()
             self._timer = figure.canvas.new_timer(interval=int(REDRAW_S * 500))
             self._timer.add_callback(self.step)
             self._timer.start()
@@ -162,14 +165,15 @@ class LiveView:
             else:
                 self.state = MapState(doc)
             self._run += 1
-            self._began, self._spent, self._seen = time.monotonic(), 0.0, -1
+            self._began, self._spent, self._seen = time.monotonic(), -self.call_s, -1
             self._ended.clear()
             self._quiet.clear()
             self._going.set()
 
     def _due(self) -> bool:
         now = time.monotonic()
-        return now - self._last >= REDRAW_S and self._spent <= self._share * (now - self._began)
+        cost = self._spent + self.call_s + self._expected
+        return now - self._last >= REDRAW_S and cost <= self._share * (now - self._began)
 
     def _draw(self, state: MapState, over: bool) -> None:
         began = time.thread_time()
@@ -185,12 +189,22 @@ class LiveView:
             self.figure.save(partial, format=self._save.suffix[1:] or "png")
             partial.replace(self._save)
         self.n_drawn += 1
-        took = time.thread_time() - began
+        self._expected = took = time.thread_time() - began
         self._spent += took
         if not over:
             self.draw_s += took
 
+    def _warm_up(self) -> None:
+        """Draw an empty map: fonts are loaded before a run begins, and the cost of a picture is known."""
+        began = time.thread_time()
+        try:
+            self.figure.show(MapState({"uid": "", "grid": ScanGrid((64, 64)).to_json()}))
+        except Exception as error:
+            self._switch_off(error)
+        self._expected = time.thread_time() - began
+
     def _work(self) -> None:
+        self._warm_up()
         while not self._closed.is_set():
             self._going.wait()
             if self._closed.is_set():

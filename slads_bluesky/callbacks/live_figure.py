@@ -309,6 +309,8 @@ def _with_gaps(name: str) -> Any:
 
 def _told(state: MapState) -> str:
     start = state.start
+    if not state.uid:
+        return "waiting for a map"
     told = [f"run {state.uid[:8]}"]
     if start.get("scan_id") is not None:
         told[0] += f", scan {start['scan_id']}"
