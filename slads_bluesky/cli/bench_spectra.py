@@ -275,7 +275,7 @@ def _verdicts(console: Console, rng: np.random.Generator, quick: bool) -> Any:
                     for phase, shape in shapes.items()
                 }
                 paper = train_paper_classifier(there, axis, noise_lambda=0.0, seed=int(rng.integers(2**31)))
-            tables[counts] = verdict_table(classifier, shapes, counts, 60 if quick else 400, rng, paper=paper)
+            tables[counts] = verdict_table(classifier, shapes, counts, 60 if quick else 200, rng, paper=paper)
         _show_verdicts(
             console,
             f"Verdicts on simulated spectra, {name}: part not 'ok', mean and worst"

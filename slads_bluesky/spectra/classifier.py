@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..errors import ConfigError, DataError, ModelFileError
 from ..protocols import ILL, Classification
@@ -290,7 +290,7 @@ class PhaseClassifier:
         if not (rate > 0 and live_time_s > 0):
             return None
         expected = rate * live_time_s
-        limit = float(norm.isf(0.5 * self.settings.false_alarm_rate))
+        limit = -float(ndtri(0.5 * self.settings.false_alarm_rate))
         allowed = limit * np.sqrt(expected + (spread * expected) ** 2)
         if abs(total - expected) <= allowed + 0.5:
             return None

@@ -111,8 +111,8 @@ class SequentialTest:
     def next_counts(self) -> int:
         """Count preset for the next acquisition on a detector that can stop at presets only.
 
-        As many more counts as it took to come so far, scaled to the log-odds still missing, at least 16 and at most
-        as many as there are; for a fresh pixel the `count_preset` that serves half of the spectra.
+        As many more as the log-odds that are still missing should take, at the rate at which they came so far and a
+        fifth more; at least 16, and at most as many as there are already. 16 for a fresh pixel.
         """
         if self._total <= 0 or self._slope <= 0:
             return 16

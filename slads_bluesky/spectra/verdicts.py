@@ -17,9 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as fisher
-from scipy.stats import norm, pearson3
-from scipy.stats import t as student
+from scipy.special import fdtri, gammaincinv, ndtri, stdtrit
 
 from .axis import EnergyAxis
 from .jit import compiled
@@ -66,10 +64,12 @@ def fit_threshold(
 ) -> float:
     """Limit of X² for `total` counts of a phase that scatters by `omega`, at a false-alarm rate."""
     mean, deviation, skewness = chi_square_moments(total * shape)
-    tail = deviation * float(pearson3.ppf(1.0 - rate, skewness))
+    shape_parameter = 4.0 / skewness**2  # Pearson III: a gamma distribution, shifted and scaled
+    quantile = (gammaincinv(shape_parameter, 1.0 - rate) - shape_parameter) / math.sqrt(shape_parameter)
+    tail = deviation * float(quantile)
     freedom = SCATTER_FREEDOM * max(n_spectra, ASSUMED_SPECTRA)
     extra = omega * total
-    extra_tail = extra * (float(fisher.ppf(1.0 - rate, SCATTER_FREEDOM, freedom)) - 1.0)
+    extra_tail = extra * (float(fdtri(SCATTER_FREEDOM, freedom, 1.0 - rate)) - 1.0)
     return mean + extra + math.hypot(tail, extra_tail)
 
 
@@ -85,10 +85,10 @@ def make_thresholds(templates: Templates, false_alarm_rate: float) -> Thresholds
     mixture = np.full((n_phases, n_phases, len(LEVELS)), np.inf)
     ratio = mixture_log_ratio(shape)
     each = half / max(n_phases - 1, 1)
-    normal = float(norm.ppf(1.0 - each))
+    normal = float(ndtri(1.0 - each))
     for phase in range(n_phases):
         m = max(int(templates.n_spectra[phase]), ASSUMED_SPECTRA)
-        few = float(student.ppf(1.0 - each, m - 1))
+        few = float(stdtrit(m - 1, 1.0 - each))
         for other in range(n_phases):
             if other == phase:
                 continue
