@@ -284,6 +284,13 @@ class Session:
             "record": settings.catalog.uri or str(self.recorder.directory),
         }
 
+    def leave(self) -> None:
+        """At the end of the process: as `close`, but nothing is waited for that is done already."""
+        if not self.recorder.up_to_date:
+            self.recorder.close()
+        if self._microscope is not None:
+            self._microscope.stop()
+
     def close(self) -> None:
         """Bring the catalog up to date and stop what the session started; twice does no harm."""
         self.recorder.close()

@@ -43,6 +43,20 @@ ClassName = Annotated[
 ]
 
 
+def _publisher(where: str) -> str:
+    if re.fullmatch(r"kafka://[^\s/]+:\d{1,5}/\S+", where) is None:
+        from ..callbacks.publish_zmq import proxy_address
+
+        try:
+            proxy_address(where)
+        except ConfigError:
+            raise ValueError("host:port, tcp://host:port, ipc://path or kafka://host:port/topic") from None
+    return where
+
+
+Publisher = Annotated[str, AfterValidator(_publisher)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
@@ -156,7 +170,7 @@ class InstrumentSettings(_Section):
     classifier: ClassifierSettings = ClassifierSettings()
     dose: DoseSettings = DoseSettings()
     catalog: CatalogSettings = CatalogSettings()
-    publishers: list[Word] = []
+    publishers: list[Publisher] = []
     """See `slads_bluesky.callbacks.publish.make_publisher`."""
     display: DisplaySettings = DisplaySettings()
 

@@ -84,7 +84,7 @@ def open_session(path: str | Path) -> Session:
         if microscope is not None:
             microscope.stop()
         raise StartupError("\n".join(["the session is not started; what is missing:", *missing]))
-    atexit.register(session.close)
+    atexit.register(session.leave)
     for part, text in session.about().items():
         _say(f"  {part:<11}{text}")
     _say(f"ready in {time.monotonic() - began:.1f} s")

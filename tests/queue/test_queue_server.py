@@ -19,7 +19,7 @@ from slads_bluesky.catalog import journal_directory, open_catalog, read_journal
 from slads_bluesky.catalog.runs import list_runs
 
 PROFILE = Path(__file__).parents[2] / "profile"
-PATIENCE_S = 120
+PATIENCE_S = 200
 
 
 def _missing(what):

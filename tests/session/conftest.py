@@ -51,7 +51,7 @@ def ipython(shared_cache, pbsn_models):
             cwd=profile.parent,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=280,
         )
 
     return run

@@ -82,17 +82,19 @@ def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothin
             "mode: ioc": "mode: hardware",
             "class: SEMBeam": "class: SEMBeem",
             "name: slads": "name: learned",
-            "  file:\n  train: paper": "  file: nowhere.safetensors\n  train:",
+            "  file:\n  train: likelihood": "  file: nowhere.safetensors\n  train:",
             "  directory:\n": "  directory: /proc/none\n",
         }
     )
+    lines = (profile / "instrument.yml").read_text().splitlines()
+    at = {word: next(i for i, line in enumerate(lines, 1) if word in line) for word in ("nowhere", "SEMBeem")}
     done = ipython(profile, ["print('RE' in globals(), 'beam' in globals())"])
     told = done.stdout + done.stderr
     assert "Traceback" not in told
     for words in (
         "the session is not started; what is missing:",
-        "line 42, classifier.file", "nowhere.safetensors",
-        "line 12, devices.beam.class: found SEMBeem", "allowed: EDSDetector, Microscope, SEMBeam",
+        f"line {at['nowhere']}, classifier.file", "nowhere.safetensors",
+        f"line {at['SEMBeem']}, devices.beam.class: found SEMBeem", "allowed: EDSDetector, Microscope, SEMBeam",
         "/proc/none",
         "False False",
     ):  # fmt: skip
