@@ -224,13 +224,18 @@ def has_display() -> bool:
     """Whether a window can be opened: an interactive backend of matplotlib, and not in a queue server's worker."""
     if os.environ.get("_QSERVER_RE_WORKER_ACTIVE", "") not in ("", "0"):
         return False
-    import matplotlib.pyplot
+    import matplotlib.pyplot as plt
     from matplotlib.backends.registry import BackendFilter, backend_registry
 
     registry: Any = backend_registry
-
-    interactive = registry.list_builtin(BackendFilter.INTERACTIVE)
-    return matplotlib.pyplot.get_backend().lower() in {name.lower() for name in interactive}
+    backend = plt.get_backend()
+    if backend.lower() not in {name.lower() for name in registry.list_builtin(BackendFilter.INTERACTIVE)}:
+        return False
+    try:
+        plt.switch_backend(backend)  # an interactive backend may be asked for where it has no display
+    except ImportError:
+        return False
+    return True
 
 
 def live_view(**options: Any) -> LiveView | None:

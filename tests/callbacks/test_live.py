@@ -62,6 +62,7 @@ def test_a_map_as_it_stands_at_its_end(soft, view):
     assert not view.off
     data = data_of(documents)
     assert data.n_measured == 300
+    assert np.isfinite(data.erd).sum() == 280
     check_panels(view, data)
     lines = view.figure.lines
     np.testing.assert_array_equal(lines["spectrum"].get_ydata(), data.spectra[-1])
@@ -323,7 +324,11 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     plt.switch_backend("agg")
     assert not has_display()
     assert live_view() is None
-    monkeypatch.setattr(plt, "get_backend", lambda: "qtagg")
+    monkeypatch.setattr(plt, "get_backend", lambda: "qtagg")  # asked for, but here is no display
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not has_display()
+    monkeypatch.setattr(plt, "switch_backend", lambda name: None)
     assert has_display()
     monkeypatch.setenv("_QSERVER_RE_WORKER_ACTIVE", "1")
     assert not has_display()
