@@ -71,11 +71,12 @@ def doctor(
                 console.print(f"       → {finding.mend}", markup=False)
 
     make_devices: Any = None
+    proxies = [zmq] if zmq is not None else []
     if instrument is not None:
         settings, file = _settings(instrument)
         classifier = classifier or settings.classifier.file
         catalog = catalog or settings.catalog.directory
-        zmq = zmq or settings.publishers.zmq
+        proxies = proxies or [where for where in settings.publishers if not where.startswith("kafka://")]
         tell(checks.Finding("instrument", True, f"{instrument}: mode {settings.mode}"))
         if settings.mode == "hardware":
             make_devices = lambda: _devices_of(settings, file)  # noqa: E731
@@ -90,8 +91,8 @@ def doctor(
     if classifier is not None:
         one, judge = checks.check_classifier_file(classifier)
         tell(one)
-    if zmq is not None:
-        tell(checks.check_proxy(zmq, timeout))
+    for where in proxies:
+        tell(checks.check_proxy(where, timeout))
     if make_devices is not None:
         beam, eds, sem = make_devices()
         with console.status("waiting for PVs"):
