@@ -35,6 +35,7 @@ def train_learned(
         int | None, typer.Option(help="Take this many steps instead, which can be repeated.", min=4)
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 2,
+    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda …")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of images, orders, batches and weights.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures to this file.")] = None,
 ) -> None:
@@ -57,6 +58,10 @@ def train_learned(
 
     check_writable(output)
     check_writable(json_file)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"torch cannot compute on {device!r}: {str(error).splitlines()[0]}") from error
     if minutes is not None and steps is not None:
         raise ConfigError("--minutes and --steps exclude each other")
     paths = adapt or []
@@ -92,7 +97,7 @@ def train_learned(
 
         torch.set_num_threads(threads)
         try:
-            trainer = Trainer(settings, images, first)
+            trainer = Trainer(settings, images, first, device)
             mean = 0.0
             for loss in trainer.run(rates()):
                 mean = loss if trainer.steps == 1 else mean + 0.02 * (loss - mean)
@@ -102,7 +107,12 @@ def train_learned(
             torch.set_num_threads(before)
 
     model = trainer.model(
-        {"steps_held": held, "threads": threads, "from_sha256": first.sha256 if first is not None else None}
+        {
+            "steps_held": held,
+            "threads": threads,
+            "device": device,
+            "from_sha256": first.sha256 if first is not None else None,
+        }
     )
     model.save(output)
     taken = time.monotonic() - begun

@@ -57,7 +57,7 @@ class TrainingSettings:
         Seed of images, orders, batches and weights.
     """
 
-    widths: tuple[int, ...] = (16, 32, 64, 96)
+    widths: tuple[int, ...] = (32, 32, 64, 96)
     side: int = 128
     pool: int = 1000
     batch: int = 24
@@ -144,6 +144,8 @@ class Trainer:
         half of the time.
     start : LearnedModel, optional
         Model to go on from.
+    device : str
+        Where torch computes. Only on the "cpu" do the same settings give the same weights.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Trainer:
         settings: TrainingSettings,
         images: Sequence[NDArray[np.uint8]] = (),
         start: LearnedModel | None = None,
+        device: str = "cpu",
     ) -> None:
         if start is not None and start.widths != settings.widths:
             raise DataError(
@@ -169,7 +172,8 @@ class Trainer:
             net = LabelNet(settings.widths)
         if start is not None:
             net = load_network(start)
-        self._net: LabelNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = torch.device(device)
+        self._net: LabelNet = net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = copy.deepcopy(self._net)
         self._optimizer = torch.optim.AdamW(self._net.parameters(), settings.rate, weight_decay=1e-3)
         self._threads = ThreadPoolExecutor(max(1, torch.get_num_threads()))
@@ -186,7 +190,7 @@ class Trainer:
 
     def model(self, more: Mapping[str, Any] | None = None) -> LearnedModel:
         """Return the mean weights in half precision, and how they came about, with `more` facts of the caller's."""
-        weights = {k: v.detach().numpy().astype(np.float16) for k, v in self._mean.state_dict().items()}
+        weights = {k: v.cpu().numpy().astype(np.float16) for k, v in self._mean.state_dict().items()}
         images = [hashlib.sha256(repr(i.shape).encode() + i.tobytes()).hexdigest() for i in self.images]
         facts: dict[str, Any] = {
             "settings": asdict(self.settings),
@@ -221,9 +225,10 @@ class Trainer:
             chunk = pairs[i : i + 32]
             x = np.empty((len(chunk), N_PLANES, *chunk[0].shape[1:]), np.float32)
             list(self._threads.map(lambda pair, out: planes(pair[0], pair[1], out), chunk, x))
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = self._mean(torch.from_numpy(x).contiguous(memory_format=torch.channels_last))
-            out.extend(torch.sigmoid(logits.float())[:, 0].numpy())
+            with torch.inference_mode(), torch.autocast(self._device.type, dtype=torch.bfloat16):
+                inputs = torch.from_numpy(x).to(self._device)
+                logits = self._mean(inputs.contiguous(memory_format=torch.channels_last))
+            out.extend(torch.sigmoid(logits.float())[:, 0].cpu().numpy())
         return out
 
     def _two_phases(self, n: int) -> list[NDArray[np.uint8]]:
@@ -272,10 +277,10 @@ class Trainer:
         return x.contiguous(memory_format=torch.channels_last), y, w
 
     def _step(self, batch: tuple[Tensor, Tensor, Tensor], rate: float) -> float:
-        x, y, w = batch
+        x, y, w = (part.to(self._device) for part in batch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
             logits = self._net(x)
         entropy = F.binary_cross_entropy_with_logits(logits.float(), y, reduction="none")
         each = (entropy * w).sum(dim=(1, 2, 3))

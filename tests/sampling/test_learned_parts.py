@@ -9,7 +9,15 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from slads_bluesky.errors import DataError, ModelFileError
-from slads_bluesky.sampling.learned_model import FORMAT, VERSION, LearnedModel, expected_shapes
+from slads_bluesky.sampling import LearnedSampler, SladsSampler, train_slads
+from slads_bluesky.sampling.learned_model import (
+    FORMAT,
+    SHIPPED,
+    VERSION,
+    LearnedModel,
+    expected_shapes,
+    shipped_model,
+)
 from slads_bluesky.sampling.learned_planes import CAP, fold_planes, label_distances, one_against_rest, planes
 from slads_bluesky.sampling.learned_policy import batch_size, pick_batch
 from slads_bluesky.sampling.learned_rollout import NEVER, by_distance, roll_out
@@ -232,9 +240,36 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     for options, message in (
         (["-o", str(tmp_path / "no" / "m.safetensors")], "cannot write"),
         (["-o", str(tmp_path / "m.safetensors"), "--minutes", "1", "--steps", "9"], "exclude each other"),
+        (["-o", str(tmp_path / "m.safetensors"), "--device", "abacus"], "cannot compute on 'abacus'"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["train", "learned", *options])
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shipped_model_is_small_and_says_where_it_comes_from():
+    model = shipped_model()
+    assert SHIPPED.stat().st_size < 1_000_000
+    assert model.metadata["generator"]["shares"]
+    assert model.metadata["steps"] > 0
+
+
+def test_it_needs_fewer_samples_than_slads(make_blobs):
+    """On an object that neither was trained on, to the same distortion; the margin measured is about two."""
+    truth = make_blobs((96, 96), 6.0, seed=11)
+    trained = train_slads([make_blobs((96, 96), 6.0, seed=s) for s in (12, 13)], seed=0, calibrated=False)
+
+    def needed(sampler):
+        flat = truth.ravel()
+        for n in range(1, truth.size // 4):
+            pixel = sampler.suggest(1)[0].pixel
+            sampler.ingest(pixel, int(flat[pixel]))
+            if n % 40 == 0 and np.mean(sampler.reconstruct() != truth) <= 0.004:
+                return n
+        return truth.size
+
+    learned = needed(LearnedSampler(truth.shape, labels=2, seed=1))
+    slads = needed(SladsSampler(truth.shape, trained, labels=2, seed=1))
+    assert learned < 0.8 * slads
