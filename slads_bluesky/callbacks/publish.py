@@ -1,6 +1,7 @@
 """Telling others of every document, without the plan ever waiting for them.
 
-The RunEngine's thread lays each document into a bounded queue and goes on; a thread of its own encodes and sends.
+The RunEngine's thread lays each document into a bounded queue and goes on; a thread of its own looks there now and
+then, encodes and sends. It is not woken for each document: on a busy machine whoever wakes another may have to wait.
 What cannot be sent is dropped, counted and said once: the journal, not a publisher, is the record.
 """
 
@@ -8,10 +9,10 @@ from __future__ import annotations
 
 import atexit
 import logging
-import queue
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 QUEUED = 2000
 """Events that may wait: about 20 MB of spectra with 2040 channels."""
+POLL_S = 0.03
+"""How long a document may wait until it is looked for, s."""
+IDLE_S = 0.3
+"""The same when none has come for a while, s."""
 CLOSE_S = 2.0
 """How long the end of a process waits for the last documents to leave."""
 _LOSSY = frozenset({"event", "event_page", "datum", "datum_page"})
@@ -54,8 +59,8 @@ class Publisher(ABC):
         self._queued = queued
         self._on_problem = on_problem
         self._told: set[str] = set()
-        self._queue: queue.SimpleQueue[tuple[str, Mapping[str, Any]] | threading.Event] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._queue: deque[tuple[str, Mapping[str, Any]] | threading.Event] = deque()
+        self._closing, self._called = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -65,25 +70,25 @@ class Publisher(ABC):
         began = time.perf_counter()
         if self._closing.is_set():
             self.n_dropped += 1
-        elif name in _LOSSY and self._queue.qsize() >= self._queued:
+        elif name in _LOSSY and len(self._queue) >= self._queued:
             self.n_dropped += 1
             self._problem("slow", f"{self}: {self._queued} documents wait, further ones are dropped")
         else:
-            self._queue.put((name, doc))
+            self._queue.append((name, doc))
         self.call_s += time.perf_counter() - began
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until everything given so far was sent or dropped; whether that came about in `timeout` s."""
         done = threading.Event()
-        self._queue.put(done)
+        self._queue.append(done)
+        self._called.set()
         return done.wait(timeout)
 
     def close(self, timeout: float = CLOSE_S) -> bool:
         """Send what waits, for `timeout` s at most, and end; twice does no harm. Whether nothing was left."""
         atexit.unregister(self.close)
-        if not self._closing.is_set():
-            self._closing.set()
-            self._queue.put(threading.Event())  # wakes the thread
+        self._closing.set()
+        self._called.set()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -124,12 +129,19 @@ class Publisher(ABC):
             opened = True
         except Exception as error:
             self._problem("open", f"{self}: {error}")
+        idle_since = time.monotonic()
         while True:
-            item = self._queue.get()
+            if not self._queue:
+                if self._closing.is_set():
+                    break
+                busy = time.monotonic() - idle_since < 10 * IDLE_S
+                self._called.wait(POLL_S if busy else IDLE_S)
+                self._called.clear()
+                continue
+            idle_since = time.monotonic()
+            item = self._queue.popleft()
             if isinstance(item, threading.Event):
                 item.set()
-                if self._closing.is_set() and self._queue.empty():
-                    break
                 continue
             began = time.thread_time()
             try:

@@ -126,6 +126,26 @@ def test_pvs_that_do_not_answer_are_named(ioc, findings):
     assert "calibration" not in found
 
 
+def test_what_an_instrument_file_names(ioc, tmp_path, classifiers):
+    told = tmp_path / "instrument.yml"
+    told.write_text(
+        f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifiers / 'wrong.safetensors'}}}\n"
+        "devices:\n"
+        f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
+        f"  eds: {{class: EDSDetector, prefix: '{PREFIX}EDS:mca1'}}\n"
+        f"  sem: {{class: Microscope, prefix: '{PREFIX}Nowhere:'}}\n"
+        "catalog: {directory: mine}\n"
+    )
+    assert invoke("--instrument", told, "--timeout", 5, "--json", tmp_path / "found.json") == 1
+    found = {
+        finding["what"]: finding for finding in json.loads((tmp_path / "found.json").read_text())["findings"]
+    }
+    assert [what for what, finding in found.items() if not finding["ok"]] == ["sem", "calibration"]
+    assert f"{PREFIX}Nowhere:HV" in found["sem"]["told"]
+    assert str(tmp_path / "mine") in found["journal"]["told"]
+    assert "hardware" in found["instrument"]["told"]
+
+
 def test_a_classifier_file_that_is_none(findings, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     for name in ("bad.safetensors", "missing.safetensors"):
