@@ -33,7 +33,7 @@ def catalog(record):
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
+    return tmp_path_factory.getbasetemp() / "map-models"  # one for tests/catalog and tests/export
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from slads_bluesky.rundata import load_map
 def recorded(tmp_path_factory):
     """Directory and uid of a recorded map."""
     directory = tmp_path_factory.mktemp("exported")
-    return directory, take_map(directory, tmp_path_factory.mktemp("models"))
+    return directory, take_map(directory, tmp_path_factory.getbasetemp() / "map-models")
 
 
 @pytest.fixture(scope="session")
