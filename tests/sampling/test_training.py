@@ -265,3 +265,19 @@ def test_the_stop_function():
     assert threshold_for(table, 0.0055) == pytest.approx(0.15)
     assert threshold_for(table, 0.5) == 0.2
     assert threshold_for(np.zeros((0, 2)), 0.1) == -np.inf
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_trains_the_same_model(make_blobs):
+    distributed = pytest.importorskip("distributed")
+    import joblib
+
+    images = [make_blobs((32, 32), 3.0, seed=s) for s in (1, 2)]
+    options = {"seed": 3, "cs": (4.0, 8.0), "calibrated": False}
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        found = train_slads(images, n_jobs=-1, **options)
+    assert found.sha256 == train_slads(images, **options).sha256
