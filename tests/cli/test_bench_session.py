@@ -11,7 +11,7 @@ def test_a_small_bench(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     arguments = [
         "--object",
-        "pbsn-64",
+        "pbsn-32",
         "--points",
         "200",
         "--repeats",
@@ -23,7 +23,7 @@ def test_a_small_bench(tmp_path, monkeypatch, capsys):
         main(["bench", "session", *arguments, "--json", str(tmp_path / "figures.json")])
     assert exit_.value.code == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (figures["object"], figures["points"], figures["repeats"]) == ("pbsn-64", 200, 1)
+    assert (figures["object"], figures["points"], figures["repeats"]) == ("pbsn-32", 200, 1)
     assert 0 < figures["view_share"] == figures["view_share_worst"] < 1
     assert figures["bare_point_ms"] > 0
     assert 0 < figures["publisher_median_call_ms"] < figures["bare_point_ms"]
@@ -34,6 +34,6 @@ def test_a_small_bench(tmp_path, monkeypatch, capsys):
 
 def test_more_points_than_there_are(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(["bench", "session", "--object", "pbsn-16", "--points", "300"])
+        main(["bench", "session", "--object", "pbsn-32", "--points", "2000"])
     assert exit_.value.code == 2
-    assert "256 pixels" in capsys.readouterr().err
+    assert "1024 pixels" in capsys.readouterr().err
