@@ -59,7 +59,7 @@ class BeamAxis:
         if hasattr(beam, "sem"):
             (y0, y1), (x0, x1) = beam.sem.limits_um
             return ((x0, x1), (y0, y1))[self._index]
-        low, high = getattr(beam, "xy"[self._index]).limits
+        low, high = getattr(getattr(beam, "xy"[self._index], None), "limits", (0.0, 0.0))
         return float(low), float(high)
 
     @property

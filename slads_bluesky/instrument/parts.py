@@ -144,7 +144,7 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
     told = settings.devices
     beam = _make("beam", told.beam, file)
     eds = _make("eds", told.eds, file, beam=beam)
-    sem = _make("sem", told.sem, file)
+    sem = None if told.sem is None else _make("sem", told.sem, file)
     return Devices(beam, eds, sem)
 
 
@@ -162,6 +162,8 @@ def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devic
         return
     silent: list[str] = []
     for name, device in vars(devices).items():
+        if not hasattr(device, "walk_signals"):  # a vendor's interface: no PVs to wait for
+            continue
         try:
             connect(
                 device, 0.1 if silent else CONNECTION_S

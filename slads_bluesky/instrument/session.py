@@ -243,10 +243,12 @@ class Session:
             for limit in (run_nc or usual.run_nc, pixel_nc or usual.pixel_nc)
         ]  # fmt: skip
         out: dict[str, Any] = {
-            "baseline": [self.sem], "dwell_s": dwell, "max_failed_points": usual.max_failed_points,
+            "baseline": [] if self.sem is None else [self.sem],
+            "dwell_s": dwell,
+            "max_failed_points": usual.max_failed_points,
             "budget": DoseBudget(*most),
-        }  # fmt: skip
-        if usual.minimum_na is not None and self.settings.mode != "soft":
+        }
+        if usual.minimum_na is not None and hasattr(getattr(self.beam, "current", None), "subscribe"):
             out["suspenders"] = beam_suspenders(self.beam, minimum_na=usual.minimum_na)
         return out
 
@@ -275,6 +277,7 @@ class Session:
             "devices": ", ".join(
                 f"{name} ({getattr(device, 'prefix', '') or 'in this process'})"
                 for name, device in vars(self.devices).items()
+                if device is not None
             ),
             "grid": f"{grid.shape[0]} × {grid.shape[1]} pixels of {grid.step_um[0]:g} × {grid.step_um[1]:g} µm",
             "sampler": f"{settings.sampler.name}, {settings.sampler.fraction:.3g} of the pixels",

@@ -67,16 +67,18 @@ class DeviceSettings(_Section):
     class_: Annotated[ClassName, Field(alias="class")]
     """A name in `slads_bluesky.devices`, or ``package.module:Class``."""
     prefix: Word
+    """Of its PVs; of a vendor's interface, whatever the class takes as its first argument."""
     options: dict[str, Any] = {}
     """More arguments of the class."""
 
 
 class DevicesSettings(_Section):
-    """The three devices that a map needs."""
+    """What a map moves, acquires with and reads."""
 
     beam: DeviceSettings = DeviceSettings.model_validate({"class": "SEMBeam", "prefix": "SEM:Beam:"})
     eds: DeviceSettings = DeviceSettings.model_validate({"class": "EDSDetector", "prefix": "SEM:EDS:mca1"})
-    sem: DeviceSettings = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
+    sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
+    """Its settings become the baseline; None for a microscope that does not tell them."""
 
 
 class SimulationSettings(_Section):

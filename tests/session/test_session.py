@@ -126,6 +126,59 @@ def test_a_microscope_behind_other_names_takes_other_names_in_the_file_and_nothi
         assert lab.beam.blanker.get()
 
 
+VENDOR = """from slads_bluesky.devices.spotjob import SpotJobBeam, SpotJobEDS, SpotResult
+from slads_bluesky.grid import ScanGrid
+from slads_bluesky.phantom import make_object
+
+
+class Interface:
+    \"\"\"Stands for a vendor's Python interface: runs spot jobs on an object.\"\"\"
+
+    current_na = 1.0
+
+    def __init__(self, name):
+        self.specimen = make_object(name)
+        self.grid = ScanGrid(self.specimen.shape)
+        self.n_channels = self.specimen.axis.n_channels
+        self.energy_kev = (self.specimen.axis.offset_kev, self.specimen.axis.width_kev)
+        self.field_um = self.specimen.shape
+
+    def run(self, x_um, y_um, max_time_s, max_counts):
+        return SpotResult(self.specimen.spectrum(self.grid.pixel(x_um, y_um)), max_time_s, 1.5 * max_time_s)
+
+    def cancel(self):
+        pass
+
+
+def beam(address, name):
+    return SpotJobBeam(Interface(address), name)
+
+
+def eds(address, name, beam):
+    return SpotJobEDS(beam.jobs, beam, name=name)
+"""
+
+
+def test_a_vendors_interface_takes_a_module_of_its_own(open_lab, home, monkeypatch):
+    (home / "vendor_of_ours.py").write_text(VENDOR)
+    monkeypatch.syspath_prepend(home)
+    lab = open_lab(
+        "mode: hardware\n"
+        "devices:\n"
+        "  beam: {class: 'vendor_of_ours:beam', prefix: pbsn-64}\n"
+        "  eds: {class: 'vendor_of_ours:eds', prefix: pbsn-64}\n"
+        "  sem:\n"
+        "classifier: {file: ours.safetensors}\n",
+        "vendor.yml",
+    )
+    assert lab.x.limits == (0.0, 0.0)
+    (uid,) = lab.RE(queue_plans(lab).map_sample("by spot jobs", fraction=0.01, dwell_s=2.0))
+    data = lab.records.load(uid)
+    assert data.n_measured == round(0.01 * 64 * 64)
+    assert (data.verdicts == "ok").mean() > 0.9
+    assert lab.records.verify(uid).passed
+
+
 def test_silent_pvs_are_named_with_their_line(home, monkeypatch):
     monkeypatch.setattr("slads_bluesky.instrument.parts.CONNECTION_S", 0.3)
     (home / "silent.yml").write_text(
