@@ -131,7 +131,7 @@ def _trace(name: str, model: Any, truth: Labels, stops: list[int], seed: int, wa
             pixel = suggested[0].pixel
             if not np.isnan(suggested[0].erd):
                 if np.isnan(first):
-                    first = taken
+                    first = ingested + taken
                 else:
                     out.decision_us.append(1e6 * (ingested + taken))
             start = clock()

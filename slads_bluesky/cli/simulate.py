@@ -39,8 +39,8 @@ def run_simulation(
     """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
 
     Returns checkpoints with total distortion of the sampler's own map (td) and of the k-NN vote on the same pixels
-    (td_knn), and the time per decision: taking a label and choosing the next pixel. The first decision after the
-    initial mask, which sets everything up, is told apart; compiling, once per installation, is not counted.
+    (td_knn), and the time per decision: taking a label and choosing the next pixel. The first decision, with
+    the last label of the initial mask, sets everything up and is told apart; compiling, once per installation, is not counted.
     """
     import time
 
@@ -78,7 +78,7 @@ def run_simulation(
             return -1
         if name in ("random", "low-discrepancy") or not np.isnan(suggested[0].erd):
             if first is None:
-                first = taken
+                first = ingested + taken
             else:
                 decisions.append(ingested + taken)
         return suggested[0].pixel
