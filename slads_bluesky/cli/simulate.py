@@ -40,7 +40,8 @@ def run_simulation(
 
     Returns checkpoints with total distortion of the sampler's own map (td) and of the k-NN vote on the same pixels
     (td_knn), and the time per decision: taking a label and choosing the next pixel. The first decision, with
-    the last label of the initial mask, sets everything up and is told apart; compiling, once per installation, is not counted.
+    the last label of the initial mask, sets everything up and is told apart; compiling, once per installation,
+    is not counted.
     """
     import time
 
