@@ -133,9 +133,12 @@ def _seconds(value: Range) -> str:
 
 
 def _amount(value: Range, unit: str) -> str:
-    middle = f"{value.value:.3g} {unit}"
-    return (
-        middle
-        if value.high - value.low < 1e-3 * value.value
-        else f"{middle}  ({value.low:.3g} … {value.high:.3g})"
-    )
+    middle = f"{_three(value.value)} {unit}"
+    if value.high - value.low < 1e-3 * value.value:
+        return middle
+    return f"{middle}  ({_three(value.low)} … {_three(value.high)})"
+
+
+def _three(value: float) -> str:
+    """Three digits, and no powers of ten."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"
