@@ -8,8 +8,8 @@ Approximations, each named:
 - xraylib tabulates no M5 yield under Z = 58 and no M radiative rates under Z = 60: there the nearest tabulated
   element at most three places up stands in. M lines are the weakest part of the model.
 - Where the 3d shell is open (Sc to Ni), Krause's L yields with the rates of free atoms make Lα and Lβ about twice
-  as strong as metals show them beside Ll and K: `OPEN_3D` halves them. The factor is set by NIST's iron standard at
-  20 kV (public domain); the one at 15 kV is a check.
+  as strong as metals show them beside Ll and K: `OPEN_3D` halves them. The factor is set by NIST's iron
+  standards at 20 and 15 kV (public domain): their agreement with the model is therefore no independent check.
 """
 
 from __future__ import annotations
