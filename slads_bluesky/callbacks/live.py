@@ -108,7 +108,7 @@ class LiveView:
                 self._start(doc)
             elif self.state is not None and self._going.is_set():
                 self.state.take(name, doc)
-                if name == "stop":
+                if name == "stop" and self.state.stop:
                     self._ended.set()
         except Exception as error:
             self._switch_off(error)

@@ -104,13 +104,15 @@ class MapState:
         return None if found is None else (found[0] / found[1], found[1])
 
     def take(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take a document of the run, or of one that goes on from it.
+        """Take a document of the run, or the start of one that goes on from it; those of other runs are passed over.
 
         Raises
         ------
         DataError
             If an event lies outside the grid or has another shape than it.
         """
+        if name in ("descriptor", "stop") and doc.get("run_start", self.uid) != self.uid:
+            return  # an event of an unknown descriptor is passed over below
         self.n_documents += 1
         if name == "start":
             self.start, self.stop = dict(doc), {}

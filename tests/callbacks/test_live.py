@@ -204,6 +204,19 @@ def test_the_next_run_gets_a_picture_of_its_own_and_other_runs_none(soft, view):
     assert not view.off
 
 
+def test_documents_of_another_run_in_between_do_no_harm(soft, recorded, view):
+    foreign = []
+    soft.RE.subscribe(lambda name, doc: foreign.append((name, doc)))
+    soft.RE(count([soft.sem], 3))
+    documents = recorded.documents
+    for name, doc in [*documents[:100], *foreign, *documents[100:]]:
+        view(name, doc)
+    assert view.flush()
+    assert not view.off
+    check_panels(view, data_of(documents))
+    assert "success" in view.figure._texts["told"].get_text()
+
+
 def test_a_run_that_goes_on_from_the_last_one_is_the_same_map(soft, view):
     both = []
     soft.RE.subscribe(view)
