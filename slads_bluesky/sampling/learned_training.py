@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from .learned_rollout import Order, as_order, by_distance, random_order, roll_ou
 from .model import SladsModel
 from .network import MULTIPLE, LabelNet
 from .order import sampling_order
-from .training import train_slads
+from .training import default_radius, train_slads
 from .training_images import GENERATOR_VERSION, KINDS, training_image
 
 __all__ = ["ADAPT", "Trainer", "TrainingSettings", "let_down"]
@@ -163,10 +163,10 @@ class Trainer:
         self.images = tuple(images)
         self.steps = 0
         self._rng = np.random.default_rng(settings.seed)
-        slads = train_slads(self._two_phases(2), seed=settings.seed, calibrated=False)
-        if start is not None:
-            slads = replace(slads, theta=start.fallback)
-        self._slads: SladsModel = slads
+        if start is None:
+            self._slads = train_slads(self._two_phases(2), seed=settings.seed, calibrated=False)
+        else:
+            self._slads = SladsModel(start.fallback, (1, 2), radius=default_radius(settings.side**2))
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             net = LabelNet(settings.widths)
