@@ -79,7 +79,7 @@ class LearnedSampler:
         forbidden: NDArray[np.bool_] | None = None,
         growth: float = 0.04,
         least: float = 0.0012,
-        most: float = 0.004,
+        most: float = 0.0015,
         precision: Precision = "auto",
         stop_at: float | None = None,
     ) -> None:
