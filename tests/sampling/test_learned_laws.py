@@ -49,7 +49,7 @@ def measure(sampler, truth, n):
 
 
 def sampler_of(net, truth, **options):
-    options = {"initial": 0.02, "labels": 4, "growth": 0.2, **options}
+    options = {"initial": 0.02, "labels": 4, "growth": 0.2, "most": 0.02, **options}
     return LearnedSampler(truth.shape, net, **options)
 
 
