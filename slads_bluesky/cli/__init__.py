@@ -41,6 +41,7 @@ def _options(
 
 for _module in (
     "demo",
+    "paper",
     "simulate",
     "ioc",
     "record",
