@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from .models import Models
 from .phantom import Phantom
 
 __all__ = ["MapResult", "make_agent", "run_map"]
+
+_microscopes = itertools.count(1)
+"""Simulated microscopes that this process has started."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,11 @@ def _devices(phantom: Phantom, models: Models, soft: bool, rule: Any) -> Iterato
         return
     from .devices.sim.process import SimulatedMicroscope
 
-    with SimulatedMicroscope(phantom.name, seed=phantom.seed) as simulated:
+    # a name of its own for each: caproto's client searches long for the PVs of a server that it has seen leave
+    number = next(_microscopes)
+    with SimulatedMicroscope(
+        phantom.name, phantom.seed, "SEM:" if number == 1 else f"SEM{number}:"
+    ) as simulated:
         from .devices import EDSDetector, Microscope, SEMBeam  # only now: clients must know the address first
 
         prefix = simulated.prefix
