@@ -1,6 +1,11 @@
 """What all tests share: one cache of trained models a session."""
 
-import pytest
+import os
+
+# before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ imported when it runs, so that ``--help`` stays quick.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Annotated
 
@@ -59,6 +60,8 @@ for _module in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; user errors become one line on stderr and exit code 2."""
+    # threads of torch that spin while they wait would take the cores of the IOC and of the catalog's writer
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(arguments)
     except SladsError as error:
