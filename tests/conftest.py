@@ -5,7 +5,7 @@ import os
 # before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import pytest  # noqa: E402
+import pytest
 
 
 @pytest.fixture(scope="session")
