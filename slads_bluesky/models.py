@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -104,7 +105,7 @@ def prepare_models(
         raise ConfigError(f"unknown classifier '{classifier}'; known: {', '.join(CLASSIFIERS)}")
     directory = cache if cache is not None else cache_directory()
     tell = told or (lambda _: None)
-    facts: dict[str, Any] = {"version": version("slads-bluesky"), "kind": kind, "seed": seed}
+    facts: dict[str, Any] = {"kind": kind, "seed": seed, "code": _code_sha256()}
     if sampler == "slads":
         of_size = {**facts, "size": int(size)}
         model = _cached(
@@ -122,6 +123,16 @@ def prepare_models(
         _load_classifier,
     )
     return Models(sampler, model, trained)
+
+
+@lru_cache
+def _code_sha256() -> str:
+    """Hash of the code that trains and reads models: in a checkout the version stays while the code changes."""
+    here, digest = Path(__file__).parent, hashlib.sha256(version("slads-bluesky").encode())
+    for package in ("phantom", "sampling", "spectra"):
+        for path in sorted((here / package).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _train_slads(kind: str, size: int, seed: int, tell: Told) -> Any:
