@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -54,6 +54,11 @@ def demo(
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
     ] = None,
+    fsync: Annotated[bool, typer.Option("--fsync", help="Wait for the disk after every document.")] = False,
+    spectra: Annotated[
+        Literal["inline", "hdf5"],
+        typer.Option(help="Spectra in the documents, or in an HDF5 file beside them."),
+    ] = "inline",
     figure: Annotated[
         Path | None, typer.Option(help="Where to write the four panels; default beside the record.")
     ] = None,
@@ -91,7 +96,9 @@ def demo(
         f"{object_name}, seed {seed}: {phantom.shape[0]} × {phantom.shape[1]} × {phantom.axis.n_channels}, "
         f"phases {', '.join(phantom.phases)}, boundary fraction {phantom.boundary_fraction:.3f}"
     )
-    with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+    with Recorder(
+        catalog, fsync=fsync, spectra=spectra, on_problem=lambda text: console.print(f"catalog: {text}")
+    ) as recorder:
         with console.status("preparing models") as status:
             models = prepare_models(
                 object_name,
