@@ -136,7 +136,6 @@ def demo(
         "saved_against_raster": phantom.truth.size * phantom.full_dwell_s / result.statistics.live_time_s,
         "soft": soft,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "peak_rss_children_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "catalog_up_to_date": current,
     }
     console.print(_table(figures, PAPER.get(object_name)))
