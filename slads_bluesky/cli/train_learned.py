@@ -12,6 +12,9 @@ from .figures import check_writable, write_json
 
 __all__ = ["register"]
 
+KEEP_EVERY = 1000
+"""Steps after which the model so far is written to the output file."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -42,7 +45,8 @@ def train_learned(
     """Train the learned sampler on generated microstructures, or adapt it to label images.
 
     The learning rate is held for three quarters of the time and then let down to nothing. The model's header
-    records the steps of both parts: with the same --seed and --steps the training can be repeated.
+    records the steps of both parts: with the same --seed and --steps the training can be repeated. What there is
+    is written every 1000 steps, so that an interrupted training leaves a model, too.
     """
     import time
     from collections.abc import Iterator
@@ -73,6 +77,11 @@ def train_learned(
     seconds = 60 * (minutes if minutes is not None else 1.5 if paths else 60.0)
     before, begun = torch.get_num_threads(), time.monotonic()
     held = 0
+    facts = {
+        "threads": threads,
+        "device": device,
+        "from_sha256": first.sha256 if first is not None else None,
+    }
 
     with Progress(
         TextColumn("{task.description}"),
@@ -102,18 +111,13 @@ def train_learned(
             for loss in trainer.run(rates()):
                 mean = loss if trainer.steps == 1 else mean + 0.02 * (loss - mean)
                 done = trainer.steps if steps else min(seconds, time.monotonic() - begun)
+                if trainer.steps % KEEP_EVERY == 0:
+                    trainer.model({**facts, "steps_held": held, "finished": False}).save(output)
                 progress.update(task, completed=done, loss=f"step {trainer.steps}, cross-entropy {mean:.4f}")
         finally:
             torch.set_num_threads(before)
 
-    model = trainer.model(
-        {
-            "steps_held": held,
-            "threads": threads,
-            "device": device,
-            "from_sha256": first.sha256 if first is not None else None,
-        }
-    )
+    model = trainer.model({**facts, "steps_held": held})
     model.save(output)
     taken = time.monotonic() - begun
     write_json(

@@ -117,7 +117,7 @@ def _start(rng: np.random.Generator, truth: NDArray[np.uint8]) -> _Run:
         np.full(truth.shape, NEVER),
         0,
         int(n * (rng.uniform(0.10, 0.25) if rng.random() < 0.8 else rng.uniform(0.25, 0.45))),
-        float(np.exp(rng.uniform(np.log(0.08), np.log(0.3)))),
+        float(np.exp(rng.uniform(np.log(0.05), np.log(0.2)))),
         float(rng.choice([1.0, 1.0, 1.0, 0.5, 1.5])),
         float(rng.choice([0.0, 0.0, 0.05, 0.2])),
     )
@@ -172,7 +172,7 @@ def roll_out(
             run.right = run.right + 1 if np.all((labels == run.truth) | known) else 0
             if run.right >= 2 or run.n >= run.limit:
                 continue
-            n = batch_size(run.n, run.truth.size, run.growth, 0.0, 0.01)
+            n = batch_size(run.n, run.truth.size, run.growth, 0.0, 0.006)
             score = scores(1 - p_max, nearest, run.exponent)
             if run.explore and rng.random() < 0.5:
                 score = score * rng.random(score.shape, dtype=np.float32)

@@ -57,12 +57,12 @@ class TrainingSettings:
         Seed of images, orders, batches and weights.
     """
 
-    widths: tuple[int, ...] = (32, 32, 64, 96)
+    widths: tuple[int, ...] = (32, 48, 64, 96)
     side: int = 128
-    pool: int = 1000
+    pool: int = 1500
     batch: int = 24
     every: int = 500
-    fresh: int = 80
+    fresh: int = 96
     rate: float = 2e-3
     margin: float = 0.003
     plain: int = 1000

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["GENERATOR_VERSION", "KINDS", "training_image"]
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Goes up whenever the same seed gives other images; recorded in the model file."""
 
 Field = NDArray[np.float32]
@@ -156,15 +156,21 @@ def _particle(rng: np.random.Generator, dy: Field, dx: Field, angular: bool) -> 
     return np.asarray(np.hypot(u, v) / np.maximum(radius, 0.3), np.float32)
 
 
-def _paint(rng: np.random.Generator, labels: Labels, n_labels: int, size: float, cover: float) -> None:
-    """Paint particles of `size` pixels over `labels` until about `cover` of the area is painted."""
+def _paint(
+    rng: np.random.Generator, labels: Labels, n_labels: int, size: float, cover: float, ground: int = 0
+) -> None:
+    """Paint particles of `size` pixels over `labels` until about `cover` of the area is painted, none of `ground`."""
     side = labels.shape[0]
     shares = rng.dirichlet(np.full(n_labels, 3.0))
+    if ground and n_labels > 1:
+        shares[ground - 1] = 0.0
+        shares /= shares.sum()
     spread, angular = rng.uniform(0.1, 0.6), rng.random()
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         rough = _smooth(rng, side, rng.uniform(0.7, 3.0)) * np.float32(rng.uniform(0, 1.5))
     else:
-        rough = _smooth(rng, side, size * rng.uniform(0.08, 0.3)) * np.float32(size * rng.uniform(0.02, 0.2))
+        rough = _smooth(rng, side, size * rng.uniform(0.08, 0.3)) * np.float32(size * rng.uniform(0.02, 0.3))
+    by_size = rng.random() < 0.5  # the roughness of a particle goes with its own radius, or is the same for all
     painted, limit = 0.0, int(3 * side * side / size**2) + 3
     radii = np.sort(size * np.exp(rng.normal(0, spread, limit)))
     if rng.random() < 0.7:
@@ -179,7 +185,8 @@ def _paint(rng: np.random.Generator, labels: Labels, n_labels: int, size: float,
         dy = ((np.arange(y0, y1, dtype=np.float32) - np.float32(cy)) / np.float32(radius))[:, None]
         dx = ((np.arange(x0, x1, dtype=np.float32) - np.float32(cx)) / np.float32(radius))[None, :]
         dy, dx = np.broadcast_arrays(dy, dx)
-        inside = _particle(rng, dy, dx, bool(rng.random() < angular)) < 1 + rough[y0:y1, x0:x1] / radius
+        scale = size if by_size else radius
+        inside = _particle(rng, dy, dx, bool(rng.random() < angular)) < 1 + rough[y0:y1, x0:x1] / scale
         labels[y0:y1, x0:x1][inside] = 1 + rng.choice(n_labels, p=shares)
         painted += float(inside.sum())
         if painted > -np.log(max(1e-3, 1 - cover)) * side * side:
@@ -189,11 +196,13 @@ def _paint(rng: np.random.Generator, labels: Labels, n_labels: int, size: float,
 def _powder(rng: np.random.Generator, side: int) -> Labels:
     """Particles of several phases, one over another, in one or two size classes."""
     n = max(2, _phases(rng))
-    labels = np.full((side, side), 1 if rng.random() < 0.6 else n, np.uint8)
+    ground = 1 if rng.random() < 0.6 else n
+    labels = np.full((side, side), ground, np.uint8)
     size = _log_uniform(rng, 6.0, 0.3 * side)
-    _paint(rng, labels, n, size, rng.uniform(0.3, 0.99))
+    bare = ground if rng.random() < 0.5 else 0
+    _paint(rng, labels, n, size, rng.uniform(0.3, 0.99), bare)
     if rng.random() < 0.4:
-        _paint(rng, labels, n, max(2.0, size * rng.uniform(0.15, 0.5)), rng.uniform(0.02, 0.3))
+        _paint(rng, labels, n, max(2.0, size * rng.uniform(0.15, 0.5)), rng.uniform(0.02, 0.3), bare)
     return labels
 
 
@@ -248,14 +257,14 @@ def _photograph(rng: np.random.Generator, side: int) -> Labels:
 
 
 KINDS: dict[str, tuple[float, Callable[[np.random.Generator, int], Labels]]] = {
-    "eutectic": (0.16, _eutectic),
-    "powder": (0.27, _powder),
-    "spinodal": (0.25, _spinodal),
-    "grains": (0.08, _grains),
+    "eutectic": (0.13, _eutectic),
+    "powder": (0.28, _powder),
+    "spinodal": (0.22, _spinodal),
+    "grains": (0.07, _grains),
     "layers": (0.03, _layers),
     "blurred": (0.08, _blurred),
-    "rough": (0.04, _rough),
-    "photograph": (0.09, _photograph),
+    "rough": (0.06, _rough),
+    "photograph": (0.13, _photograph),
 }
 """Share and maker of each kind of image."""
 
