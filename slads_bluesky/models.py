@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from .errors import ConfigError, ModelFileError
 from .protocols import Classifier
 
-__all__ = ["Models", "cache_directory", "keep_models", "prepare_models"]
+__all__ = ["Models", "cache_directory", "code_sha256", "keep_models", "prepare_models"]
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def prepare_models(
         raise ConfigError(f"unknown classifier '{classifier}'; known: {', '.join(CLASSIFIERS)}")
     directory = cache if cache is not None else cache_directory()
     tell = told or (lambda _: None)
-    facts: dict[str, Any] = {"kind": kind, "seed": seed, "code": _code_sha256()}
+    facts: dict[str, Any] = {"kind": kind, "seed": seed, "code": code_sha256()}
     if sampler == "slads":
         of_size = {**facts, "size": int(size)}
         model = _cached(
@@ -126,10 +126,18 @@ def prepare_models(
 
 
 @lru_cache
-def _code_sha256() -> str:
-    """Hash of the code that trains and reads models: in a checkout the version stays while the code changes."""
+def code_sha256(*packages: str) -> str:
+    """Hash of this program's version and of the code of some of its packages.
+
+    In a checkout the version stays while the code changes.
+
+    Parameters
+    ----------
+    *packages : str
+        Folders of `slads_bluesky`; by default those that train and read models.
+    """
     here, digest = Path(__file__).parent, hashlib.sha256(version("slads-bluesky").encode())
-    for package in ("phantom", "sampling", "spectra"):
+    for package in packages or ("phantom", "sampling", "spectra"):
         for path in sorted((here / package).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

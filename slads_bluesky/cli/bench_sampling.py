@@ -6,48 +6,23 @@ segmented by multi-Otsu, and SLADS is trained on other natural ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .figures import check_writable, write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.uint8]
+    from rich.console import Console
 
 __all__ = ["register"]
 
-SEEDS = 3
-TRAINING_IMAGES = 3
-LEVEL = 0.9
-NATURAL = ("camera", "coins", "moon", "clock", "coffee", "rocket", "retina", "horse")
-NATURAL_TRAINING = ("astronaut", "cell", "immunohistochemistry")
-
-
-class Row(NamedTuple):
-    """One line of the table: an object and what is asked of it."""
-
-    kind: str
-    size: int
-    wanted: float
-    """Total distortion to reach; NaN where the distortion at `at` is asked instead."""
-    at: float
-    goal: float
-    """What issue 3 asks of SLADS."""
-    learned_goal: float
-
-
-ROWS = (
-    Row("pbsn", 128, 0.0015, float("nan"), 0.135, 0.062),
-    Row("powder", 256, 0.006, float("nan"), 0.087, 0.044),
-    Row("pbsn", 1024, float("nan"), 0.05, 0.0115, 0.0001),
-    Row("powder", 1024, float("nan"), 0.05, 0.020, 0.0022),
-)
+NATURAL, START, HUGE = "natural", "start", "huge"
+"""Parts of the table beside its objects."""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,10 +37,21 @@ def bench_sampling(
         str | None,
         typer.Option(help="samplers, with commas between  [default: slads and learned if installed]"),
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            help="only these parts, with commas between: pbsn-128, powder-256, pbsn-1024, powder-1024, natural, "
+            "start (start-up at 1024²), huge (the 4096² grid)"
+        ),
+    ] = None,
     huge: Annotated[bool, typer.Option(help="with the 4096² grid (not with --quick)")] = True,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="keep each trial here; what it holds already is not done again"),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,
 ) -> None:
-    """Print issue 3's table: fractions needed, distortion left, decision times, coverage of the estimate."""
+    """Print fractions needed, distortion left, decision times, coverage of the estimate, start-up and memory."""
     from rich.console import Console
 
     from ..sampling.factory import check_name, sampler_names
@@ -78,327 +64,222 @@ def bench_sampling(
     )
     for name in names:
         check_name(name)
+    parts = _parts(objects, quick, huge)
+    from ..benchmarks import large, natural
+    from ..benchmarks import objects as generated
+    from ..benchmarks.coverage import coverage
+    from ..benchmarks.trials import make_trials
+
+    rows = [row for row in generated.ROWS if row.name in parts]
+    pictures = natural.PICTURES[: 3 if quick else None] if NATURAL in parts else ()
+    sides = [side for part, side in ((START, large.START), (HUGE, large.HUGE)) if part in parts]
+    trials = [
+        *generated.object_trials(rows, names, seed),
+        *natural.natural_trials(pictures, names, seed),
+        *large.large_trials([name for name in names if name in ("slads", "learned")], sides, seed),
+    ]
+    store = _store(keep)
+    with _telling() as told:
+        results = make_trials(trials, store, told)
+
     console = Console()
+    if not console.is_terminal:  # into a pipe, whole lines
+        console = Console(width=140)
     figures: dict[str, Any] = {"seed": seed, "quick": quick, "samplers": names}
-    coverage: dict[str, list[bool]] = {}
-    figures["objects"] = _objects(
-        console, names, [r for r in ROWS if not quick or r.size < 1024], seed, coverage
-    )
-    figures["natural"] = _natural(console, names, NATURAL[: 3 if quick else None], seed, coverage)
-    figures["coverage"] = _coverage(console, coverage)
-    if not quick and huge and "slads" in names:
-        figures["huge"] = _huge(console, seed)
+    figures["objects"] = [
+        generated.summarise(row, name, seed, results, generated.SEEDS) for row in rows for name in names
+    ]
+    figures["natural"] = natural.summarise(names, seed, results)
+    looks: dict[tuple[str, str], list[bool]] = {}
+    for row in figures["objects"]:
+        kind, _, size = row["object"].partition("-")
+        looks[row["sampler"], f"{kind} {size}²"] = row.pop("covered")
+    for row in figures["natural"]:
+        for name, held in row.pop("covered").items():
+            looks.setdefault((name, f"natural, {row['phases']} phases"), []).extend(held)
+    figures["coverage"] = coverage(looks)
+    figures["large"] = [result for result in results.values() if "side" in result]
+    for show, found in (
+        (_show_objects, figures["objects"]),
+        (_show_natural, figures["natural"]),
+        (_show_coverage, figures["coverage"]),
+        (_show_large, figures["large"]),
+    ):
+        if found:
+            show(console, found)
     write_json(json_file, figures)
 
 
-class Trace(NamedTuple):
-    """What a run of a sampler on a known image showed."""
+def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
+    from ..benchmarks.objects import ROWS
+    from ..errors import ConfigError
 
-    fractions: list[float]
-    td: list[float]
-    covered: list[bool]
-    decision_us: list[float]
-    first_s: float
-
-
-def _trace(name: str, model: Any, truth: Labels, stops: list[int], seed: int, wanted: float) -> Trace:
-    """Run a sampler pixel by pixel; at `stops` look at its map and, where it has one, at its interval.
-
-    The run ends at the last stop, or once the distortion lies under a `wanted` one.
-    """
-    import time
-
-    import numpy as np
-
-    from ..sampling.distortion import total_distortion
-    from ..sampling.factory import make_sampler
-
-    phases = [int(v) for v in np.unique(truth) if v > 0]
-    sampler = make_sampler(name, truth.shape, labels=phases, model=model, seed=seed)
-    flat = truth.ravel()
-    out = Trace([], [], [], [], float("nan"))
-    first, ingested, n = float("nan"), 0.0, 0
-    clock = time.perf_counter
-    # Every so often the interval is looked at: it costs a pass over the map.
-    looks = set(stops[:: max(1, len(stops) // 12)])
-    for stop in stops:
-        while n < stop:
-            start = clock()
-            suggested = sampler.suggest()
-            taken = clock() - start
-            if not suggested:
-                break
-            pixel = suggested[0].pixel
-            if not np.isnan(suggested[0].erd):
-                if np.isnan(first):
-                    first = ingested + taken
-                else:
-                    out.decision_us.append(1e6 * (ingested + taken))
-            start = clock()
-            sampler.ingest(pixel, int(flat[pixel]))
-            ingested = clock() - start
-            n += 1
-        td = total_distortion(truth, sampler.reconstruct())
-        out.fractions.append(n / truth.size)
-        out.td.append(td)
-        if stop in looks and hasattr(sampler, "distortion_interval"):
-            low, high = sampler.distortion_interval(LEVEL)
-            if not np.isnan(low):
-                out.covered.append(bool(low <= td <= high))
-        if td <= wanted:
-            break
-    return out._replace(first_s=first)
+    known = [*(row.name for row in ROWS), NATURAL, START, HUGE]
+    if objects is not None:
+        chosen = [name.strip() for name in objects.split(",")]
+        for name in chosen:
+            if name not in known:
+                raise ConfigError(f"unknown part '{name}' of the table; known: {', '.join(known)}")
+        return set(chosen)
+    if quick:
+        return {NATURAL, *(row.name for row in ROWS if row.size < 1024)}
+    return set(known) - (set() if huge else {HUGE})
 
 
-def _stops(size: int, last: float, step: float) -> list[int]:
-    import numpy as np
+def _store(keep: Path | None) -> Any:
+    """Folder of trials; those of other code or of another general model do not count as made."""
+    if keep is None:
+        return None
+    from ..models import code_sha256
+    from ..reproduction.store import TrialStore
+    from ..sampling.learned_model import shipped_model
 
-    return sorted({max(1, int(f * size)) for f in np.arange(0.01, last + step / 2, step)})
-
-
-def _train(name: str, images: list[Labels], seed: int) -> tuple[Any, float]:
-    import time
-
-    from ..sampling.factory import needs_training
-    from ..sampling.training import train_slads
-    from .progress import stage_tracker
-
-    if not needs_training(name):
-        return None, 0.0
-    start = time.perf_counter()
-    with stage_tracker("training") as report:
-        model = train_slads(images, seed=seed, progress=report)
-    return model, time.perf_counter() - start
+    code = code_sha256("benchmarks", "phantom", "sampling")
+    return TrialStore(keep, f"{code[:16]}-{shipped_model().sha256[:16]}")
 
 
-def _summary(values: list[float]) -> dict[str, float | None]:
-    """Median and worst of figures, None where the goal was never reached (infinite)."""
-    import numpy as np
+@contextmanager
+def _telling() -> Iterator[Callable[[str, float | None], None]]:
+    """Give a function that shows on stderr what is done now and the time left for all: a line each in a log."""
+    from rich.console import Console
 
-    worst, middle = float(np.max(values)), float(np.median(values))
-    return {
-        "median": middle if np.isfinite(middle) else None,
-        "worst": worst if np.isfinite(worst) else None,
-    }
+    console = Console(stderr=True, highlight=False)
+    last = ""
+
+    def line(title: str, left: float | None) -> str:
+        return title if left is None else f"{title}; about {_duration(left)} left in all"
+
+    if not console.is_terminal:
+
+        def log(title: str, left: float | None) -> None:
+            nonlocal last
+            if title != last:
+                console.print(line(title, left), soft_wrap=True)
+                last = title
+
+        yield log
+        return
+    with console.status("") as status:
+        yield lambda title, left: status.update(line(title, left))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _told(value: float | None, fraction: bool) -> str:
     return "not reached" if value is None else f"{value:.2%}" if fraction else f"{value:.5f}"
 
 
-def _objects(
-    console: Any, names: list[str], rows: list[Row], seed: int, coverage: dict[str, list[bool]]
-) -> list[dict[str, Any]]:
-    """Samples needed, or distortion left, on objects whose seeds no training uses."""
-    import math
+def _micro(values: list[float | None]) -> str:
+    middle = _middle(values)
+    return "–" if math.isnan(middle) else f"{middle:.0f}"
 
-    import numpy as np
+
+def _middle(values: list[float | None]) -> float:
+    """Median of those that there are, NaN of none."""
+    import statistics
+
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else math.nan
+
+
+def _table(title: str, columns: tuple[str, ...], left: tuple[str, ...]) -> Any:
     from rich.table import Table
 
-    from ..phantom.microstructures import make_labels
-    from ..sampling.distortion import boundary_fraction
-    from .progress import tracker
-
-    table = Table(title=f"generated objects, {SEEDS} seeds: median (worst)")
-    for column in ("object", "b", "asked", "sampler", "found", "goal", "µs a decision", "training"):
-        table.add_column(column, justify="left" if column in ("object", "asked", "sampler") else "right")
-    found = []
-    total = len(rows) * len(names) * SEEDS
-    done = 0
-    with tracker("objects", total) as advance:
-        for row in rows:
-            kind: Any = row.kind
-            train = [make_labels(kind, row.size, seed + s, "train") for s in range(TRAINING_IMAGES)]
-            tests = [make_labels(kind, row.size, seed + 1 + s, "test") for s in range(SEEDS)]
-            bs = [boundary_fraction(image) for image in tests]
-            reach = not math.isnan(row.wanted)
-            for name in names:
-                model, train_s = _train(name, train, seed)
-                values, speeds, firsts = [], [], []
-                for s, image in enumerate(tests):
-                    stops = (
-                        _stops(image.size, 2.5 * bs[s], 0.001) if reach else _stops(image.size, row.at, 0.005)
-                    )
-                    trace = _trace(name, model, image, stops, seed + s, row.wanted if reach else -1.0)
-                    coverage.setdefault(f"{name}, {row.kind} {row.size}²", []).extend(trace.covered)
-                    last = trace.td[-1]
-                    values.append(
-                        (trace.fractions[-1] if last <= row.wanted else math.inf) if reach else last
-                    )
-                    speeds.append(float(np.median(trace.decision_us)) if trace.decision_us else math.nan)
-                    firsts.append(trace.first_s)
-                    done += 1
-                    advance(done)
-                figure = _summary(values)
-                goal = row.learned_goal if name == "learned" else row.goal
-                asked = f"fraction for TD {row.wanted:g}" if reach else f"TD at {row.at:.0%}"
-                table.add_row(
-                    f"{row.kind} {row.size}²",
-                    f"{np.median(bs):.3f}",
-                    asked,
-                    name,
-                    f"{_told(figure['median'], reach)} ({_told(figure['worst'], reach)})",
-                    f"≤ {_told(goal, reach)}",
-                    f"{np.median(speeds):.0f}",
-                    f"{train_s:.0f} s" if train_s else "–",
-                )
-                found.append(
-                    {
-                        "object": f"{row.kind}-{row.size}",
-                        "boundary_fraction": bs,
-                        "asked": asked,
-                        "sampler": name,
-                        "values": [v if math.isfinite(v) else None for v in values],
-                        **figure,
-                        "goal": goal,
-                        "decision_us": [v if math.isfinite(v) else None for v in speeds],
-                        "first_decision_s": [v if math.isfinite(v) else None for v in firsts],
-                        "train_s": train_s,
-                    }
-                )
-    console.print(table)
-    return found
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right")
+    return table
 
 
-def natural_images(names: tuple[str, ...], phases: int, side: int) -> Iterator[tuple[str, Labels]]:
-    """Give scikit-image's own pictures as label images; those that it would have to download are left out."""
-    import numpy as np
-    from skimage import data, transform
-
-    from ..errors import DataError
-    from ..sampling.segment import segment
-
-    for name in names:
-        try:
-            picture = np.asarray(getattr(data, name)(), np.float64)
-        except (AttributeError, OSError, ImportError, ValueError):
-            continue
-        grey = picture[..., :3].mean(axis=2) if picture.ndim == 3 else picture
-        edge = min(grey.shape)
-        small = transform.resize(grey[:edge, :edge], (side, side), anti_aliasing=True)  # type: ignore[no-untyped-call]
-        try:
-            yield name, segment(small, phases, window=1, smallest=1, name=name)
-        except DataError:
-            continue
-
-
-def _natural(
-    console: Any, names: list[str], pictures: tuple[str, ...], seed: int, coverage: dict[str, list[bool]]
-) -> list[dict[str, Any]]:
-    """Fraction that each sampler needs on photographs, against SLADS."""
-    import math
-
-    from rich.table import Table
-
-    from ..sampling.distortion import boundary_fraction
-    from .progress import tracker
-
-    table = Table(title="natural images: fraction needed for a distortion of b/50 (at least 0.0015)")
-    for column in ("image", "phases", "b", *names, *(f"{n} / slads" for n in names if n != "slads")):
-        table.add_column(column, justify="left" if column == "image" else "right")
-    found = []
-    cases = [
-        (phases, name, image) for phases in (2, 4) for name, image in natural_images(pictures, phases, 128)
-    ]
-    models = {
-        (name, phases): _train(name, [im for _, im in natural_images(NATURAL_TRAINING, phases, 128)], seed)[0]
-        for name in names
-        for phases in (2, 4)
-    }
-    with tracker("natural images", len(cases) * len(names)) as advance:
-        for i, (phases, picture, image) in enumerate(cases):
-            b = boundary_fraction(image)
-            wanted = max(0.0015, b / 50)
-            needed: dict[str, float] = {}
-            for j, name in enumerate(names):
-                stops = _stops(image.size, min(0.9, 3 * b + 0.05), 0.0025)
-                trace = _trace(name, models[name, phases], image, stops, seed, wanted)
-                coverage.setdefault(f"{name}, natural, {phases} phases", []).extend(trace.covered)
-                needed[name] = trace.fractions[-1] if trace.td[-1] <= wanted else math.inf
-                advance(i * len(names) + j + 1)
-            ratios = {
-                name: needed[name] / needed["slads"]
-                for name in names
-                if name != "slads" and math.isfinite(needed.get("slads", math.inf))
-            }
-            table.add_row(
-                picture,
-                str(phases),
-                f"{b:.3f}",
-                *(_told(needed[n] if math.isfinite(needed[n]) else None, True) for n in names),
-                *(f"{ratios[n]:.2f}" if n in ratios else "–" for n in names if n != "slads"),
-            )
-            found.append(
-                {
-                    "image": picture,
-                    "phases": phases,
-                    "boundary_fraction": b,
-                    "wanted": wanted,
-                    "needed": {n: v if math.isfinite(v) else None for n, v in needed.items()},
-                    "ratio": {n: v if math.isfinite(v) else None for n, v in ratios.items()},
-                }
-            )
-    console.print(table)
-    return found
-
-
-def _coverage(console: Any, coverage: dict[str, list[bool]]) -> list[dict[str, Any]]:
-    """How often the interval of the distortion held the truth."""
-    from rich.table import Table
-
-    table = Table(title=f"{LEVEL:.0%} interval of the total distortion, images not trained on")
-    for column in ("sampler and images", "looks", "held"):
-        table.add_column(column, justify="left" if column.startswith("sampler") else "right")
-    found = []
-    groups: dict[str, list[bool]] = dict(coverage)
-    for name in {key.split(",")[0] for key in coverage}:
-        groups[f"{name}, all"] = [v for key, own in coverage.items() if key.startswith(name) for v in own]
-    for key, held in groups.items():
-        if held:
-            share = sum(held) / len(held)
-            table.add_row(key, str(len(held)), f"{share:.0%}")
-            found.append({"group": key, "looks": len(held), "coverage": share})
-    console.print(table)
-    return found
-
-
-def _huge(console: Any, seed: int) -> dict[str, Any]:
-    """Decisions and memory on a grid of 4096² at 1 %, SLADS."""
-    import resource
-    import time
-
-    import numpy as np
-
-    from ..phantom.microstructures import make_labels
-    from ..sampling.sampler import SladsSampler
-    from ..sampling.training import train_slads
-
-    tile = make_labels("pbsn", 1024, seed + 1, "test")
-    truth = np.tile(np.concatenate([tile, tile[:, ::-1]], axis=1), (4, 2))
-    truth[1024:2048] = truth[1024:2048][::-1]
-    truth[3072:] = truth[3072:][::-1]
-    model = train_slads([make_labels("pbsn", 256, seed, "train")], seed=seed, cs=(8.0,), calibrated=False)
-    flat = truth.ravel()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sampler = SladsSampler(truth.shape, model, labels=2, seed=seed)
-    start = time.perf_counter()
-    for suggestion in sampler.suggest(sampler.n_initial):
-        sampler.ingest(suggestion.pixel, int(flat[suggestion.pixel]))
-    started = time.perf_counter() - start
-    times = []
-    for _ in range(5000):
-        start = time.perf_counter()
-        pixel = sampler.suggest()[0].pixel
-        sampler.ingest(pixel, int(flat[pixel]))
-        times.append(1e6 * (time.perf_counter() - start))
-    figures = {
-        "decision_us": {"median": float(np.median(times)), "p99": float(np.percentile(times, 99))},
-        "start_s": started,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "peak_rss_mb_before": before / 1024,
-    }
-    console.print(
-        f"4096² at 1 %: {np.median(times):.0f} µs a decision (≤ 300), start {started:.1f} s, "
-        f"peak {figures['peak_rss_mb']:.0f} MB (≤ 2048)"
+def _show_objects(console: Console, rows: list[dict[str, Any]]) -> None:
+    table = _table(
+        f"generated objects, {len(rows[0]['values'])} seeds: median (worst)",
+        ("object", "b", "asked", "sampler", "found", "goal", "µs a decision", "mean", "training"),
+        ("object", "asked", "sampler"),
     )
-    return figures
+    for row in rows:
+        kind, _, size = row["object"].partition("-")
+        reach = row["asked"].startswith("fraction")
+        table.add_row(
+            f"{kind} {size}²",
+            f"{_middle(row['boundary_fraction']):.3f}",
+            row["asked"],
+            row["sampler"],
+            f"{_told(row['median'], reach)} ({_told(row['worst'], reach)})",
+            f"≤ {_told(row['goal'], reach)}",
+            _micro(row["decision_us"]),
+            _micro(row["decision_mean_us"]),
+            f"{row['train_s']:.0f} s" if row["train_s"] else "–",
+        )
+    console.print(table)
+
+
+def _show_natural(console: Console, rows: list[dict[str, Any]]) -> None:
+    names = list(rows[0]["needed"])
+    others = [name for name in names if name != "slads"]
+    table = _table(
+        "natural images: fraction needed for a distortion of b/50 (at least 0.0015)",
+        ("image", "phases", "b", *names, *(f"{n} / slads" for n in others)),
+        ("image",),
+    )
+    for row in rows:
+        ratio = row["ratio"]
+        table.add_row(
+            row["image"],
+            str(row["phases"]),
+            f"{row['boundary_fraction']:.3f}",
+            *(_told(row["needed"][n], True) for n in names),
+            *("–" if ratio.get(n) is None else f"{ratio[n]:.2f}" for n in others),
+        )
+    console.print(table)
+
+
+def _show_coverage(console: Console, rows: list[dict[str, Any]]) -> None:
+    from ..benchmarks.trace import LEVEL
+
+    first = "sampler and images"
+    table = _table(
+        f"{LEVEL:.0%} interval of the total distortion, images not trained on",
+        (first, "looks", "held"),
+        (first,),
+    )
+    for row in rows:
+        table.add_row(row["group"], str(row["looks"]), f"{row['coverage']:.0%}")
+    console.print(table)
+
+
+def _show_large(console: Console, rows: list[dict[str, Any]]) -> None:
+    from ..benchmarks.large import INITIAL
+
+    table = _table(
+        f"large grids at {INITIAL:.0%}, each in a process of its own (to reach: start-up at 1024² 3 s; at 4096², "
+        "slads, 300 µs and 2048 MB)",
+        (
+            "grid",
+            "sampler",
+            "start-up",
+            "first decision",
+            "µs a decision",
+            "mean",
+            "99 %",
+            "worst",
+            "peak memory",
+        ),
+        ("grid", "sampler"),
+    )
+    for row in rows:
+        times = row["decision_us"]
+        table.add_row(
+            f"{row['side']}²",
+            row["sampler"],
+            f"{row['start_s']:.2f} s",
+            f"{row['first_decision_s']:.2f} s",
+            f"{times['median']:.0f}",
+            f"{times['mean']:.0f}",
+            f"{times['p99']:.0f}",
+            f"{times['worst']:.0f}",
+            f"{row['peak_rss_mb']:.0f} MB",
+        )
+    console.print(table)

@@ -1,0 +1,1 @@
+"""What ``slads-bluesky bench …`` measures: figures of this project, as plain dictionaries. No printing."""
