@@ -127,7 +127,7 @@ def prepare_models(
 
 @lru_cache
 def code_sha256(*packages: str) -> str:
-    """Hash of this program's version and of the code of some of its packages.
+    """Hash of this program's version and of the code of model files and of some of its packages.
 
     In a checkout the version stays while the code changes.
 
@@ -137,9 +137,12 @@ def code_sha256(*packages: str) -> str:
         Folders of `slads_bluesky`; by default those that train and read models.
     """
     here, digest = Path(__file__).parent, hashlib.sha256(version("slads-bluesky").encode())
-    for package in packages or ("phantom", "sampling", "spectra"):
-        for path in sorted((here / package).glob("*.py")):
-            digest.update(path.read_bytes())
+    folders = [here / package for package in packages or ("phantom", "sampling", "spectra")]
+    for path in [
+        here / "modelfile.py",
+        *(path for folder in folders for path in sorted(folder.glob("*.py"))),
+    ]:
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -11,27 +11,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ..errors import ConfigError, DataError, ModelFileError
+from ..errors import ConfigError, DataError
 from ..protocols import ILL, Classification
 from .axis import EnergyAxis
 from .composition import Composition
-from .counts import check_batch, check_counts, check_phases, check_training
+from .counts import check_batch, check_counts, check_phases
 from .detector import Detector
+from .keeping import KeptClassifier
+from .learning import learn_templates
 from .library import element_shapes
 from .likelihood import bin_counts, bin_starts
-from .modelfile import model_sha256, read_model, write_model
-from .physics import expected_counts
 from .posterior import Model, bin_batch, judge, judge_batch, outside_scores
 from .settings import ClassifierSettings
-from .templates import STRAY, Templates, build_templates, flat_shape, mixture_log_ratio
+from .templates import STRAY, Templates, flat_shape, mixture_log_ratio
 from .verdicts import Verdicts, make_thresholds
 
 __all__ = ["PhaseClassifier"]
@@ -44,7 +42,7 @@ OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
 
 
-class PhaseClassifier:
+class PhaseClassifier(KeptClassifier):
     """Phases by likelihood, with verdicts ``ok``, ``low_counts``, ``mixed``, ``unknown`` and ``ill``.
 
     Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry `ILL`.
@@ -154,41 +152,7 @@ class PhaseClassifier:
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
             raise ConfigError(f"classifier: {error}") from error
-        named = check_phases([*spectra, *compositions])
-        phases = check_phases(order) if order is not None else named
-        if sorted(phases) != sorted(named):
-            raise ConfigError(f"classifier: order {list(phases)} does not name the phases {list(named)}")
-        checked = check_training(spectra, axis.n_channels, least=1) if spectra else {}
-        starts = bin_starts(axis, chosen.resolution_ev)
-        rng = np.random.default_rng([seed, 0x11E])
-        binned: dict[str, NDArray[np.float64]] = {}
-        for name, table in checked.items():
-            noisy = table + rng.poisson(chosen.noise_lambda, table.shape)
-            binned[name] = np.add.reduceat(noisy, starts[:-1], axis=1)
-        detector = Detector(resolution_ev=chosen.resolution_ev)
-        for name, value in compositions.items():
-            try:
-                counts = expected_counts(
-                    value,
-                    axis,
-                    beam_kev=chosen.beam_kev,
-                    takeoff_deg=chosen.takeoff_deg,
-                    detector=detector,
-                    total_counts=1.0,
-                )
-            except ConfigError as error:
-                raise ConfigError(f"phase {name!r}: {error}") from error
-            binned[name] = np.add.reduceat(counts, starts[:-1])[None]
-        templates = build_templates(
-            [binned[name] for name in phases],
-            np.array([name in compositions for name in phases]),
-            starts,
-            axis,
-            template_error=chosen.template_error,
-            gain_sd=chosen.gain_sd,
-            offset_sd_kev=chosen.offset_sd_kev,
-            live_time_s=chosen.live_time_s,
-        )
+        phases, templates = learn_templates(spectra, compositions, axis, chosen, order=order, seed=seed)
         return cls(phases, axis, templates, chosen)
 
     # ---- using it
@@ -359,32 +323,14 @@ class PhaseClassifier:
     def _description(self) -> dict[str, Any]:
         return {"phases": list(self.phases), "axis": self.axis.to_json(), "settings": asdict(self.settings)}
 
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of everything that its answers depend on."""
-        return model_sha256(self.kind, self._arrays(), self._description())
-
-    def save(self, path: str | Path) -> None:
-        """Write it to one file (safetensors with JSON in the header); `spectra.load_classifier` reads it."""
-        write_model(path, self.kind, self.version, self._arrays(), self._description())
-
     @classmethod
-    def load(cls, path: str | Path) -> PhaseClassifier:
-        """Read what `save` wrote; ModelFileError naming the file and what is wrong with it."""
-        kind, version, arrays, description = read_model(path)
-        if kind != cls.kind:
-            raise ModelFileError(f"{path}: holds a classifier of kind {kind!r}, not {cls.kind!r}")
-        if version > cls.version:
-            raise ModelFileError(f"{path}: format {version} is newer than this program ({cls.version})")
-        try:
-            return cls(
-                tuple(description["phases"]),
-                EnergyAxis.from_json(description["axis"]),
-                Templates(**arrays),
-                ClassifierSettings(**description["settings"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path}: field {error} is missing or wrong") from error
+    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PhaseClassifier:
+        return cls(
+            tuple(description["phases"]),
+            EnergyAxis.from_json(description["axis"]),
+            Templates(**arrays),
+            ClassifierSettings(**description["settings"]),
+        )
 
 
 def _make_model(templates: Templates, settings: ClassifierSettings, numbers: NDArray[np.float64]) -> Model:

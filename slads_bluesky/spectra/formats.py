@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, DataError
 from .axis import EnergyAxis
 
-__all__ = ["FORMATS", "MeasuredSpectra", "read_msa", "read_spectra"]
+__all__ = ["FORMATS", "MeasuredSpectra", "foreign_signals", "read_msa", "read_spectra"]
 
 FORMATS = (".msa", ".emsa", ".hspy", ".zspy", ".elid", ".spx", ".bcf")
 """Extensions that `read_spectra` takes; all but the first two need rosettasciio."""
@@ -67,7 +67,7 @@ def read_spectra(path: str | Path) -> MeasuredSpectra:
         raise ConfigError(f"{path}: {suffix or 'no extension'} is none of {', '.join(FORMATS)}")
     if not path.is_file() and suffix != ".zspy":
         raise DataError(f"{path}: there is no such file")
-    return read_msa(path) if suffix in (".msa", ".emsa") else _read_by_rosettasciio(path, suffix)
+    return read_msa(path) if suffix in (".msa", ".emsa") else _read_by_rosettasciio(path)
 
 
 # ---- EMSA/MAS
@@ -185,7 +185,22 @@ def _data(
 # ---- through rosettasciio
 
 
-def _read_by_rosettasciio(path: Path, suffix: str) -> MeasuredSpectra:
+def foreign_signals(path: Path) -> list[Mapping[str, Any]]:
+    """Read what rosettasciio finds in a file.
+
+    Returns
+    -------
+    list of dict
+        ``data``, ``axes`` and ``metadata`` each, as its readers give them.
+
+    Raises
+    ------
+    ConfigError
+        If rosettasciio is not installed, or does not know the extension.
+    DataError
+        If it cannot read the file.
+    """
+    suffix = path.suffix.lower()
     try:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
     except ImportError as error:
@@ -196,9 +211,13 @@ def _read_by_rosettasciio(path: Path, suffix: str) -> MeasuredSpectra:
     if plugin is None:
         raise ConfigError(f"{path}: the installed rosettasciio does not read {suffix}")
     try:
-        signals = importlib.import_module(plugin["api"]).file_reader(str(path))
+        return list(importlib.import_module(plugin["api"]).file_reader(str(path)))
     except Exception as error:  # a reader of foreign files fails in every way there is
         raise DataError(f"{path}: rosettasciio cannot read it ({type(error).__name__}: {error})") from error
+
+
+def _read_by_rosettasciio(path: Path) -> MeasuredSpectra:
+    signals = foreign_signals(path)
     found: list[MeasuredSpectra] = []
     for signal in signals:
         energy = [a for a in signal["axes"] if str(a.get("units", "")).lower() in ("kev", "ev")]

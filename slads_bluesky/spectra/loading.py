@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelFileError
+from ..modelfile import read_kind
 from .classifier import PhaseClassifier
-from .modelfile import read_model
 from .paper import PaperClassifier
 
 __all__ = ["load_classifier"]
@@ -25,7 +25,7 @@ def load_classifier(path: str | Path) -> PaperClassifier | PhaseClassifier:
     ModelFileError
         Naming the file, if it is missing, truncated, foreign, changed, newer than this program or of no known kind.
     """
-    kind = read_model(path)[0]
+    kind = read_kind(path)
     if kind not in _KINDS:
         raise ModelFileError(f"{path}: holds a model of kind {kind!r}, not a classifier")
     return _KINDS[kind].load(path)

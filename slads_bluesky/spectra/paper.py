@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelFileError
 from ..protocols import ILL, Classification
 from .axis import EnergyAxis
 from .counts import check_batch, check_counts, check_phases
 from .detection import DetectionNetwork
-from .modelfile import model_sha256, read_model, write_model
+from .keeping import KeptClassifier
 from .network import ClassificationNetwork
 
 __all__ = ["PaperClassifier"]
 
 
-class PaperClassifier:
+class PaperClassifier(KeptClassifier):
     """Detection by network regression, then classification by a convolutional network.
 
     Its verdicts are ``ok`` and ``ill`` only. The detection step yields no posterior; an ill spectrum's probability
@@ -107,48 +104,24 @@ class PaperClassifier:
             "settings": self.settings,
         }
 
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of everything that its answers depend on."""
-        return model_sha256(self.kind, self._arrays(), self._description())
-
-    def save(self, path: str | Path) -> None:
-        """Write it to one file (safetensors with JSON in the header); `spectra.load_classifier` reads it."""
-        write_model(path, self.kind, self.version, self._arrays(), self._description())
-
     @classmethod
-    def load(cls, path: str | Path) -> PaperClassifier:
-        """Read what `save` wrote; ModelFileError naming the file and what is wrong with it."""
-        kind, version, arrays, description = read_model(path)
-        if kind != cls.kind:
-            raise ModelFileError(f"{path}: holds a classifier of kind {kind!r}, not {cls.kind!r}")
-        if version > cls.version:
-            raise ModelFileError(f"{path}: format {version} is newer than this program ({cls.version})")
-        return cls._build(path, arrays, description)
-
-    @classmethod
-    def _build(
-        cls, path: str | Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]
-    ) -> PaperClassifier:
+    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PaperClassifier:
         def group(name: str, n: int) -> tuple[NDArray[Any], ...]:
             return tuple(arrays[f"{name}.{i}"] for i in range(n))
 
-        try:
-            return cls(
-                tuple(description["phases"]),
-                EnergyAxis.from_json(description["axis"]),
-                DetectionNetwork(
-                    group("detection.weight", 6),
-                    float(description["scale"]),
-                    float(description["threshold"]),
-                ),
-                ClassificationNetwork(
-                    group("classification.convolution", 2),
-                    group("classification.convolution_bias", 2),
-                    group("classification.weight", 4),
-                    group("classification.bias", 4),
-                ),
-                description["settings"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path}: field {error} is missing or wrong") from error
+        return cls(
+            tuple(description["phases"]),
+            EnergyAxis.from_json(description["axis"]),
+            DetectionNetwork(
+                group("detection.weight", 6),
+                float(description["scale"]),
+                float(description["threshold"]),
+            ),
+            ClassificationNetwork(
+                group("classification.convolution", 2),
+                group("classification.convolution_bias", 2),
+                group("classification.weight", 4),
+                group("classification.bias", 4),
+            ),
+            description["settings"],
+        )

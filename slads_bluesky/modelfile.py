@@ -1,0 +1,149 @@
+"""Model files: arrays as safetensors, everything else as JSON in the same file's header; never pickle.
+
+`write_file` and `read_file` are for any header of strings; `write_model` and `read_model` for one that holds kind,
+version, settings and a hash of it all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConfigError, ModelFileError
+
+__all__ = [
+    "check_version",
+    "model_sha256",
+    "read_file",
+    "read_kind",
+    "read_model",
+    "write_file",
+    "write_model",
+]
+
+Arrays = Mapping[str, NDArray[Any]]
+_KEY = "slads_bluesky"
+
+
+def write_file(path: str | Path, arrays: Arrays, header: Mapping[str, str]) -> None:
+    """Write arrays and header in one step: a half-written file never shows.
+
+    Raises
+    ------
+    ConfigError
+        If `path` cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    try:
+        save_file(whole, partial, metadata=dict(header))
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error}") from error
+
+
+def read_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and header of a file; ModelFileError if it is missing, truncated or no safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: there is no such model file")
+    try:
+        with safe_open(path, framework="np") as file:
+            header = dict(file.metadata() or {})
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: truncated, or not a safetensors file ({error})") from error
+    return arrays, header
+
+
+def check_version(path: str | Path, stated: object, newest: int) -> None:
+    """Raise ModelFileError if `stated`, a number or its digits, is no version that this program reads."""
+    text = str(stated)
+    if not text.isdecimal():
+        raise ModelFileError(f"{path}: field version is {stated!r}, not a number")
+    if int(text) > newest:
+        raise ModelFileError(
+            f"{path}: format {text} is newer than this program ({newest}): update slads-bluesky"
+        )
+
+
+def model_sha256(kind: str, arrays: Arrays, settings: Mapping[str, Any]) -> str:
+    """Hash of a model's kind, settings and arrays (names, shapes, dtypes and bytes), the same on every machine."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([kind, settings], sort_keys=True, allow_nan=False).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"\n{name} {array.shape} {array.dtype.str}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write_model(
+    path: str | Path, kind: str, version: int, arrays: Arrays, settings: Mapping[str, Any]
+) -> None:
+    """Write a model as `read_model` reads it; ConfigError if `path` cannot be written."""
+    header = {
+        "kind": kind,
+        "version": version,
+        "settings": settings,
+        "sha256": model_sha256(kind, arrays, settings),
+    }
+    write_file(path, arrays, {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
+
+
+def read_kind(path: str | Path) -> str:
+    """Kind of model that a file holds; ModelFileError as `read_model`."""
+    return _read(path)[0]
+
+
+def read_model(path: str | Path, kind: str, newest: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and settings of a model file.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What it must hold.
+    newest : int
+        Newest version that can be read.
+
+    Raises
+    ------
+    ModelFileError
+        Naming the file, if it is missing, truncated, foreign, of another kind, newer than this program, or was
+        changed after it was written.
+    """
+    found, version, arrays, settings = _read(path)
+    if found != kind:
+        raise ModelFileError(f"{path}: holds a model of kind {found!r}, not {kind!r}")
+    check_version(path, version, newest)
+    return arrays, settings
+
+
+def _read(path: str | Path) -> tuple[str, int, dict[str, NDArray[Any]], dict[str, Any]]:
+    arrays, plain = read_file(path)
+    try:
+        header = json.loads(plain[_KEY])
+        kind, version, settings = str(header["kind"]), int(header["version"]), dict(header["settings"])
+        stated = str(header["sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: not a model of this program (field {error} of its header)") from error
+    found = model_sha256(kind, arrays, settings)
+    if found != stated:
+        raise ModelFileError(
+            f"{path}: was changed since it was written (sha256 {found[:12]}… ≠ {stated[:12]}…)"
+        )
+    return kind, version, arrays, settings
