@@ -119,6 +119,24 @@ class RunData:
             }
             yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
 
+    def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:
+        """(N, channels) counts; RecordError if there are none, or of another number of channels."""
+        if self.spectra is None:
+            raise RecordError(f"run {self.uid[:8]} has no spectra")
+        if n_channels is not None and self.spectra.shape[1] != n_channels:
+            raise RecordError(
+                f"run {self.uid[:8]} has spectra of {self.spectra.shape[1]} channels, "
+                f"the classifier takes {n_channels}"
+            )
+        return self.spectra
+
+    def calibrated_spectra(self) -> NDArray[Any]:
+        """(N, channels) counts; RecordError if there are none, or without an energy calibration."""
+        spectra = self.spectra_of()
+        if not (np.isfinite(self.energy_offset_kev) and np.isfinite(self.energy_width_kev)):
+            raise RecordError(f"run {self.uid[:8]} has no energy calibration")
+        return spectra
+
     @property
     def energies_kev(self) -> NDArray[np.float64]:
         """(channels,) middle of each channel."""

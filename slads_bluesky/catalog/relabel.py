@@ -114,13 +114,9 @@ def relabelled(
 
 def _calls(data: RunData, classifier: Classifier) -> dict[int, dict[str, Any]]:
     """What the classifier says of each pixel that has a spectrum."""
-    if data.spectra is None or data.spectra.shape[1] != classifier.n_channels:
-        have = 0 if data.spectra is None else data.spectra.shape[1]
-        raise RecordError(
-            f"run {data.uid[:8]} has spectra of {have} channels, the classifier takes {classifier.n_channels}"
-        )
+    spectra = data.spectra_of(classifier.n_channels)
     asked = np.flatnonzero(~data.failed)
-    labels, probabilities, verdicts = classifier.classify_batch(data.spectra[asked])
+    labels, probabilities, verdicts = classifier.classify_batch(spectra[asked])
     keys = data.keys
     return {
         int(data.pixels[i]): {

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from slads_bluesky.errors import RecordError
 from slads_bluesky.protocols import Agent, Classifier
 from slads_bluesky.rundata import RunData
 
@@ -114,14 +113,8 @@ def _decide(data: RunData, agent: Agent, i: int, result: Verification) -> None:
 
 
 def _classify(data: RunData, classifier: Classifier, part: slice, result: Verification) -> None:
-    if data.spectra is None:
-        raise RecordError(f"run {data.uid[:8]} has no spectra to classify again")
-    if data.spectra.shape[1] != classifier.n_channels:
-        raise RecordError(
-            f"run {data.uid[:8]} has spectra of {data.spectra.shape[1]} channels, "
-            f"the classifier takes {classifier.n_channels}"
-        )
-    labels, probabilities, verdicts = classifier.classify_batch(data.spectra[part])
+    spectra = data.spectra_of(classifier.n_channels)
+    labels, probabilities, verdicts = classifier.classify_batch(spectra[part])
     for j, i in enumerate(range(part.start, min(part.stop, data.n_measured))):
         recorded = (int(data.labels[i]), str(data.verdicts[i]), float(data.probabilities[i]))
         if data.failed[i] or (recorded[:2] == (0, "ill") and math.isnan(recorded[2])):
@@ -130,7 +123,7 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
         again = (int(labels[j]), str(verdicts[j]), float(probabilities[j]))
         if recorded[:2] != again[:2] or not _same(recorded[2], again[2]):
             # a batch may round otherwise than the single spectrum that was classified in the run
-            single = classifier.classify(data.spectra[i])
+            single = classifier.classify(spectra[i])
             again = (int(single.label), str(single.verdict), float(single.probability))
         pixel = int(data.pixels[i])
         for what, ours, theirs in zip(("label", "verdict"), recorded, again, strict=False):

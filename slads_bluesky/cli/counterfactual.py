@@ -63,10 +63,7 @@ def _classifier(console: Any, data: RunData, path: Path, truth: NDArray[np.uint8
     from ..spectra import load_classifier
 
     other = load_classifier(path)
-    if data.spectra is None or data.spectra.shape[1] != other.n_channels:
-        have = 0 if data.spectra is None else data.spectra.shape[1]
-        raise RecordError(f"{path} takes {other.n_channels} channels, the run's spectra have {have}")
-    labels, _, verdicts = other.classify_batch(data.spectra)
+    labels, _, verdicts = other.classify_batch(data.spectra_of(other.n_channels))
     votes = np.where(verdicts == "ok", labels, 0).astype(np.int64)
     names = ["no phase", *data.phases]
     table = Table(title=f"recorded (rows) and by {path.name} (columns)", title_justify="left")

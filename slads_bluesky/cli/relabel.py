@@ -96,9 +96,7 @@ def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]
     known = find_classifier(data.start, *folders)
     if not isinstance(known, PhaseClassifier):
         raise ConfigError("the run's classifier cannot take another phase: only 'likelihood' can")
-    if data.spectra is None:
-        raise RecordError(f"run {data.uid[:8]} has no spectra")
-    unknown = data.spectra[data.verdicts == "unknown"]
+    unknown = data.spectra_of(known.n_channels)[data.verdicts == "unknown"]
     groups = find_new_phases(unknown, known) if len(unknown) else []
     if not groups:
         raise RecordError(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slads_bluesky.errors import RecordError
 from slads_bluesky.rundata import RunData
 
 from .about import Acquisition, acquisition, whole
@@ -35,22 +34,29 @@ def write_msa(data: RunData, path: Path) -> list[Path]:
     RecordError
         If the map has no spectra or no energy calibration.
     """
-    if data.spectra is None or np.isnan(data.energy_width_kev):
-        raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
+    spectra = data.calibrated_spectra()
     settings = acquisition(data)
-    everything = ~data.failed
-    written = [_write(data, path, everything, str(data.start.get("sample", data.uid[:8])), settings)]
+
+    def add_up(path: Path, which: NDArray[np.bool_], title: str) -> Path:
+        return _write(data, spectra[which].sum(axis=0, dtype=np.int64), path, which, title, settings)
+
+    written = [add_up(path, ~data.failed, str(data.start.get("sample", data.uid[:8])))]
     for label, phase in enumerate(data.phases, start=1):
         which = data.votes == label
         if which.any():
             name = re.sub(r"[^\w.+-]", "_", phase)
-            written.append(_write(data, path.with_suffix(f".{name}.msa"), which, phase, settings))
+            written.append(add_up(path.with_suffix(f".{name}.msa"), which, phase))
     return written
 
 
-def _write(data: RunData, path: Path, which: NDArray[np.bool_], title: str, settings: Acquisition) -> Path:
-    assert data.spectra is not None
-    counts = data.spectra[which].sum(axis=0, dtype=np.int64)
+def _write(
+    data: RunData,
+    counts: NDArray[np.int64],
+    path: Path,
+    which: NDArray[np.bool_],
+    title: str,
+    settings: Acquisition,
+) -> Path:
     when = datetime.fromtimestamp(data.start["time"], UTC)
     fields: list[tuple[str, object]] = [
         ("FORMAT", "EMSA/MAS Spectral Data File"),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from slads_bluesky.errors import ConfigError, RecordError
+from slads_bluesky.errors import ConfigError
 from slads_bluesky.rundata import RunData
 
 from .about import acquisition, elements_of, whole
@@ -40,11 +41,10 @@ def write_hyperspy(data: RunData, path: Path) -> list[Path]:
     RecordError
         If the map has no spectra or no energy calibration.
     """
-    if data.spectra is None or np.isnan(data.energy_width_kev):
-        raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
+    spectra = data.calibrated_spectra()
     write = _hspy if path.suffix == ".hspy" else _zspy
     listed = path.with_suffix(f".measured{path.suffix}")
-    for target, signal in ((path, _dense(data)), (listed, _listed(data))):
+    for target, signal in ((path, _dense(data, spectra)), (listed, _listed(data, spectra))):
         with whole(target) as partial:
             write(partial, signal)
     return [path, listed]
@@ -67,12 +67,11 @@ def _zspy(path: Path, signal: dict[str, Any]) -> None:
     write_zspy(path, signal)
 
 
-def _dense(data: RunData) -> dict[str, Any]:
+def _dense(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:
     import dask.array as da
 
-    assert data.spectra is not None
     rows, columns = data.grid.shape
-    spectra, n = data.spectra, data.spectra.shape[1]
+    n = spectra.shape[1]
     place = np.full(rows * columns, -1)
     place[data.pixels] = np.arange(data.n_measured)
 
@@ -108,8 +107,7 @@ def _dense(data: RunData) -> dict[str, Any]:
     return _signal(data, dense, axes, float(np.nansum(data.live_time_s)) / (rows * columns), maps, "")
 
 
-def _listed(data: RunData) -> dict[str, Any]:
-    assert data.spectra is not None
+def _listed(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:
     lists = {
         "pixel": data.pixels,
         "x_um": data.position_um[:, 0],
@@ -123,12 +121,10 @@ def _listed(data: RunData) -> dict[str, Any]:
     }
     axes = [
         _axis("measurement", data.n_measured, 0.0, 1.0, "", 0, True),
-        _axis(
-            "Energy", data.spectra.shape[1], data.energy_offset_kev, data.energy_width_kev, "keV", 1, False
-        ),
+        _axis("Energy", spectra.shape[1], data.energy_offset_kev, data.energy_width_kev, "keV", 1, False),
     ]
     mean = float(np.nansum(data.live_time_s)) / data.n_measured
-    return _signal(data, data.spectra, axes, mean, lists, ", measured spectra")
+    return _signal(data, spectra, axes, mean, lists, ", measured spectra")
 
 
 def _spread(data: RunData, values: Any) -> Any:

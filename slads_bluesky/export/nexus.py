@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from slads_bluesky.errors import RecordError
 from slads_bluesky.rundata import RunData
 
 from .about import acquisition, elements_of, whole
@@ -40,8 +40,7 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
     RecordError
         If the map has no spectra or no energy calibration.
     """
-    if data.spectra is None or np.isnan(data.energy_width_kev):
-        raise RecordError(f"run {data.uid[:8]} has no spectra, or no energy calibration")
+    spectra = data.calibrated_spectra()
     start = data.start
     ended = data.stop["time"] if data.stop else float(data.times[-1])
     with whole(path) as partial, h5py.File(partial, "w") as file:
@@ -65,7 +64,7 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
         _field(event, "start_time", _iso(start["time"]))
         _field(event, "end_time", _iso(ended))
         _settings(event, data)
-        _spectra(_group(event, "spectrum1", "NXspectrum"), data)
+        _spectra(_group(event, "spectrum1", "NXspectrum"), data, spectra)
         _maps(entry, data)
         note = _group(entry, "start_document", "NXnote")
         _field(note, "type", "application/json")
@@ -115,8 +114,7 @@ def _settings(event: Any, data: RunData) -> None:
         _field(optics, "working_distance", settings["working_distance"] * 1e-3, "m")
 
 
-def _spectra(spectrum: Any, data: RunData) -> None:
-    assert data.spectra is not None
+def _spectra(spectrum: Any, data: RunData, spectra: NDArray[Any]) -> None:
     stack = _group(spectrum, "stack_0d", "NXdata")
     stack.attrs.update(
         {
@@ -126,10 +124,10 @@ def _spectra(spectrum: Any, data: RunData) -> None:
             "axis_energy_indices": np.uint32(1),
         }
     )
-    n, channels = data.spectra.shape
+    n, channels = spectra.shape
     counts = stack.create_dataset(
         "intensity",
-        data=data.spectra,
+        data=spectra,
         chunks=(min(CHUNK, n), channels),
         compression="gzip",
         compression_opts=4,

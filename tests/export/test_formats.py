@@ -161,6 +161,10 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(data, tmp_path):
     for suffix in (".msa", ".nxs", ".hspy", ".zspy"):
         with pytest.raises(RecordError, match="no energy calibration"):
             export_map(uncalibrated, tmp_path / f"map{suffix}")
+    bare = dataclasses.replace(data, spectra=None)
+    for suffix in (".msa", ".nxs", ".hspy", ".zspy"):
+        with pytest.raises(RecordError, match="has no spectra"):
+            export_map(bare, tmp_path / f"map{suffix}")
     empty = dataclasses.replace(data, pixels=data.pixels[:0])
     for suffix in suffixes():
         with pytest.raises(RecordError, match="no measured pixel"):
