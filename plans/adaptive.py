@@ -8,21 +8,19 @@ import functools
 import importlib.metadata
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any
 
-from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.errors import ConfigError
 from slads_bluesky.protocols import Agent, Suggestion
 
-from .budget import DoseAccount, DoseBudget
+from .budget import DoseBudget
 from .ledger import Ledger
-from .points import FailedPoint, measure_or_fail
 from .readables import MapReadable, ScanPoint
-from .stubs import BeamLike, DetectorLike, EventCollector, in_thread, leave, record
+from .run import MAX_FAILED_POINTS, Ending, Limits, Points, one_run
+from .stubs import BeamLike, DetectorLike, in_thread, record
 
 __all__ = ["adaptive_map", "start_document"]
 
@@ -40,7 +38,7 @@ def adaptive_map(
     map_every: int | None = None,
     timeout_s: float | None = None,
     budget: DoseBudget | None = None,
-    max_failed_points: int = 10,
+    max_failed_points: int = MAX_FAILED_POINTS,
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
     md: Mapping[str, Any] | None = None,
@@ -88,35 +86,27 @@ def adaptive_map(
     InstrumentError
         If the grid does not lie in the field, or too many points failed.
     """
-    if not hasattr(beam, "blanker"):
-        raise ConfigError(
-            f"{getattr(beam, 'name', beam)} has no blanker: a map needs a beam that can be blanked"
-        )
-    if dwell_s is not None and not dwell_s > 0:
-        raise ConfigError(f"dwell must be positive, not {dwell_s} s")
+    limits = Limits(
+        dwell_s=dwell_s,
+        timeout_s=timeout_s,
+        budget=budget if budget is not None else DoseBudget(),
+        max_failed_points=max_failed_points,
+    )
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
-    if max_failed_points < 0:
-        raise ConfigError(f"max_failed_points must be 0 or more, not {max_failed_points}")
-    timeout = timeout_s if timeout_s is not None else 30.0 + 3.0 * (dwell_s or 10.0)
-    limits = budget if budget is not None else DoseBudget()
-    arguments = {
-        "dwell_s": dwell_s, "map_every": map_every, "timeout_s": timeout_s, "max_failed_points": max_failed_points,
-        "budget_nc": {"run": _finite(limits.run_nc), "pixel": _finite(limits.pixel_nc)},
-    }  # fmt: skip
     times = ledger if ledger is not None else Ledger()
     executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
-    point, the_map, failure = ScanPoint(agent.grid), MapReadable("map"), FailedPoint(agent.keys)
-    collector, times_taken = EventCollector("primary", "failed"), MapReadable("ledger")
-    account = DoseAccount(limits, f"{beam.name}_dose", agent.keys.dose)
-    devices = _unique([beam, eds, *baseline])
+    point, the_map, times_taken = ScanPoint(agent.grid), MapReadable("map"), MapReadable("ledger")
+    points = Points(beam, eds, limits, agent.keys, times)
+    arguments = {**limits.to_json(), "map_every": map_every}
+    (y0, y1), (x0, x1) = agent.grid.extents_um
 
     def decide(event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
         began = perf_counter()
         if event is not None:
-            account.book(event)
+            points.account.book(event)
             agent.ingest(event)
-        reason = agent.stop_reason if agent.should_stop() else account.objection()
+        reason = agent.stop_reason if agent.should_stop() else points.account.objection()
         chosen = None if reason else next(iter(agent.suggest(1)), None)
         times.add("decide", began)
         return chosen, reason or ("" if chosen else "nothing is left to suggest")
@@ -125,65 +115,45 @@ def adaptive_map(
         the_map.take((yield from in_thread(executor, agent.map_data)))
         yield from record("map", [the_map])
 
-    def scan() -> Generator[Msg, Any, str]:
-        yield Msg("subscribe", None, collector, "all")
-        staged = None
-        for device in devices:
-            staged = yield Msg("stage", device)
-        if staged is not None:  # None where nobody runs the messages
-            _check_field(beam, agent)
-        yield from _preset(beam, eds, dwell_s, limits)
-        yield Msg("open_run", None, **start_document(beam, eds, agent, arguments, md))
-        if baseline:
-            yield from record("baseline", baseline)
-        yield Msg("checkpoint")
+    def body() -> Generator[Msg, Any, Ending]:
         suggestion, reason = yield from in_thread(executor, lambda: decide(None))
-        done = failed = 0
+        done = 0
         next_map = (
             map_every if map_every is not None else max(2 * agent.n_measured, agent.grid.n_pixels // 50)
         )
         while suggestion is not None:
-            wrong = yield from measure_or_fail(
-                beam, eds, point.choose(suggestion), [point], timeout=timeout, ledger=times
-            )
-            if hasattr(eds, "classify_s"):
-                times.put("classify", eds.classify_s)
-            if wrong:
-                failed += 1
-                failure.fail(wrong, time())
-                yield from record("failed", [point, failure])
-            yield Msg("checkpoint")
-            event = collector.take()
+            event = yield from points.take(point.choose(suggestion), [point])
             if event is None:  # nobody runs the messages: a dry run, which one point is enough for
-                reason = DRY_RUN
-                break
+                return Ending(DRY_RUN)
             suggestion, reason = yield from in_thread(executor, lambda event=event: decide(event))  # type: ignore[misc]
-            if failed > max_failed_points:
-                reason = f"{failed} points failed, the last one because: {wrong}"
+            if points.too_many_failed:
+                reason = points.too_many_failed
                 break
             done += 1
             if suggestion is not None and next_map and (done if map_every else agent.n_measured) >= next_map:
                 yield from draw()
                 next_map += map_every if map_every else next_map
-        if reason != DRY_RUN:
-            yield from draw()
-            times_taken.take(times.flat())
-            yield from record("ledger", [times_taken])
-        if baseline:
-            yield from record("baseline", baseline)
-        if failed > max_failed_points:
-            yield Msg("close_run", None, exit_status="fail", reason=reason)
-            raise InstrumentError(reason)
-        yield Msg("close_run", None, exit_status="success", reason=reason)
-        return reason
+        yield from draw()
+        times_taken.take(times.flat())
+        yield from record("ledger", [times_taken])
+        return Ending(reason, failed=bool(points.too_many_failed))
 
-    def clean_up() -> Generator[Msg, Any, None]:
+    try:
+        return (
+            yield from one_run(
+                points,
+                body,
+                beam=beam,
+                eds=eds,
+                start=start_document(beam, eds, agent, arguments, md),
+                places=((x0, y0), (x1, y1)),
+                limits=limits,
+                baseline=baseline,
+                suspenders=suspenders,
+            )
+        )
+    finally:
         executor.shutdown(wait=False)
-        yield from leave(beam, devices)
-
-    plan = finalize_wrapper(scan(), clean_up)
-    ending: str = yield from suspend_wrapper(plan, list(suspenders)) if suspenders else plan
-    return ending
 
 
 def start_document(
@@ -246,28 +216,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_field(beam: Any, agent: Agent) -> None:
-    """Refuse a grid that the beam cannot reach, before a point is measured."""
-    if hasattr(beam, "check_value"):
-        (y0, y1), (x0, x1) = agent.grid.extents_um
-        for corner in ((x0, y0), (x1, y1)):
-            beam.check_value(corner)
-
-
-def _preset(beam: Any, eds: Any, dwell_s: float | None, limits: DoseBudget) -> Generator[Msg, Any, None]:
-    """Set the detector's presets: the dwell, and the real time after which a pixel's dose is spent."""
-    presets = {} if dwell_s is None else {"live_time": dwell_s, "real_time": 0.0, "counts": 0}
-    if limits.limited:
-        if not hasattr(beam, "current"):
-            raise ConfigError(f"{beam.name} tells no current, without which a dose budget cannot be kept")
-        reading = yield Msg("read", beam.current)
-        current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
-        if current > 0:
-            presets["real_time"] = limits.cap_nc / current
-    if presets:
-        yield Msg("configure", eds, presets)
-
-
 def _rule(sequential: Any) -> dict[str, Any] | None:
     """What stops each acquisition early, None if its presets alone do."""
     if sequential is None:
@@ -277,15 +225,3 @@ def _rule(sequential: Any) -> dict[str, Any] | None:
         "name": type(sequential).__name__,
         **{key: value for key, value in facts.items() if value is not None},
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
-
-
-def _unique(devices: Sequence[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for device in devices:
-        if not any(device is other for other in kept):
-            kept.append(device)
-    return kept

@@ -5,13 +5,16 @@ from math import cos, isfinite, pi, sin, sqrt
 from time import time
 from typing import Any
 
-from bluesky.preprocessors import finalize_wrapper
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError
+from slads_bluesky.protocols import EventKeys
 
 from .adaptive import versions
-from .stubs import BeamLike, DetectorLike, blank, measure, record
+from .budget import DoseBudget
+from .ledger import Ledger
+from .run import MAX_FAILED_POINTS, Limits, Points, in_order, one_run
+from .stubs import BeamLike, DetectorLike
 
 __all__ = ["PHASE_KEY", "SPOT_KEY", "CollectPoint", "collect_phase", "spots"]
 
@@ -75,9 +78,10 @@ class CollectPoint:
         self._spot = -1
         self._time = 0.0
 
-    def choose(self, spot: int) -> None:
-        """Go to a spot, by its number."""
+    def choose(self, spot: int, place: tuple[float, float]) -> tuple[float, float]:
+        """Go to a spot, by its number; return its position."""
         self._spot, self._time = spot, time()
+        return place
 
     def read(self) -> dict[str, Any]:
         """Phase and spot."""
@@ -106,8 +110,11 @@ def collect_phase(
     baseline: Sequence[Any] = (),
     dwell_s: float = 10.0,
     timeout_s: float | None = None,
+    budget: DoseBudget | None = None,
+    max_failed_points: int = MAX_FAILED_POINTS,
+    suspenders: Sequence[Any] = (),
     md: Mapping[str, Any] | None = None,
-) -> Generator[Msg, Any, None]:
+) -> Generator[Msg, Any, str]:
     """Take spectra of one phase: one run, an Event each.
 
     Parameters
@@ -122,62 +129,60 @@ def collect_phase(
         Spectra altogether; the paper has 24, half to train and half to validate.
     spread_um : float
         See `spots`.
-    baseline, timeout_s, md
+    baseline, timeout_s, budget, max_failed_points, suspenders, md
         As in `adaptive_map`.
     dwell_s : float
         Live time of each spectrum, s.
+
+    Returns
+    -------
+    str
+        Why the run ended, as in the stop document.
 
     Raises
     ------
     ConfigError
         If the phase has no name, or a number is not what it may be.
     InstrumentError
-        If a spot lies outside the field; nothing is measured then.
+        If a spot lies outside the field (nothing is measured then), or too many failed.
     """
     if not phase.strip():
         raise ConfigError("a phase needs a name")
-    if not dwell_s > 0:
-        raise ConfigError(f"dwell must be positive, not {dwell_s} s")
-    timeout = timeout_s if timeout_s is not None else 30.0 + 3.0 * dwell_s
+    limits = Limits(
+        dwell_s=dwell_s,
+        timeout_s=timeout_s,
+        budget=budget if budget is not None else DoseBudget(),
+        max_failed_points=max_failed_points,
+    )
     here = getattr(beam, "position", (0.0, 0.0)) if positions is None else None
     places = spots([(float(here[0]), float(here[1]))] if here is not None else positions or (), n, spread_um)
-    point, devices = CollectPoint(phase), [beam, eds, *baseline]
+    point, points = CollectPoint(phase), Points(beam, eds, limits, EventKeys(), Ledger())
     rule = getattr(eds, "sequential", None)
     start = {
         "plan_name": "collect_spectra", "plan_type": "generator", "detectors": [eds.name], "motors": [beam.name],
         "hints": {"dimensions": [([SPOT_KEY], "primary")]},
         **(md or {}),
-        "plan_args": {"beam": beam.name, "eds": eds.name, "n": n, "spread_um": spread_um, "dwell_s": dwell_s},
+        "plan_args": {"beam": beam.name, "eds": eds.name, "n": n, "spread_um": spread_um, **limits.to_json()},
         "phase": phase, "num_points": n, "versions": versions(),
     }  # fmt: skip
+    choices = (lambda i=i, place=place: point.choose(i, place) for i, place in enumerate(places))
 
-    def scan() -> Generator[Msg, Any, None]:
+    try:
         if rule is not None:
             eds.sequential = None  # type: ignore[attr-defined]
-        staged = None
-        for device in devices:
-            staged = yield Msg("stage", device)
-        if staged is not None and hasattr(beam, "check_value"):
-            for place in places:
-                beam.check_value(place)
-        yield Msg("configure", eds, {"live_time": dwell_s, "real_time": 0.0, "counts": 0})
-        yield Msg("open_run", None, **start)
-        if baseline:
-            yield from record("baseline", baseline)
-        for i, place in enumerate(places):
-            yield Msg("checkpoint")
-            point.choose(i)
-            yield from measure(beam, eds, place, [point], timeout=timeout)
-        yield Msg("checkpoint")
-        if baseline:
-            yield from record("baseline", baseline)
-        yield Msg("close_run", None, exit_status="success", reason=f"{n} spectra of {phase}")
-
-    def clean_up() -> Generator[Msg, Any, None]:
+        return (
+            yield from one_run(
+                points,
+                lambda: in_order(points, choices, [point], f"{n} spectra of {phase}"),
+                beam=beam,
+                eds=eds,
+                start=start,
+                places=places,
+                limits=limits,
+                baseline=baseline,
+                suspenders=suspenders,
+            )
+        )
+    finally:
         if rule is not None:
             eds.sequential = rule  # type: ignore[attr-defined]
-        yield from blank(beam)
-        for device in reversed(devices):
-            yield Msg("unstage", device)
-
-    yield from finalize_wrapper(scan(), clean_up)

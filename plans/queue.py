@@ -79,6 +79,7 @@ _ERROR = {
     "description": "Accepted probability of a wrong phase, at which an acquisition ends; 0: the dwell is fixed.",
     "min": 0.0, "max": 0.4, "step": 0.001,
 }  # fmt: skip
+_BUDGET = {"description": "Dose that the run may give, nC; none: as in instrument.yml.", "min": 1e-6}
 _NOTES = {"description": "Anything worth recording."}
 
 
@@ -120,7 +121,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         **_GRID,
         dwell_s=_DWELL,
         error=_ERROR,
-        budget_nc={"description": "Dose that the run may give, nC; none: as in instrument.yml.", "min": 1e-6},
+        budget_nc=_BUDGET,
         stop_at={
             "description": "Estimated distortion at which the map may end earlier.", "min": 1e-6, "max": 0.5,
         },
@@ -172,6 +173,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         **_GRID,
         dwell_s=_DWELL,
         error=_ERROR,
+        budget_nc=_BUDGET,
         notes=_NOTES,
     )
     def raster_map(
@@ -183,6 +185,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         centre_y_um: float = centre_y,
         dwell_s: float = dwell_,
         error: float = error_,
+        budget_nc: float | None = None,
         notes: str = "",
     ) -> Plan:
         """Measure every pixel of a sample, row by row: what an adaptive map is compared with."""
@@ -190,15 +193,10 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         wanted = session.make_grid(
             shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um)
         )
-        baseline = session.prepare_map(dwell_s=dwell_s, error=error)["baseline"]
+        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)
         return (
             yield from raster.raster_map(
-                session.beam,
-                session.eds,
-                wanted,
-                baseline=baseline,
-                dwell_s=dwell_s,
-                md=_about(sample, notes),
+                session.beam, session.eds, wanted, **arguments, md=_about(sample, notes)
             )
         )
 
@@ -214,6 +212,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             "description": "Radius around each place in which the spots lie, µm.", "min": 0.0, "max": 1e3,
         },
         dwell_s=_DWELL,
+        budget_nc=_BUDGET,
         sample=_SAMPLE,
         notes=_NOTES,
     )  # fmt: skip
@@ -223,15 +222,16 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         spectra: int = 24,
         spread_um: float = 0.0,
         dwell_s: float = dwell_,
+        budget_nc: float | None = None,
         sample: str = "",
         notes: str = "",
     ) -> Plan:
         """Take spectra of one phase, to train a classifier on."""
-        baseline = session.prepare_map()["baseline"]
+        arguments = session.prepare_map(dwell_s=dwell_s, run_nc=budget_nc)
         return (
             yield from collect_phase(
                 session.beam, session.eds, phase, positions, n=spectra, spread_um=spread_um,
-                baseline=baseline, dwell_s=dwell_s, md=_about(sample, notes),
+                **arguments, md=_about(sample, notes),
             )
         )  # fmt: skip
 

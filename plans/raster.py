@@ -3,22 +3,23 @@
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from bluesky.preprocessors import finalize_wrapper
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.grid import ScanGrid
-from slads_bluesky.protocols import Suggestion
+from slads_bluesky.protocols import EventKeys, Suggestion
 
 from .adaptive import versions
+from .budget import DoseBudget
 from .ledger import Ledger
 from .readables import ScanPoint
-from .stubs import BeamLike, DetectorLike, leave, measure, record
+from .run import MAX_FAILED_POINTS, Limits, Points, in_order, one_run
+from .stubs import BeamLike, DetectorLike
 
 __all__ = ["list_map", "raster_map"]
 
 
-def raster_map(beam: BeamLike, eds: DetectorLike, grid: ScanGrid, **more: Any) -> Generator[Msg, Any, None]:
+def raster_map(beam: BeamLike, eds: DetectorLike, grid: ScanGrid, **more: Any) -> Generator[Msg, Any, str]:
     """Measure every pixel of a grid that lies in its region of interest, row by row.
 
     Parameters
@@ -30,7 +31,7 @@ def raster_map(beam: BeamLike, eds: DetectorLike, grid: ScanGrid, **more: Any) -
     """
     pixels = range(grid.shape[0] * grid.shape[1])
     wanted = list(pixels) if grid.roi is None else [p for p in pixels if grid.roi.flat[p]]
-    yield from list_map(beam, eds, grid, wanted, plan_name="raster_map", **more)
+    return (yield from list_map(beam, eds, grid, wanted, plan_name="raster_map", **more))
 
 
 def list_map(
@@ -42,10 +43,13 @@ def list_map(
     baseline: Sequence[Any] = (),
     dwell_s: float | None = 10.0,
     timeout_s: float | None = None,
+    budget: DoseBudget | None = None,
+    max_failed_points: int = MAX_FAILED_POINTS,
+    suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
     plan_name: str = "list_map",
     md: Mapping[str, Any] | None = None,
-) -> Generator[Msg, Any, None]:
+) -> Generator[Msg, Any, str]:
     """Measure given pixels of a grid in the order given: one run with the events of `adaptive_map`.
 
     Parameters
@@ -54,59 +58,58 @@ def list_map(
     grid : ScanGrid
     pixels : sequence of int
         Flat indices.
-    baseline, dwell_s, timeout_s, ledger, md
+    baseline, dwell_s, timeout_s, budget, max_failed_points, suspenders, ledger, md
         As in `adaptive_map`.
     plan_name : str
         For the start document.
 
+    Returns
+    -------
+    str
+        Why the run ended, as in the stop document.
+
     Raises
     ------
     ConfigError
-        If there is no pixel, one lies outside the grid, or the dwell is not positive.
+        If there is no pixel, one lies outside the grid, or a limit is not what it may be.
+    InstrumentError
+        If a pixel lies outside the field, or too many points failed.
     """
     if not len(pixels):
         raise ConfigError("no pixel to measure")
-    if dwell_s is not None and not dwell_s > 0:
-        raise ConfigError(f"dwell must be positive, not {dwell_s} s")
+    limits = Limits(
+        dwell_s=dwell_s,
+        timeout_s=timeout_s,
+        budget=budget if budget is not None else DoseBudget(),
+        max_failed_points=max_failed_points,
+    )
     try:
         positions = [grid.position(int(pixel)) for pixel in pixels]
     except IndexError as error:
         raise ConfigError(str(error)) from None
-    timeout = timeout_s if timeout_s is not None else 30.0 + 3.0 * (dwell_s or 10.0)
-    times = ledger if ledger is not None else Ledger()
     point = ScanPoint(grid)
-    devices = [beam, eds, *baseline]
+    points = Points(beam, eds, limits, EventKeys(), ledger if ledger is not None else Ledger())
+    xs, ys = zip(*positions, strict=True)
     (y0, y1), (x0, x1) = grid.extents_um
     start = {
         "plan_name": plan_name, "plan_type": "generator", "detectors": [eds.name], "motors": [beam.name],
         "hints": {"dimensions": [([f"{beam.name}_{axis}"], "primary") for axis in "yx"]},
         **(md or {}),
-        "plan_args": {"beam": beam.name, "eds": eds.name, "dwell_s": dwell_s, "n_pixels": len(pixels)},
+        "plan_args": {"beam": beam.name, "eds": eds.name, "n_pixels": len(pixels), **limits.to_json()},
         "shape": [int(n) for n in grid.shape], "extents": [[y0, y1], [x0, x1]], "grid": grid.to_json(),
         "num_points": len(pixels), "versions": versions(),
     }  # fmt: skip
-
-    def scan() -> Generator[Msg, Any, None]:
-        staged = None
-        for device in devices:
-            staged = yield Msg("stage", device)
-        if staged is not None and hasattr(beam, "check_value"):
-            for position in (min(positions), max(positions)):
-                beam.check_value(position)
-        if dwell_s is not None:
-            yield Msg("configure", eds, {"live_time": dwell_s, "real_time": 0.0, "counts": 0})
-        yield Msg("open_run", None, **start)
-        if baseline:
-            yield from record("baseline", baseline)
-        for pixel in pixels:
-            yield Msg("checkpoint")
-            yield from measure(
-                beam, eds, point.choose(Suggestion(int(pixel), float("nan"))), [point], timeout=timeout,
-                ledger=times,
-            )  # fmt: skip
-        yield Msg("checkpoint")
-        if baseline:
-            yield from record("baseline", baseline)
-        yield Msg("close_run", None, exit_status="success", reason="every pixel is measured")
-
-    yield from finalize_wrapper(scan(), lambda: leave(beam, devices))
+    choices = (lambda pixel=pixel: point.choose(Suggestion(int(pixel), float("nan"))) for pixel in pixels)
+    return (
+        yield from one_run(
+            points,
+            lambda: in_order(points, choices, [point], "every pixel is measured"),
+            beam=beam,
+            eds=eds,
+            start=start,
+            places=((min(xs), min(ys)), (max(xs), max(ys))),
+            limits=limits,
+            baseline=baseline,
+            suspenders=suspenders,
+        )
+    )

@@ -145,6 +145,31 @@ def test_suspended_while_the_microscope_allows_no_more_dose(over_ca, make_agent,
     assert documents.stop["exit_status"] == "success"
 
 
+@pytest.mark.parametrize("moment", ["remove_suspender", "save", "close_run", "unstage"])
+def test_a_beam_that_falls_off_at_the_very_end_ends_the_run_well(soft, make_agent, RE, documents, moment):
+    from bluesky.suspenders import SuspendFloor
+    from ophyd import Signal
+
+    current, tripped, back = Signal(name="current", value=1.0), [], []
+
+    def fall_off(msg):  # in the loop's own thread, so that the moment is this one and no other
+        last = msg.command == moment and (moment != "save" or len(documents.events()) == 6)
+        last = last and (moment != "unstage" or msg.obj is soft.beam)
+        if last and not tripped:
+            tripped.append(current.put(0.0))
+            back.append(threading.Timer(0.2, lambda: current.put(1.0)))
+            back[0].start()
+
+    RE.msg_hook = fall_off
+    RE(adaptive_map(soft.beam, soft.eds, make_agent(6), suspenders=[SuspendFloor(current, 0.5)]), documents)
+    assert tripped
+    back[0].join()
+    assert RE.state == "idle"
+    assert documents.stop["exit_status"] == "success"
+    assert len(documents.events()) == 6
+    assert not RE.suspenders
+
+
 def test_the_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent, RE, documents):
     budget = DoseBudget(run_nc=150.0)
     reason = RE(adaptive_map(instrument.beam, instrument.eds, make_agent(60), budget=budget), documents)

@@ -1,0 +1,267 @@
+"""What every run of these plans has around its points: devices staged, limits set, baseline, an end that is told.
+
+Whatever measures points one after the other is a `Points`: each tried twice, recorded as failed and passed over, and
+booked on the run's budget of dose.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from time import time
+from typing import Any, NamedTuple
+
+from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
+from bluesky.utils import Msg
+
+from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.protocols import EventKeys
+
+from .budget import DoseAccount, DoseBudget
+from .ledger import Ledger
+from .points import FailedPoint, measure_or_fail
+from .stubs import BeamLike, DetectorLike, EventCollector, leave, record
+
+__all__ = ["MAX_FAILED_POINTS", "Ending", "Limits", "Points", "in_order", "one_run"]
+
+MAX_FAILED_POINTS = 10
+"""Points that may fail unless a plan is told otherwise."""
+
+LAST_SUSPENSION_S = 0.05
+"""A suspension that was asked for with the last point is waited for this long, so that the run is closed after it."""
+
+
+class Ending(NamedTuple):
+    """How a run's points came to their end."""
+
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What each point and the run may take; the arguments that all plans share.
+
+    Raises
+    ------
+    ConfigError
+        If the dwell or the number of failed points is not what it may be.
+    """
+
+    dwell_s: float | None = 10.0
+    """Live time of each spectrum, s; None leaves the detector's presets alone."""
+    timeout_s: float | None = None
+    """How long an acquisition may take; by default 30 s and three times the dwell."""
+    budget: DoseBudget = field(default_factory=DoseBudget)
+    max_failed_points: int = MAX_FAILED_POINTS
+
+    def __post_init__(self) -> None:
+        if self.dwell_s is not None and not self.dwell_s > 0:
+            raise ConfigError(f"dwell must be positive, not {self.dwell_s} s")
+        if self.max_failed_points < 0:
+            raise ConfigError(f"max_failed_points must be 0 or more, not {self.max_failed_points}")
+
+    @property
+    def patience_s(self) -> float:
+        """How long an acquisition may take, s."""
+        return self.timeout_s if self.timeout_s is not None else 30.0 + 3.0 * (self.dwell_s or 10.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the start document's ``plan_args``."""
+        limits = {"run": self.budget.run_nc, "pixel": self.budget.pixel_nc}
+        return {
+            "dwell_s": self.dwell_s, "timeout_s": self.timeout_s, "max_failed_points": self.max_failed_points,
+            "budget_nc": {name: nc if isfinite(nc) else None for name, nc in limits.items()},
+        }  # fmt: skip
+
+
+class Points:
+    """Measures points, one after the other, within the limits of a run.
+
+    Parameters
+    ----------
+    beam, eds : BeamLike, DetectorLike
+    limits : Limits
+    keys : EventKeys
+        Where an Event tells its dose, and what a failed point records.
+    ledger : Ledger
+    """
+
+    def __init__(
+        self, beam: BeamLike, eds: DetectorLike, limits: Limits, keys: EventKeys, ledger: Ledger
+    ) -> None:
+        self._beam, self._eds, self._limits, self._ledger = beam, eds, limits, ledger
+        self._failure = FailedPoint(keys)
+        self._wrong = ""
+        self.n_failed = 0
+        self.collector = EventCollector("primary", "failed")
+        self.account = DoseAccount(limits.budget, f"{beam.name}_dose", keys.dose)
+
+    def take(
+        self, position: tuple[float, float], readables: Sequence[Any]
+    ) -> Generator[Msg, Any, dict[str, Any] | None]:
+        """Measure a point at (x, y) µm; return its Event, of the stream ``primary`` or ``failed``.
+
+        None where nobody runs the messages.
+        """
+        self._wrong = yield from measure_or_fail(
+            self._beam, self._eds, position, readables, timeout=self._limits.patience_s, ledger=self._ledger
+        )
+        if hasattr(self._eds, "classify_s"):
+            self._ledger.put("classify", self._eds.classify_s)
+        if self._wrong:
+            self.n_failed += 1
+            self._failure.fail(self._wrong, time())
+            yield from record("failed", [*readables, self._failure])
+        yield Msg("checkpoint")
+        return self.collector.take()
+
+    @property
+    def too_many_failed(self) -> str:
+        """Why the run must end, if more points have failed than may."""
+        if self.n_failed <= self._limits.max_failed_points:
+            return ""
+        return f"{self.n_failed} points failed, the last one because: {self._wrong}"
+
+
+def one_run(
+    points: Points,
+    body: Callable[[], Generator[Msg, Any, Ending]],
+    *,
+    beam: BeamLike,
+    eds: DetectorLike,
+    start: Mapping[str, Any],
+    places: Iterable[tuple[float, float]],
+    limits: Limits,
+    baseline: Sequence[Any] = (),
+    suspenders: Sequence[Any] = (),
+) -> Generator[Msg, Any, str]:
+    """Make a run around points.
+
+    Parameters
+    ----------
+    points : Points
+        That the body takes.
+    body : callable
+        Gives the plan that takes them and returns how it ended.
+    beam, eds : BeamLike, DetectorLike
+    start : mapping
+        Start document.
+    places : iterable of (x, y)
+        Must lie in the field, µm; the outermost are enough.
+    limits : Limits
+    baseline : sequence of Readable
+        Read before the first point and after the last into the stream ``baseline``.
+    suspenders : sequence of suspenders
+        Installed while points are taken; see `plans.suspend`.
+
+    Returns
+    -------
+    str
+        Why it ended, as in the stop document.
+
+    Raises
+    ------
+    ConfigError
+        If the beam has no blanker, or a budget is to be kept and the beam tells no current.
+    InstrumentError
+        If a place lies outside the field, or too many points failed.
+    """
+    if not hasattr(beam, "blanker"):
+        raise ConfigError(
+            f"{getattr(beam, 'name', beam)} has no blanker: a map needs a beam that can be blanked"
+        )
+    devices = _unique([beam, eds, *baseline])
+
+    def scan() -> Generator[Msg, Any, str]:
+        yield Msg("subscribe", None, points.collector, "all")
+        staged = None
+        for device in devices:
+            staged = yield Msg("stage", device)
+        if staged is not None and hasattr(beam, "check_value"):  # None where nobody runs the messages
+            for place in places:
+                beam.check_value(place)
+        yield from _preset(beam, eds, limits)
+        yield Msg("open_run", None, **start)
+        if baseline:
+            yield from record("baseline", baseline)
+        yield Msg("checkpoint")
+        ending = yield from _suspended_by(suspenders, body())
+        if baseline:
+            yield from record("baseline", baseline)
+        status = "fail" if ending.failed else "success"
+        yield Msg("close_run", None, exit_status=status, reason=ending.reason)
+        if ending.failed:
+            raise InstrumentError(ending.reason)
+        return ending.reason
+
+    reason: str = yield from finalize_wrapper(scan(), lambda: leave(beam, devices))
+    return reason
+
+
+def in_order(
+    points: Points,
+    choices: Iterable[Callable[[], tuple[float, float]]],
+    readables: Sequence[Any],
+    told: str,
+) -> Generator[Msg, Any, Ending]:
+    """Take points in a given order; the body of a run that decides nothing.
+
+    Parameters
+    ----------
+    points : Points
+    choices : iterable of callable
+        Each makes the readables those of a point, and returns its position, (x, y) in µm.
+    readables : sequence of Readable
+        Read with each point.
+    told : str
+        The reason of the end once all are measured.
+    """
+    for choose in choices:
+        if reason := points.account.objection():
+            return Ending(reason)
+        event = yield from points.take(choose(), readables)
+        if points.too_many_failed:
+            return Ending(points.too_many_failed, failed=True)
+        if event is not None:
+            points.account.book(event)
+    return Ending(told if not points.n_failed else f"{told}, but for {points.n_failed} that failed")
+
+
+def _suspended_by(
+    suspenders: Sequence[Any], body: Generator[Msg, Any, Ending]
+) -> Generator[Msg, Any, Ending]:
+    """Watch while points are taken, and no longer.
+
+    A suspension that falls on the last messages of a plan finds a RunEngine that is about to be idle, which raises
+    TransitionError after a run that went well. So nobody watches any more when the run is closed, and what was asked
+    for before is carried out at a checkpoint.
+    """
+    if not suspenders:
+        return (yield from body)
+    ending: Ending = yield from suspend_wrapper(body, list(suspenders))
+    yield Msg("checkpoint")
+    yield Msg("sleep", None, LAST_SUSPENSION_S)
+    yield Msg("checkpoint")
+    return ending
+
+
+def _preset(beam: Any, eds: Any, limits: Limits) -> Generator[Msg, Any, None]:
+    """Set the detector's presets: the dwell, and the real time after which a pixel's dose is spent."""
+    presets = {} if limits.dwell_s is None else {"live_time": limits.dwell_s, "real_time": 0.0, "counts": 0}
+    if limits.budget.limited:
+        if not hasattr(beam, "current"):
+            raise ConfigError(f"{beam.name} tells no current, without which a dose budget cannot be kept")
+        reading = yield Msg("read", beam.current)
+        current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
+        if current > 0:
+            presets["real_time"] = limits.budget.cap_nc / current
+    if presets:
+        yield Msg("configure", eds, presets)
+
+
+def _unique(devices: Sequence[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for device in devices:
+        if not any(device is other for other in kept):
+            kept.append(device)
+    return kept
