@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
 
-from ..errors import RecordError
-from .figures import check_writable, write_json
+from .figures import Json, check_writable, write_json
 
 __all__ = ["bench_kills", "register"]
-
-_ACQUIRE = """
-import sys
-from pathlib import Path
-from slads_bluesky.catalog import Recorder
-from slads_bluesky.experiment import make_agent, run_map
-from slads_bluesky.models import prepare_models
-from slads_bluesky.phantom import make_object
-directory, name, fraction, seed, soft = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-recorder = Recorder(directory)
-print("writer", recorder._process.pid, flush=True)
-phantom, models = make_object(name, seed), prepare_models(name, seed=seed)
-def told(kind, doc):  # after the recorder: what is told here is on record
-    if kind == "event" and "scan_pixel" in doc["data"]:
-        print("event", doc["uid"], doc["data"]["scan_pixel"], flush=True)
-run_map(phantom, models, make_agent(phantom, models, fraction=fraction, seed=seed), soft=soft == "soft",
-    subscribers=[recorder, told])
-print("end", recorder.close(120), flush=True)
-"""
 
 
 def register(app: typer.Typer) -> None:
@@ -55,43 +26,21 @@ def bench_kills(
         bool, typer.Option("--soft/--ioc", help="In-process devices, or the IOC over Channel Access.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the moments.")] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
-    ] = None,
+    json_file: Json = None,
 ) -> None:
     """Kill -9 an acquisition at random moments; every point must be on record and the resumed map be the same."""
     from rich.console import Console
-    from rich.progress import track
+
+    from ..benchmarks.kills import measure_kills
+    from .progress import tracker
 
     check_writable(json_file)
     console = Console(highlight=False)
-    work = Path(tempfile.mkdtemp(prefix="slads-kills-"))
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
-    how = [object_name, str(fraction), str(seed), "soft" if soft else "ioc"]
-    try:
-        whole = _acquire(work / "whole", how, None, False)
-        n = len(whole["told"])
-        for i in track(range(kills), "killing", console=console, transient=True):
-            rows.append(
-                _kill_and_resume(work, i, how, int(rng.integers(1, n)), bool(rng.random() < 0.5), soft=soft)
-            )
-            shutil.rmtree(work / str(i), ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    figures = {
-        "kills": kills,
-        "points": n,
-        "killed_after": [row["killed_after"] for row in rows],
-        "writers_killed": sum(row["writer_too"] for row in rows),
-        "completed_points_lost": sum(row["lost"] for row in rows),
-        "most_points_in_flight": max(row["in_flight"] for row in rows),
-        "same_decisions": sum(row["same_decisions"] for row in rows),
-        "same_maps": sum(row["same_map"] for row in rows),
-        "catalogs_complete": sum(row["catalog"] for row in rows),
-    }
+    with tracker("killing", kills) as told:
+        figures = measure_kills(kills, object_name, fraction, soft=soft, seed=seed, told=told)
     console.print(
-        f"{kills} kills of a map of {n} points, {figures['writers_killed']} of them with the catalog's writer:\n"
+        f"{kills} kills of a map of {figures['points']} points, "
+        f"{figures['writers_killed']} of them with the catalog's writer:\n"
         f"  completed points lost       {figures['completed_points_lost']}\n"
         f"  in flight at most           {figures['most_points_in_flight']}\n"
         f"  same decisions when resumed {figures['same_decisions']} of {kills}\n"
@@ -99,80 +48,3 @@ def bench_kills(
         f"  catalog complete afterwards {figures['catalogs_complete']} of {kills}"
     )
     write_json(json_file, figures)
-
-
-def _acquire(directory: Path, how: list[str], kill_after: int | None, writer_too: bool) -> dict[str, Any]:
-    """Take a map in a process of its own; kill it once it has told of so many events."""
-    command = [sys.executable, "-c", _ACQUIRE, str(directory), *how]
-    told: list[tuple[str, int]] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        writer = 0
-        for line in process.stdout:
-            kind, *rest = line.split()
-            if kind == "writer":
-                writer = int(rest[0])
-            elif kind == "event" and line.endswith("\n"):
-                told.append((rest[0], int(rest[1])))
-            if kill_after is not None and len(told) == kill_after:
-                if writer_too:
-                    os.kill(writer, signal.SIGKILL)
-                process.send_signal(signal.SIGKILL)
-                kill_after = None
-        process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the IOC of the killed process
-    return {"told": told, "writer": writer}
-
-
-def _kill_and_resume(
-    work: Path, i: int, how: list[str], kill_after: int, writer_too: bool, *, soft: bool
-) -> dict[str, Any]:
-    from ..catalog import close_catalog, open_catalog
-    from ..catalog.runs import find_run, map_runs
-    from ..rundata import load_map
-
-    directory = work / str(i)
-    told = _acquire(directory, how, kill_after, writer_too)["told"]
-    parent = find_run("-1", directory)
-    points = [
-        (doc["uid"], doc["data"]["scan_pixel"])
-        for name, doc in parent.documents()
-        if name == "event" and "scan_pixel" in doc["data"]
-    ]
-    if parent.exit_status == "unfinished":
-        _resume(directory, soft)
-    chain = map_runs(find_run("-1", directory), directory)
-    again = load_map([run.documents for run in chain])
-    once = load_map([find_run("-1", work / "whole").documents])
-    catalog = open_catalog(directory)
-    try:
-        held = sum(
-            catalog[run.uid]["primary"]["eds_spectrum"].shape[0]
-            for run in chain
-            if "primary" in catalog[run.uid]
-        )
-    finally:
-        close_catalog(catalog)
-    return {
-        "killed_after": kill_after,
-        "writer_too": writer_too,
-        "lost": len(set(told) - set(points)),
-        "in_flight": len(points) - len(told),
-        "same_decisions": bool(np.array_equal(again.pixels, once.pixels)),
-        "same_map": all(
-            np.array_equal(getattr(again, name), getattr(once, name))
-            for name in ("measured", "reconstruction", "spectra", "labels", "verdicts")
-        ),
-        "catalog": held == again.n_measured,
-    }
-
-
-def _resume(directory: Path, soft: bool) -> None:
-    command = ["resume", "-1", "--catalog", str(directory), *(["--soft"] if soft else [])]
-    script = "import sys; from slads_bluesky.cli import main; main(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RecordError(f"resume failed: {done.stderr.strip()}")

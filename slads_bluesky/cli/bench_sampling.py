@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .figures import check_writable, write_json
+from .figures import Json, check_writable, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def bench_sampling(
         Path | None,
         typer.Option(metavar="DIR", help="keep each trial here; what it holds already is not done again"),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,
+    json_file: Json = None,
 ) -> None:
     """Print fractions needed, distortion left, decision times, coverage of the estimate, start-up and memory."""
     from rich.console import Console

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .figures import Json, check_writable, write_json
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
@@ -30,7 +32,7 @@ def bench_spectra(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer spectra a figure, in about a minute.")
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    json_file: Json = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Measure physics model, classifiers, verdicts and dose; parts without their data say 'skipped'."""
@@ -38,7 +40,6 @@ def bench_spectra(
     from rich.console import Console
 
     from ..errors import ConfigError
-    from .figures import check_writable, write_json
 
     check_writable(json_file)
     for folder in (nist, data):
@@ -79,50 +80,10 @@ def _skipped(console: Console, what: str, option: str) -> None:
     console.print(f"{what}: skipped, needs {option}", highlight=False)
 
 
-def _median_us(call: Any, n: int) -> float:
-    """Median processor time of a call, in µs; a busy machine does not count."""
-    import time
-
-    import numpy as np
-
-    times = np.empty(n)
-    for _ in range(3):
-        call()
-    for i in range(n):
-        start = time.thread_time_ns()
-        call()
-        times[i] = time.thread_time_ns() - start
-    return float(np.median(times)) * 1e-3
-
-
 def _speed(console: Console, rng: np.random.Generator) -> dict[str, float]:
-    """Times, each beside that of the paper's network in eager torch in the same run."""
-    import numpy as np
-    import torch
+    from ..benchmarks.spectra import measure_speed
 
-    from ..spectra.assessment import FULL_COUNTS, set_shapes, train_on_draws
-    from ..spectra.axis import EnergyAxis
-    from ..spectra.network import ClassificationNetwork
-    from ..spectra.physics import expected_counts
-    from ..spectra.training import make_torch_network, train_paper_classifier
-
-    axis = EnergyAxis.phenom()
-    classifier, spectra = train_on_draws("powder", axis, rng)
-    paper = train_paper_classifier(spectra, axis)
-    one = rng.poisson(FULL_COUNTS * set_shapes("powder", axis)[1]).astype(np.int32)
-    many = np.tile(one, (512, 1))
-    network = make_torch_network(axis.n_channels, 4)
-
-    def eager() -> None:
-        network(torch.from_numpy(ClassificationNetwork.prepare(one[None])[:, None]))
-
-    out = {
-        "classify_us": _median_us(lambda: classifier.classify(one), 500),
-        "classify_batch_us": _median_us(lambda: classifier.classify_batch(many), 10) / len(many),
-        "paper_us": _median_us(lambda: paper.classify(one), 300),
-        "paper_eager_torch_us": _median_us(eager, 100),
-        "physics_ms": _median_us(lambda: expected_counts({"Pb": 0.38, "Sn": 0.62}, axis), 30) / 1e3,
-    }
+    out = measure_speed(rng)
     _table(
         console,
         "Processor time a spectrum of 2040 channels (medians)",
@@ -195,36 +156,9 @@ def _show_reliability(console: Console, title: str, found: dict[str, list[dict[s
 
 
 def _objects(console: Console, rng: np.random.Generator, quick: bool, seed: int) -> Any:
-    """Both classifiers on pixels of the simulated objects, trained on other spectra of the same kind."""
-    import numpy as np
+    from ..benchmarks.spectra import measure_objects
 
-    from ..phantom import make_object, training_spectra
-    from ..spectra.classifier import PhaseClassifier
-    from ..spectra.paper import PaperClassifier
-    from ..spectra.training import train_paper_classifier
-
-    found: dict[str, Any] = {}
-    for name in ("pbsn-128", "powder-256"):
-        phantom = make_object(name, seed)
-        spectra = training_spectra(name, seed)
-        noise = phantom.recipe.noise_rate
-        pixels = rng.choice(phantom.truth.size, 1000 if quick else 16_000, replace=False)
-        drawn = np.array([phantom.spectrum(int(pixel)) for pixel in pixels])
-        labels = phantom.labels.ravel()[pixels]
-        ill = rng.poisson(phantom.recipe.ill_rate, (1000, phantom.axis.n_channels))
-        makers: dict[str, PhaseClassifier | PaperClassifier] = {
-            "default": PhaseClassifier.from_spectra(spectra, phantom.axis, noise_lambda=noise, seed=seed),
-            "paper": train_paper_classifier(spectra, phantom.axis, noise_lambda=noise, seed=seed),
-        }
-        for kind, classifier in makers.items():
-            given = classifier.classify_batch(drawn)[0]
-            good = labels > 0
-            found[f"{name}, {kind}"] = {
-                "n": int(good.sum()),
-                "misclassified": float((good & (given > 0) & (given != labels)).sum() / good.sum()),
-                "false_alarms": float((given[good] == 0).mean()),
-                "ill_caught": float((classifier.classify_batch(ill)[0] == 0).mean()),
-            }
+    found = measure_objects(1000 if quick else 16_000, rng, seed)
     _table(
         console,
         "Simulated objects at the full dwell, with Poisson(2) noise; ill is Poisson(20)",
@@ -249,37 +183,17 @@ def _show_verdicts(console: Console, title: str, found: dict[int, dict[str, dict
 
 
 def _verdicts(console: Console, rng: np.random.Generator, quick: bool) -> Any:
-    import numpy as np
+    from ..benchmarks.spectra import measure_verdicts
+    from ..spectra.assessment import SETS
 
-    from ..spectra.assessment import FULL_COUNTS, SETS, set_shapes
-    from ..spectra.assessment_verdicts import verdict_table
-    from ..spectra.axis import EnergyAxis
-    from ..spectra.classifier import PhaseClassifier
-    from ..spectra.training import train_paper_classifier
-
-    axis = EnergyAxis.phenom()
     found: dict[str, Any] = {}
     for name in SETS:
-        shapes = dict(zip(SETS[name], set_shapes(name, axis), strict=True))
-        spectra = {
-            phase: rng.poisson(FULL_COUNTS * shape, (24, axis.n_channels)).astype(np.float64)
-            for phase, shape in shapes.items()
-        }
-        classifier = PhaseClassifier.from_spectra(spectra, axis, live_time_s=10.0)
-        tables = {}
-        for counts in VERDICT_COUNTS:
-            paper = None
-            if name == "powder" and not quick:
-                there = {
-                    phase: rng.poisson(counts * shape, (24, axis.n_channels)).astype(np.float64)
-                    for phase, shape in shapes.items()
-                }
-                paper = train_paper_classifier(there, axis, noise_lambda=0.0, seed=int(rng.integers(2**31)))
-            tables[counts] = verdict_table(classifier, shapes, counts, 60 if quick else 200, rng, paper=paper)
+        beside = name == "powder" and not quick
+        tables = measure_verdicts(name, VERDICT_COUNTS, 60 if quick else 200, rng, paper=beside)
         _show_verdicts(
             console,
             f"Verdicts on simulated spectra, {name}: part not 'ok', mean and worst"
-            + (" (paper's detection, trained at that count)" if name == "powder" and not quick else ""),
+            + (" (paper's detection, trained at that count)" if beside else ""),
             tables,
         )
         found[name] = {str(counts): table for counts, table in tables.items()}

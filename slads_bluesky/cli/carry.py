@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .figures import check_writable, write_json
-from .record import Json, Uid, Where, open_map
+from .figures import Json, check_writable, write_json
+from .record import Uid, Where, open_map
 
 __all__ = ["export", "register", "report", "serve"]
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .figures import check_writable, write_json
-from .record import Json
+from .figures import Json, check_writable, write_json
 
 if TYPE_CHECKING:
     from ..doctor import Finding

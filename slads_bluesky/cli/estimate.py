@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import check_writable, write_json
-from .record import Json, Where
+from .figures import Json, check_writable, write_json
+from .record import Where
 
 if TYPE_CHECKING:
     from ..estimate import PastRun, Range

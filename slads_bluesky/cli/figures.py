@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ..errors import ConfigError
 
-__all__ = ["check_writable", "write_json"]
+__all__ = ["Json", "check_writable", "write_json"]
+
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
+"""The option itself, for every command that prints figures."""
 
 
 def check_writable(path: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import check_writable, write_json
+from .figures import Json, check_writable, write_json
 
 if TYPE_CHECKING:
     from ..catalog.runs import RecordedRun
@@ -27,7 +27,6 @@ Where = Annotated[
 Uid = Annotated[
     str, typer.Argument(metavar="UID", help="A uid or its beginning, a scan_id, or -1 for the latest run.")
 ]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the same as JSON too.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import check_writable, write_json
-from .record import Json, Uid, model_folders, open_map
+from .figures import Json, check_writable, write_json
+from .record import Uid, model_folders, open_map
 
 if TYPE_CHECKING:
     from ..rundata import RunData

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .figures import check_writable, write_json
+from .figures import Json, check_writable, write_json
 
 __all__ = ["parse_fractions", "register", "run_simulation"]
 
@@ -132,16 +132,16 @@ def simulate(
     checkpoints: Annotated[
         str | None, typer.Option(help="fractions at which to look, e.g. 0.02,0.05")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,
+    json_file: Json = None,
 ) -> None:
     """Run a sampler alone, on perfect labels, on any label image."""
-    import resource
     import time
 
     from rich.console import Console
     from rich.table import Table
 
     from ..errors import ConfigError, DataError
+    from ..memory import peak_rss_mb
     from ..sampling.distortion import boundary_fraction
     from ..sampling.factory import check_name, load_model, needs_training
     from ..sampling.files import read_label_image
@@ -181,7 +181,7 @@ def simulate(
         "seed": seed,
         **run,
         "train_s": train_s,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_rss_mb": peak_rss_mb(),
     }
     table = Table(title=f"{sampler} on {image.name}, b = {figures['boundary_fraction']:.3f}, seed {seed}")
     for column in ("fraction", "pixels", "TD", "TD, k-NN"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import check_writable, write_json
-from .record import Json, Uid, Where
+from .figures import Json, check_writable, write_json
+from .record import Uid, Where
 
 if TYPE_CHECKING:
     from ..callbacks.live_state import MapState
