@@ -70,6 +70,18 @@ def _libca_is_up() -> bool:
     return library is not None and getattr(library, "libca", None) is not None
 
 
+def _search_at_once() -> None:
+    """Let caproto's client look for lost PVs now, and not when it next does.
+
+    It goes on looking for the PVs of a microscope that has left, at intervals that grow to seconds and after some
+    minutes to one; whoever makes a device with the same names meanwhile is given the same PVs, and waits as long.
+    """
+    compat = sys.modules.get("caproto.threading.pyepics_compat")
+    ophyd = sys.modules.get("ophyd")
+    if compat is not None and ophyd is not None and ophyd.cl.name == "caproto":
+        compat.PV.default_context().broadcaster.search_now()
+
+
 class SimulatedMicroscope:
     """A simulated microscope's IOC in a process of its own; a context manager.
 
@@ -190,6 +202,7 @@ class SimulatedMicroscope:
         self.port = port
         _home_port = _home_port or port
         _served[port] = self.prefix
+        _search_at_once()
 
     def _wait_until_ready(self) -> None:
         process = self._process

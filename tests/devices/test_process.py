@@ -132,6 +132,27 @@ with SimulatedMicroscope("pbsn-32", control_layer="{layer}"):
     assert done.stdout.decode() == expected
 
 
+def test_the_next_microscope_of_the_same_name_is_found_at_once():
+    code = """
+from slads_bluesky.devices.sim.process import SimulatedMicroscope
+kept, asked = [], []
+for turn in range(2):
+    with SimulatedMicroscope("pbsn-32", port=0):
+        from caproto.threading.pyepics_compat import PV
+        from slads_bluesky.devices import SEMBeam
+        from slads_bluesky.devices.connect import connect
+        kept.append(SEMBeam("SEM:Beam:", name="beam"))
+        connect(kept[-1], 20.0)
+        print(kept[-1].position, len(asked))
+        broadcaster = PV.default_context().broadcaster
+        search_now = broadcaster.search_now
+        broadcaster.search_now = lambda: (asked.append(1), search_now())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=90, env=_clean())
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode() == "(0.0, 0.0) 0\n(0.0, 0.0) 1\n"
+
+
 def _clean():
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "OPHYD_"))}
     return {**kept, "OMP_NUM_THREADS": "1"}
