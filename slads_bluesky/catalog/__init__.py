@@ -3,7 +3,8 @@
 The only package that knows databroker and tiled; both are imported when a catalog is opened, not before.
 """
 
-from .journal import Journal, read_journal
+from .journal import Journal
+from .reading import read_journal
 from .recorder import Recorder
 from .store import close_catalog, default_directory, journal_directory, open_catalog
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from slads_bluesky.errors import RecordError, SladsError
 
-from .journal import JournalTail
+from .reading import JournalTail
 from .store import close_catalog, journal_directory, open_catalog
 from .writer import Rewound, RunWriter, catch_up, hold_journal, remove_run, run_metadata, write_run
 

@@ -1,45 +1,32 @@
 """The journal: every document of a run in one append-only file, on disk before the plan goes on.
 
-A file is a sequence of msgpack records ``(name, document)``, the encoding of suitcase-msgpack with numpy
-arrays by msgpack-numpy, so that suitcase's readers read ours and `read_journal` reads theirs. Events are kept as they
-were emitted, never as pages. Objects that would need pickle are refused both ways.
+A file is a sequence of msgpack records ``(name, document)``, the encoding of suitcase-msgpack with numpy arrays by
+msgpack-numpy, so that suitcase's readers read ours and `reading.read_journal` reads theirs. Events are kept as they
+were emitted, never as pages. Objects that would need pickle are refused both ways. Length and checksum of each record
+are in a file beside it (`checksums`).
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import event_model
 import msgpack
 import msgpack_numpy
 
 from slads_bluesky.errors import RecordError
 
-__all__ = [
-    "SUFFIX",
-    "Document",
-    "Journal",
-    "JournalTail",
-    "is_being_taken",
-    "read_journal",
-    "read_start",
-    "read_stop",
-]
+from .checksums import checksum_path, entry_of
+
+__all__ = ["SUFFIX", "Document", "Journal", "is_being_taken"]
 
 SUFFIX = ".msgpack"
 Document = tuple[str, dict[str, Any]]
-
-_NAMES = frozenset(name.name for name in event_model.DocumentNames)
-_CHUNK = 1 << 20
-_STOP = b"\x92\xa4stop"  # how msgpack begins the record ["stop", {…}]
-_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -75,6 +62,7 @@ class Journal:
             raise RecordError(f"journal directory {self.directory} is not writable")
         self._packer = msgpack.Packer(default=_encode, use_bin_type=True)
         self._files: dict[str, int] = {}
+        self._checksums: dict[str, int] = {}
         self._locks: dict[str, int] = {}
         self._run_of: dict[str, str] = {}  # uid of a descriptor or resource -> uid of its run
 
@@ -133,6 +121,9 @@ class Journal:
             raise RecordError(f"journal {path}: {error.strerror}") from error
         fcntl.flock(handle, fcntl.LOCK_SH)
         self._files[run] = handle
+        self._checksums[run] = os.open(
+            checksum_path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644
+        )
         self._locks[run] = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._locks[run], fcntl.LOCK_EX)
         if self.fsync:
@@ -144,18 +135,21 @@ class Journal:
         handle = self._files.get(run)
         if handle is None:
             raise RecordError(f"journal {self.path(run)} is closed; the run {run} is over")
-        before = os.fstat(handle).st_size
+        checksums = self._checksums[run]
+        before, checksums_before = os.fstat(handle).st_size, os.fstat(checksums).st_size
         try:
-            rest = memoryview(record)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
+            # first the checksum: whoever sees a whole record can check it
+            _write(checksums, entry_of(record))
+            _write(handle, record)
             if self.fsync:
                 os.fsync(handle)
         except OSError as error:
             os.ftruncate(handle, before)
+            os.ftruncate(checksums, checksums_before)
             if before == 0:  # not even the start: no file is better than an empty one
                 self._close_run(run)
                 self.path(run).unlink(missing_ok=True)
+                checksum_path(self.path(run)).unlink(missing_ok=True)
             reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
             raise RecordError(
                 f"journal {self.path(run)}: {reason}; all documents before this one are safe"
@@ -166,160 +160,15 @@ class Journal:
         if handle is not None:
             self.path(run).with_suffix(".lock").unlink(missing_ok=True)
             os.close(self._locks.pop(run))  # this drops the locks
+            os.close(self._checksums.pop(run))
             os.close(handle)
         self._run_of = {uid: other for uid, other in self._run_of.items() if other != run}
 
 
-class JournalTail:
-    """Reader of a journal that may still be growing: each `read` gives the documents that were added.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Raises
-    ------
-    RecordError
-        If the file cannot be read, is not a journal, or is damaged other than at its end.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.stopped = False
-        try:
-            self._file = self.path.open("rb")
-        except OSError as error:
-            raise RecordError(f"journal {self.path}: {error.strerror}") from error
-        self._unpacker = _unpacker()
-        self._fed = 0
-        self._position = 0
-        self._records = 0
-
-    @property
-    def position(self) -> int:
-        """Bytes of whole records read so far."""
-        return self._position
-
-    @property
-    def pending(self) -> int:
-        """Bytes after the last whole record: one that is being written, or was cut."""
-        return self._fed - self._position
-
-    def read(self) -> Iterator[Document]:
-        """Yield the whole records up to the present end of the file."""
-        while chunk := self._file.read(_CHUNK):
-            self._unpacker.feed(chunk)
-            self._fed += len(chunk)
-            while True:
-                try:
-                    record = self._unpacker.unpack()
-                except msgpack.OutOfData:
-                    break
-                except Exception as error:
-                    if self._zeros_to_the_end():
-                        return
-                    raise self._foreign(f"{error!r}") from error
-                if not _is_document(record, first=self._records == 0):
-                    if self._records and self._zeros_to_the_end():
-                        return
-                    raise self._foreign("a record that is no document of a run")
-                self._records += 1
-                self._position = int(self._unpacker.tell())  # now: when a record is incomplete it runs ahead
-                self.stopped = self.stopped or record[0] == "stop"
-                yield record[0], record[1]
-
-    def _zeros_to_the_end(self) -> bool:
-        # A machine that lost power may leave a file that was extended but not filled.
-        with self.path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(self.position)
-            return size > self.position and not any(file.read())
-
-    def _foreign(self, why: str) -> RecordError:
-        if self._records == 0:
-            return RecordError(f"{self.path} is not a journal of a run ({why})")
-        where = f"at byte {self.position}, after {self._records} records"
-        return RecordError(f"journal {self.path} is damaged {where}")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> JournalTail:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-def read_journal(path: str | Path, on_cut: Callable[[str], None] | None = None) -> Iterator[Document]:
-    """Yield the documents of a journal as they were emitted.
-
-    Arrays come back with their dtype, read-only; tuples as lists, the way of all document stores.
-
-    Parameters
-    ----------
-    path : path
-        A file that `Journal` (or suitcase-msgpack) wrote; pages, if any, come as single events and datums.
-    on_cut : callable, optional
-        Told in a sentence if the last record was cut, which is otherwise logged as a warning; every record
-        before it is yielded all the same.
-
-    Raises
-    ------
-    RecordError
-        Naming the file, if it is not a journal, is cut within its first record, or is damaged in the middle.
-    """
-    with JournalTail(path) as tail:
-        n = 0
-        page: Any
-        for name, page in tail.read():
-            n += 1
-            if name == "event_page":
-                yield from (("event", dict(event)) for event in event_model.unpack_event_page(page))
-            elif name == "datum_page":
-                yield from (("datum", dict(datum)) for datum in event_model.unpack_datum_page(page))
-            else:
-                yield name, page
-        if n == 0:
-            raise _headless(path)
-        size = tail.path.stat().st_size
-        if size > tail.position:
-            (on_cut or _log.warning)(
-                f"journal {path}: the last record was cut, {size - tail.position} bytes; "
-                f"the {n} records before it are whole"
-            )
-
-
-def read_start(path: str | Path) -> dict[str, Any]:
-    """Start document of a journal, without reading the rest; RecordError as `read_journal`."""
-    with JournalTail(path) as tail:
-        for _, doc in tail.read():
-            return doc
-    raise _headless(path)
-
-
-def read_stop(path: str | Path) -> dict[str, Any] | None:
-    """Stop document of a journal, from its last bytes alone; None for a run without one."""
-    path = Path(path)
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 65536, 0))
-        tail = file.read()
-    begin = tail.rfind(_STOP)
-    while begin >= 0:
-        unpacker = _unpacker()
-        unpacker.feed(tail[begin:])
-        try:
-            record = unpacker.unpack()
-        except Exception:
-            record = None
-        if unpacker.tell() == len(tail) - begin and _is_document(record) and "run_start" in record[1]:
-            doc: dict[str, Any] = record[1]
-            return doc
-        begin = tail.rfind(_STOP, 0, begin)
-    return None
+def _write(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def is_being_taken(path: str | Path) -> bool:
@@ -337,34 +186,8 @@ def is_being_taken(path: str | Path) -> bool:
     return False
 
 
-def _headless(path: str | Path) -> RecordError:
-    return RecordError(f"journal {path} is empty or cut within its first record: no run can be read from it")
-
-
-def _is_document(record: Any, first: bool = False) -> bool:
-    if not (isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)):
-        return False
-    name, doc = record
-    if first:
-        return name == "start" and isinstance(doc.get("uid"), str) and "time" in doc
-    return isinstance(name, str) and name in _NAMES
-
-
-def _unpacker() -> Any:
-    return msgpack.Unpacker(
-        object_hook=_decode, raw=False, strict_map_key=False, max_buffer_size=(1 << 31) - 1, use_list=True
-    )
-
-
 def _encode(obj: Any) -> Any:
     # msgpack-numpy would pickle arrays of objects
     if getattr(getattr(obj, "dtype", None), "kind", "") == "O":
         raise TypeError("an array of Python objects has no place in a document")
     return msgpack_numpy.encode(obj)
-
-
-def _decode(obj: dict[Any, Any]) -> Any:
-    # msgpack-numpy would unpickle them, and run whatever code a foreign file brings along
-    if obj.get(b"kind") == b"O":
-        raise RecordError("an array of pickled Python objects, which is never read")
-    return msgpack_numpy.decode(obj)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from slads_bluesky.errors import RecordError
 
-from .journal import SUFFIX, Document, read_journal, read_start, read_stop
+from .journal import SUFFIX, Document
+from .reading import read_journal, read_start, read_stop
 from .spectra import filled, spectra_directory
 from .store import catalog_directory, default_directory, journal_directory, open_catalog
 
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 
+_log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class RecordedRun:
     """A run that is on record."""
@@ -37,7 +42,7 @@ class RecordedRun:
     stop: dict[str, Any] | None
     """None for a run that was cut off, or is still being written."""
     documents: Callable[[], Iterator[Document]]
-    """Gives its documents, anew each time."""
+    """Gives its documents, anew each time; of a damaged journal those that are whole, and logs what is not."""
     source: str
     """The file or the catalog that it comes from."""
 
@@ -228,9 +233,17 @@ def _plain(value: Any) -> Any:
 
 def _from_journal(path: Path) -> RecordedRun:
     spectra = spectra_directory(path.parent.parent)
-    return RecordedRun(
-        read_start(path), read_stop(path), lambda: filled(read_journal(path), spectra), str(path)
-    )
+    said: set[str] = set()  # documents are given more than once, and so is damage met
+
+    def warn(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            _log.warning(text)
+
+    def documents() -> Iterator[Document]:
+        return filled(read_journal(path, warn, warn), spectra)
+
+    return RecordedRun(read_start(path), read_stop(path), documents, str(path))
 
 
 def _from_catalog(run: Any, where: str) -> RecordedRun:

@@ -16,7 +16,8 @@ from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 
 from slads_bluesky.errors import RecordError
 
-from .journal import SUFFIX, JournalTail
+from .journal import SUFFIX
+from .reading import JournalTail
 
 __all__ = ["Rewound", "RunWriter", "catch_up", "hold_journal", "write_run"]
 
@@ -124,7 +125,7 @@ def write_run(
     Returns
     -------
     int
-        Events written, over all streams.
+        Events written, over all streams; records that are damaged are logged and left out.
 
     Raises
     ------
@@ -133,14 +134,14 @@ def write_run(
     """
     last: dict[tuple[str, int], int] = {}
     stream: dict[str, str] = {}
-    with JournalTail(path) as tail:
+    with JournalTail(path, _log.warning) as tail:
         for i, (name, doc) in enumerate(tail.read()):
             if name == "descriptor":
                 stream[doc["uid"]] = doc["name"]
             elif name == "event":
                 last[stream[doc["descriptor"]], doc["seq_num"]] = i
     writer = RunWriter(catalog, batch)
-    with JournalTail(path) as tail:
+    with JournalTail(path, _ignore) as tail:
         for i, (name, doc) in enumerate(tail.read()):
             if name == "event" and last[stream[doc["descriptor"]], doc["seq_num"]] != i:
                 continue
@@ -232,8 +233,12 @@ def hold_journal(path: Path, shared: bool = False) -> Iterator[bool]:
         os.close(handle)
 
 
+def _ignore(text: str) -> None:
+    """Take what was told before."""
+
+
 def _whole_bytes(path: Path) -> int:
-    with JournalTail(path) as tail:
+    with JournalTail(path, _ignore) as tail:
         for _ in tail.read():
             pass
         return tail.position

@@ -145,7 +145,8 @@ def _draw(state: MapState, save: Path | None, templates: Any) -> None:
 
 def _growing(uid: str, where: str | None) -> Iterator[tuple[str, dict[str, Any]] | None]:
     """Yield documents of a journal as they are written, None where there is nothing new yet."""
-    from ..catalog.journal import JournalTail, is_being_taken
+    from ..catalog.journal import is_being_taken
+    from ..catalog.reading import JournalTail
     from ..catalog.runs import find_run
 
     run = find_run(uid, where)

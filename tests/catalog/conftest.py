@@ -1,4 +1,4 @@
-"""Fixtures of the record: two finished runs in a catalog that is opened once a session."""
+"""Fixtures of the record: a journal, and two finished runs in a catalog that is opened once a session."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the help
 from maps import take_map
 from record_helpers import Detector, run_engine, spectra_plan
 
-from slads_bluesky.catalog import Recorder, open_catalog
+from slads_bluesky.catalog import Journal, Recorder, open_catalog
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,17 @@ def record(tmp_path_factory):
 @pytest.fixture(scope="session")
 def catalog(record):
     return open_catalog(record[0])
+
+
+@pytest.fixture
+def journaled(tmp_path):
+    """A journal of six points by a real RunEngine, and the documents as they were emitted."""
+    with Journal(tmp_path / "journal") as journal:
+        engine, documents = run_engine(journal)
+        (uid,) = engine(
+            spectra_plan(Detector(), 6, {"shape": (3, 4), "hints": {"dimensions": [(("x",), "p")]}})
+        )
+        return journal.path(uid), list(documents)
 
 
 @pytest.fixture(scope="session")

@@ -128,3 +128,14 @@ def rewound_documents(md=None):
     stop = bundle.compose_stop()
     documents = [("start", bundle.start_doc), ("descriptor", descriptor.descriptor_doc)]
     return [*documents, *(("event", event) for event in events), ("stop", stop)], events
+
+
+def same(a, b):
+    """Equal documents: arrays by dtype and content, sequences by content."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b

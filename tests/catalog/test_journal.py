@@ -13,33 +13,12 @@ import pytest
 import suitcase.msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_helpers import Detector, run_engine, spectra_plan
+from record_helpers import Detector, run_engine, same, spectra_plan
 
 from slads_bluesky.catalog import Journal, read_journal
-from slads_bluesky.catalog.journal import JournalTail, is_being_taken, read_start, read_stop
+from slads_bluesky.catalog.journal import is_being_taken
+from slads_bluesky.catalog.reading import JournalTail, read_start, read_stop
 from slads_bluesky.errors import RecordError
-
-
-def same(a, b):
-    """Equal documents: arrays by dtype and content, sequences by content."""
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-@pytest.fixture
-def journaled(tmp_path):
-    """A journal of six points by a real RunEngine, and the documents as they were emitted."""
-    with Journal(tmp_path / "journal") as journal:
-        engine, documents = run_engine(journal)
-        (uid,) = engine(
-            spectra_plan(Detector(), 6, {"shape": (3, 4), "hints": {"dimensions": [(("x",), "p")]}})
-        )
-        return journal.path(uid), list(documents)
 
 
 def test_documents_come_back_as_they_were_emitted_and_are_valid(journaled):
@@ -53,7 +32,8 @@ def test_documents_come_back_as_they_were_emitted_and_are_valid(journaled):
     assert read_stop(path) == back[-1][1]
 
 
-def test_a_journal_cut_anywhere_gives_every_whole_record_and_says_so(journaled, tmp_path):
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_journal_cut_anywhere_gives_every_whole_record_and_says_so(journaled, tmp_path, checked):
     path, documents = journaled
     whole = path.read_bytes()
     ends = []
@@ -64,6 +44,8 @@ def test_a_journal_cut_anywhere_gives_every_whole_record_and_says_so(journaled, 
         ends.append(unpacker.tell())
     assert ends[-1] == len(whole)
     cut = tmp_path / "cut.msgpack"
+    if checked:
+        cut.with_suffix(".crc").write_bytes(path.with_suffix(".crc").read_bytes())
 
     @settings(max_examples=150, deadline=None)
     @given(
@@ -102,6 +84,9 @@ def test_damage_in_the_middle_is_refused_after_what_is_whole(journaled):
     path.write_bytes(path.read_bytes().replace(b"\x92\xa5event", b"\xc1" * 7, 3))
     with pytest.raises(RecordError, match="damaged at byte"):
         list(read_journal(path))
+    path.with_suffix(".crc").unlink()
+    with pytest.raises(RecordError, match=r"damaged at byte .*what follows cannot be read"):
+        list(read_journal(path, on_damage=print))
 
 
 @pytest.mark.parametrize(
@@ -182,13 +167,16 @@ def test_a_growing_journal_is_followed(tmp_path):
         assert [name for name, _ in tail.read()] == ["stop"]
         assert tail.stopped
     assert not is_being_taken(tail.path)
-    assert [path.name for path in tmp_path.iterdir()] == [tail.path.name]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        tail.path.name,
+        tail.path.with_suffix(".crc").name,
+    }
 
 
 ACQUIRE = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from record_helpers import Detector, run_engine, spectra_plan
+from record_helpers import Detector, run_engine, same, spectra_plan
 from slads_bluesky.catalog import Journal
 engine, _ = run_engine(Journal(sys.argv[1]))
 engine.subscribe(lambda name, doc: name == "event" and print(doc["uid"], doc["seq_num"], flush=True))
