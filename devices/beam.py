@@ -77,6 +77,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
     mode = Cpt(EpicsSignal, "Mode", string=True, kind=Kind.config)
     settle_time_s = Cpt(EpicsSignal, "SettleTime", kind=Kind.config)
+    energy = Cpt(EpicsSignalRO, "HV", kind=Kind.config)
     current = Cpt(EpicsSignalRO, "Current", kind=Kind.config)
     field_width = Cpt(EpicsSignalRO, "HFW", kind=Kind.config)
     dose_budget = Cpt(EpicsSignal, "DoseBudget", kind=Kind.config)

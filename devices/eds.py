@@ -20,7 +20,16 @@ from ..protocols import Classifier
 from .beam import SEMBeam, put
 from .beamwatch import BeamWatch
 from .connect import connect
-from .reading import EDSReading, StopRule, check_classifier, data_key, describe_eds, judge, look
+from .reading import (
+    DetectorFacts,
+    EDSReading,
+    StopRule,
+    check_classifier,
+    data_key,
+    describe_eds,
+    judge,
+    look,
+)
 from .status import QuickStatus
 
 __all__ = ["EDSDetector"]
@@ -45,6 +54,8 @@ class EDSDetector(Device):  # type: ignore[misc]
     sequential : StopRule, optional
         Stops each acquisition as soon as its spectrum says enough: the record acquires up to a preset number of
         counts, the rule looks, and asks for more or has decided. The presets of time still are the limits.
+    elevation_angle_deg, energy_resolution_ev : float, optional
+        See `DetectorFacts`; recorded as configuration.
     connection_timeout_s : float
         For all PVs together, when staged.
     """
@@ -74,10 +85,13 @@ class EDSDetector(Device):  # type: ignore[misc]
         classifier: Classifier | None = None,
         beam: SEMBeam | None = None,
         sequential: StopRule | None = None,
+        elevation_angle_deg: float | None = None,
+        energy_resolution_ev: float | None = None,
         connection_timeout_s: float = 5.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(prefix, **kwargs)
+        self.facts = DetectorFacts(elevation_angle_deg, energy_resolution_ev)
         self.classifier = classifier
         self.beam = beam
         self.sequential = sequential
@@ -171,16 +185,18 @@ class EDSDetector(Device):  # type: ignore[misc]
         return before, self.read_configuration()
 
     def read_configuration(self) -> OrderedDict[str, Any]:
-        """Presets, energy calibration, and which classifier."""
+        """Presets, energy calibration, which classifier, and what is known of the detector."""
         values: OrderedDict[str, Any] = super().read_configuration()
         sha = self.classifier.sha256 if self.classifier is not None else ""
         values[f"{self.name}_classifier"] = {"value": sha, "timestamp": time.time()}
+        values.update(self.facts.read(self.name))
         return values
 
     def describe_configuration(self) -> OrderedDict[str, Any]:
         """Describe the values of `read_configuration`."""
         keys: OrderedDict[str, Any] = super().describe_configuration()
         keys[f"{self.name}_classifier"] = data_key(f"PY:{self.name}.classifier", "string", "<U64")
+        keys.update(self.facts.describe(self.name))
         return keys
 
     def trigger(self) -> QuickStatus:
@@ -237,7 +253,7 @@ class EDSDetector(Device):  # type: ignore[misc]
                 put(self.start_on, 1, status, lambda: self._jobs.put((self._finish, status)))
                 return
         else:
-            judgement = judge(self.classifier, counts)
+            judgement = judge(self.classifier, counts, live)
         self.classify_s = time.perf_counter() - before
         real = float(self.real_time.get())
         if self.beam is not None:

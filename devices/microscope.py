@@ -9,10 +9,13 @@ __all__ = ["Microscope"]
 
 
 class Microscope(Device):  # type: ignore[misc]
-    """High voltage (kV), current (nA), working distance (mm), field width (µm), magnification."""
+    """High voltage (kV), current (nA), working distance (mm), field width (µm), magnification.
 
-    high_voltage = Cpt(EpicsSignal, "HV", kind=Kind.normal)
-    current = Cpt(EpicsSignalRO, "Current", auto_monitor=False, kind=Kind.normal)
-    working_distance = Cpt(EpicsSignal, "WD", kind=Kind.normal)
-    field_width = Cpt(EpicsSignalRO, "HFW", kind=Kind.normal)
+    All but the magnification, which follows from the field width, are shown in tables.
+    """
+
+    high_voltage = Cpt(EpicsSignal, "HV", kind=Kind.hinted)
+    current = Cpt(EpicsSignalRO, "Current", auto_monitor=False, kind=Kind.hinted)
+    working_distance = Cpt(EpicsSignal, "WD", kind=Kind.hinted)
+    field_width = Cpt(EpicsSignalRO, "HFW", kind=Kind.hinted)
     magnification = Cpt(EpicsSignalRO, "Mag", kind=Kind.normal)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InstrumentError
-from ..protocols import ILL, Classification, Classifier
+from ..errors import ConfigError, InstrumentError
+from ..protocols import Classification, Classifier, RateClassifier
 
 __all__ = [
     "BEAM_FIELDS",
+    "DetectorFacts",
     "EDSReading",
     "StopRule",
     "check_classifier",
@@ -53,7 +54,52 @@ class StopRule(Protocol):
         """How many more counts to acquire until the next look."""
 
 
-_NOTHING = Classification(ILL, math.nan, "ill")
+@dataclass(frozen=True)
+class DetectorFacts:
+    """What no PV tells of a detector, and what its spectra mean nothing without; None where nobody has said.
+
+    Parameters
+    ----------
+    elevation_angle_deg : float, optional
+        Between specimen and detector.
+    energy_resolution_ev : float, optional
+        At Mn Kα, FWHM.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be.
+    """
+
+    elevation_angle_deg: float | None = None
+    energy_resolution_ev: float | None = None
+
+    def __post_init__(self) -> None:
+        angle, resolution = self.elevation_angle_deg, self.energy_resolution_ev
+        if angle is not None and not 0 < angle <= 90:
+            raise ConfigError(f"an elevation angle is above 0 and at most 90°, not {angle}")
+        if resolution is not None and not 0 < resolution < 1000:
+            raise ConfigError(f"a resolution at Mn Kα is above 0 and under 1000 eV, not {resolution}")
+
+    def known(self) -> dict[str, tuple[float, str]]:
+        """Value and unit of what has been said, under the field's words for it."""
+        values = {
+            "elevation_angle": (self.elevation_angle_deg, "deg"),
+            "energy_resolution": (self.energy_resolution_ev, "eV"),
+        }
+        return {key: (float(value), unit) for key, (value, unit) in values.items() if value is not None}
+
+    def read(self, name: str) -> dict[str, dict[str, Any]]:
+        """Read them, for the configuration of the detector `name`."""
+        now = time.time()
+        return {f"{name}_{key}": {"value": v, "timestamp": now} for key, (v, _) in self.known().items()}
+
+    def describe(self, name: str) -> dict[str, dict[str, Any]]:
+        """Describe the values of `read`."""
+        return {
+            f"{name}_{key}": data_key(f"PY:{name}.{key}", "number", "<f8", units=unit)
+            for key, (_, unit) in self.known().items()
+        }
 
 
 @dataclass(frozen=True)
@@ -121,12 +167,14 @@ def describe_eds(name: str, n_channels: int, source: str, *, classified: bool) -
 
 
 def judge(
-    classifier: Classifier | None, counts: NDArray[np.int32], *, valid: bool = True
+    classifier: Classifier | None, counts: NDArray[np.int32], live_s: float | None = None
 ) -> Classification | None:
-    """Classify a spectrum; one that is not valid (the beam fell off during it) is ill, whatever it looks like."""
+    """Classify a spectrum, by the rate of its counts as well where the classifier knows which to expect."""
     if classifier is None:
         return None
-    return classifier.classify(counts) if valid else _NOTHING
+    if live_s is not None and getattr(classifier, "uses_live_time", False):
+        return cast(RateClassifier, classifier).classify(counts, live_s)
+    return classifier.classify(counts)
 
 
 def look(rule: StopRule, counts: NDArray[np.int32], live_s: float, preset: int) -> Classification | None:

@@ -239,7 +239,7 @@ class SpotJobEDS:
             dead = 100.0 * (1.0 - result.live_s / result.real_s) if result.real_s > 0 else 0.0
             counts = counts.astype(np.int32)
             self.reading = EDSReading(
-                counts, result.live_s, result.real_s, dead, judge(self.classifier, counts)
+                counts, result.live_s, result.real_s, dead, judge(self.classifier, counts, result.live_s)
             )
             status.set_finished()
         except Exception as error:

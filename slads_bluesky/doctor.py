@@ -27,6 +27,7 @@ __all__ = [
     "check_devices",
     "check_proxy",
     "check_record",
+    "check_settings",
     "check_versions",
 ]
 
@@ -264,6 +265,64 @@ def check_detector(eds: Any, classifier: Classifier | None) -> Finding:
     return Finding(
         "calibration", True, told + (", as the classifier has it" if classifier is not None else "")
     )
+
+
+def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]:
+    """Compare beam energy, elevation angle and resolution with those that a classifier was made for.
+
+    Parameters
+    ----------
+    beam, eds : SEMBeam, EDSDetector
+        Connected. What they do not tell is not compared.
+    classifier : Classifier
+        One that does not say what it was made for gives no finding.
+    """
+    made_for = getattr(classifier, "settings", None)
+    facts = getattr(eds, "facts", None)
+    findings = []
+    for what, found, field, most, unit, mend in (
+        (
+            "beam energy",
+            _energy(beam),
+            "beam_kev",
+            0.5,
+            "kV",
+            "set the high voltage, or train a classifier for it",
+        ),
+        (
+            "elevation angle",
+            getattr(facts, "elevation_angle_deg", None),
+            "takeoff_deg",
+            3.0,
+            "°",
+            _MEND_FACTS,
+        ),
+        (
+            "resolution",
+            getattr(facts, "energy_resolution_ev", None),
+            "resolution_ev",
+            10.0,
+            "eV",
+            _MEND_FACTS,
+        ),
+    ):
+        wanted = getattr(made_for, field, None)
+        if found is None or wanted is None:
+            continue
+        if abs(found - wanted) <= most:
+            findings.append(Finding(what, True, f"{found:g} {unit}, as the classifier has it"))
+        else:
+            told = f"{found:g} {unit}, the classifier was made for {wanted:g} {unit}"
+            findings.append(Finding(what, False, told, mend))
+    return findings
+
+
+_MEND_FACTS = "mend devices.eds.options in instrument.yml, or train a classifier for this detector"
+
+
+def _energy(beam: Any) -> float | None:
+    signal = getattr(beam, "energy", None)
+    return None if signal is None else float(signal.get())
 
 
 def check_classifier_file(path: Path) -> tuple[Finding, Classifier | None]:

@@ -21,6 +21,7 @@ __all__ = [
     "Classification",
     "Classifier",
     "EventKeys",
+    "RateClassifier",
     "Reconstructor",
     "Sampler",
     "Suggestion",
@@ -130,6 +131,18 @@ class Classifier(Protocol):
         self, counts: NDArray[Any]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.str_]]:
         """Labels, probabilities and verdicts of spectra (n, n_channels), in their order."""
+
+
+@runtime_checkable
+class RateClassifier(Classifier, Protocol):
+    """A classifier that can look at the count rate as well: at half the dose a spectrum still has its shape."""
+
+    @property
+    def uses_live_time(self) -> bool:
+        """Whether it does, that is, whether it knows which rates to expect."""
+
+    def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
+        """As `Classifier.classify`; with the live time in s, the rate is checked too."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from ...protocols import Classifier
 from ..beamwatch import BeamWatch
 from ..reading import (
     BEAM_FIELDS,
+    DetectorFacts,
     EDSReading,
     StopRule,
     check_classifier,
@@ -32,6 +33,10 @@ from .exposure import Presets
 from .model import SimulatedSEM, Specimen
 
 __all__ = ["SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
+
+HIGH_VOLTAGE_KV = 15.0
+FACTS = DetectorFacts(elevation_angle_deg=28.5, energy_resolution_ev=126.0)
+"""Of the detector that the simulated spectra are computed for."""
 
 
 class _Soft:
@@ -130,6 +135,20 @@ class SoftBeam(_Soft):
             for key, (units, precision) in BEAM_FIELDS.items()
         }
 
+    def read_configuration(self) -> dict[str, Any]:
+        """Energy and current of the beam, and the width of the field."""
+        width, now = self.sem.grid.shape[1] * self.sem.grid.step_um[1], time.time()
+        values = {"energy": HIGH_VOLTAGE_KV, "current": self.sem.current_na, "field_width": width}
+        return {f"{self.name}_{key}": {"value": float(v), "timestamp": now} for key, v in values.items()}
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Describe the values of `read_configuration`."""
+        units = {"energy": "kV", "current": "nA", "field_width": "µm"}
+        return {
+            f"{self.name}_{key}": data_key(self._source(key), "number", "<f8", units=unit, precision=3)
+            for key, unit in units.items()
+        }
+
     def stage(self) -> list[Any]:
         """Blank, and remember where the beam stands."""
         self.sem.blanked = True
@@ -199,7 +218,7 @@ class SoftEDS(_Soft):
         return before, self.read_configuration()
 
     def read_configuration(self) -> dict[str, Any]:
-        """Presets, energy calibration, and which classifier."""
+        """Presets, energy calibration, which classifier, and what is known of the detector."""
         axis, now = self.sem.specimen.axis, time.time()
         values = {
             "preset_live_time": self.presets.live_s,
@@ -209,9 +228,8 @@ class SoftEDS(_Soft):
             "energy_width": float(axis.width_kev),
             "classifier": self.classifier.sha256 if self.classifier is not None else "",
         }
-        return OrderedDict(
-            (f"{self.name}_{key}", {"value": v, "timestamp": now}) for key, v in values.items()
-        )
+        told = {f"{self.name}_{key}": {"value": v, "timestamp": now} for key, v in values.items()}
+        return OrderedDict({**told, **FACTS.read(self.name)})
 
     def describe_configuration(self) -> dict[str, Any]:
         """Describe the values of `read_configuration`."""
@@ -223,10 +241,11 @@ class SoftEDS(_Soft):
             "energy_width": ("number", "<f8", "keV"),
             "classifier": ("string", "<U64", ""),
         }
-        return OrderedDict(
-            (f"{self.name}_{key}", data_key(self._source(key), dtype, numpy_dtype, units=units))
+        told = {
+            f"{self.name}_{key}": data_key(self._source(key), dtype, numpy_dtype, units=units)
             for key, (dtype, numpy_dtype, units) in keys.items()
-        )
+        }
+        return OrderedDict({**told, **FACTS.describe(self.name)})
 
     def stage(self) -> list[Any]:
         """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""
@@ -263,7 +282,7 @@ class SoftEDS(_Soft):
             status.set_exception(InstrumentError(f"{self.name}: {error}"))
             return status
         if rule is None:
-            judgement = judge(self.classifier, counts)
+            judgement = judge(self.classifier, counts, live)
         self.classify_s = time.perf_counter() - before
         self.reading = EDSReading(counts, live, real, dead, judgement)
         return QuickStatus(done=True)
@@ -286,15 +305,16 @@ class SoftEDS(_Soft):
 class SoftMicroscope(_Soft):
     """High voltage, current, working distance, field width and magnification, for the baseline."""
 
-    high_voltage_kv = 15.0
+    high_voltage_kv = HIGH_VOLTAGE_KV
     working_distance_mm = 8.5
     display_mm = 127.0
     """Width of the display that magnification refers to (a Polaroid's, by convention)."""
 
     @property
     def hints(self) -> dict[str, Any]:
-        """Nothing for tables."""
-        return {"fields": []}
+        """What is shown in tables: all but the magnification, which follows from the field width."""
+        shown = ("high_voltage", "current", "working_distance", "field_width")
+        return {"fields": [f"{self.name}_{field}" for field in shown]}
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Settings of the column."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from slads_bluesky.protocols import Agent, Classifier
+from slads_bluesky.protocols import Agent, Classifier, RateClassifier
 from slads_bluesky.rundata import RunData
 
 __all__ = ["Difference", "Verification", "explain", "verify"]
@@ -122,8 +122,11 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
             continue
         again = (int(labels[j]), str(verdicts[j]), float(probabilities[j]))
         if recorded[:2] != again[:2] or not _same(recorded[2], again[2]):
-            # a batch may round otherwise than the single spectrum that was classified in the run
-            single = classifier.classify(spectra[i])
+            # in the run each was classified by itself, which may round otherwise, and with its live time
+            if getattr(classifier, "uses_live_time", False):
+                single = cast(RateClassifier, classifier).classify(spectra[i], float(data.live_time_s[i]))
+            else:
+                single = classifier.classify(spectra[i])
             again = (int(single.label), str(single.verdict), float(single.probability))
         pixel = int(data.pixels[i])
         for what, ours, theirs in zip(("label", "verdict"), recorded, again, strict=False):

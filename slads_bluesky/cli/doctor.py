@@ -99,6 +99,8 @@ def doctor(
         tell(*found)
         if eds.connected:
             tell(checks.check_detector(eds, judge))
+            if judge is not None and beam.connected:
+                tell(*checks.check_settings(beam, eds, judge))
     well = checks.all_well(findings)
     console.print("all is well" if well else f"{sum(not f.ok for f in findings)} to mend")
     write_json(json_file, {"ok": well, "findings": [finding.to_json() for finding in findings]})

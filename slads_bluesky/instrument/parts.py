@@ -186,5 +186,5 @@ def _make(name: str, told: DeviceSettings, file: YamlFile, **parts: Any) -> Any:
         ) from None
     try:
         return kind(told.prefix, name=name, **parts, **told.options)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(f"{file.at('devices', name, 'options')}: {error}") from None

@@ -163,6 +163,11 @@ class PhaseClassifier(KeptClassifier):
         return self.axis.n_channels
 
     @property
+    def uses_live_time(self) -> bool:
+        """Whether `classify` checks the count rate when it is told the live time: training told which to expect."""
+        return bool((self.templates.rate[:, 0] > 0).any())
+
+    @property
     def bin_starts(self) -> NDArray[np.int32]:
         """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
         return self._starts

@@ -99,6 +99,38 @@ def test_a_classifier_of_another_calibration(ioc, findings, classifiers, name):
     assert all(value in found["calibration"]["told"] for value in values)
 
 
+def test_a_beam_of_another_energy_than_the_classifiers(put, findings, classifiers):
+    arguments = ("--prefix", PREFIX, "--classifier", classifiers / "right.safetensors", "--timeout", 20)
+    before = put("Beam:HV", 20.0)
+    try:
+        code, found = findings(*arguments)
+    finally:
+        put("Beam:HV", before)
+    assert code == 1
+    assert [what for what, finding in found.items() if not finding["ok"]] == ["beam energy"]
+    assert found["beam energy"]["told"] == "20 kV, the classifier was made for 15 kV"
+
+
+def test_a_detector_of_another_angle_than_the_classifiers(ioc, tmp_path, classifiers):
+    told = tmp_path / "instrument.yml"
+    told.write_text(
+        f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifiers / 'right.safetensors'}}}\n"
+        "devices:\n"
+        f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
+        f"  eds: {{class: EDSDetector, prefix: '{PREFIX}EDS:mca1', options: {{elevation_angle_deg: 40, "
+        "energy_resolution_ev: 126}}\n"
+        f"  sem: {{class: Microscope, prefix: '{PREFIX}Beam:'}}\n"
+        "catalog: {directory: mine}\n"
+    )
+    assert invoke("--instrument", told, "--timeout", 20, "--json", tmp_path / "found.json") == 1
+    found = {f["what"]: f for f in json.loads((tmp_path / "found.json").read_text())["findings"]}
+    assert [what for what, finding in found.items() if not finding["ok"]] == ["elevation angle"]
+    assert "40 °, the classifier was made for 28.5 °" in found["elevation angle"]["told"]
+    assert found["resolution"]["ok"]
+    told.write_text(told.read_text().replace("_deg: 40", "_deg: 400"))
+    assert invoke("--instrument", told, "--timeout", 20) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [

@@ -189,7 +189,14 @@ def ca_devices(ioc, classifier):
     beam = SEMBeam(f"{PREFIX}Beam:", name="beam")
     return (
         beam,
-        EDSDetector(f"{PREFIX}EDS:mca1", name="eds", classifier=classifier, beam=beam),
+        EDSDetector(
+            f"{PREFIX}EDS:mca1",
+            name="eds",
+            classifier=classifier,
+            beam=beam,
+            elevation_angle_deg=28.5,
+            energy_resolution_ev=126.0,
+        ),
         Microscope(f"{PREFIX}Beam:", name="sem"),
         EpicsSignal(f"{PREFIX}Sim:Reset", name="reset", put_complete=True),
     )

@@ -82,9 +82,14 @@ def test_keys_are_described_as_they_come(instrument, make_agent, RE, documents):
     assert {key: keys[key].get("units") for key in ("beam_x", "beam_dose", "eds_live_time", "eds_dead_time")} == {
         "beam_x": "µm", "beam_dose": "nC", "eds_live_time": "s", "eds_dead_time": "%",
     }  # fmt: skip
-    configuration = documents.descriptor("primary")["configuration"]["eds"]["data"]
+    about = documents.descriptor("primary")["configuration"]
+    configuration = about["eds"]["data"]
     assert configuration["eds_preset_live_time"] == 10.0
     assert configuration["eds_classifier"] == "5" * 64
+    assert (configuration["eds_elevation_angle"], configuration["eds_energy_resolution"]) == (28.5, 126.0)
+    assert about["beam"]["data"]["beam_energy"] == 15.0
+    assert about["beam"]["data"]["beam_current"] == 1.0
+    assert about["eds"]["data_keys"]["eds_elevation_angle"]["units"] == "deg"
 
 
 def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent, RE, new_documents):

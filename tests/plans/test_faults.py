@@ -229,7 +229,9 @@ def test_a_person_at_the_terminal_sees_what_matters(instrument, make_agent, RE, 
     best_effort = BestEffortCallback()
     best_effort.disable_plots()
     RE.subscribe(best_effort)
-    RE(adaptive_map(instrument.beam, instrument.eds, make_agent(4)))
+    RE(adaptive_map(instrument.beam, instrument.eds, make_agent(4), baseline=[instrument.sem]))
     said = capsys.readouterr().out
+    for key in ("sem_high_voltage", "sem_current", "sem_working_distance", "sem_field_width"):
+        assert said.count(key) == 2  # once at the start of the run, once at its end
     for column in ("scan_pixel", "eds_counts", "eds_label", "beam_x", "beam_y"):
         assert column in said
