@@ -33,9 +33,10 @@ from .reduction import gaussian_reduction
 __all__ = ["CS", "DENSITIES", "check_training_set", "default_radius", "train_slads"]
 
 DENSITIES = (0.05, 0.10, 0.20, 0.40, 0.80)
-CS = (2.0, 4.0, 8.0, 12.0, 16.0)
+CS = (2.0, 4.0, 8.0, 10.0, 12.0, 16.0)
 _CHUNK = 65536
 _ROWS = 200_000
+_RUN_PIXELS = 400_000
 
 
 def default_radius(n_pixels: int) -> int:
@@ -143,7 +144,11 @@ def _choose(
     n_jobs: int,
     report: Callable[[str, float], None],
 ) -> list[float]:
-    """Mean area of each model: all are run on the first image, the best three on every image from two starts."""
+    """Mean area of each model: all are run on the first image, the best on every image from several starts.
+
+    A large c samples best but may now and then leave an island to the end, which only many runs tell: images so
+    small that a run costs little are run from more starts, and more of the models are.
+    """
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
@@ -151,8 +156,9 @@ def _choose(
     for area in parallel(delayed(_area)(images[0], model, seed) for model in models):
         areas.append(area)
         report("choice of c", 0.5 * len(areas) / len(models))
-    finalists = np.argsort(areas, kind="stable")[:3]
-    jobs = [(i, image, start) for i in finalists for image in images for start in (seed, seed + 1)]
+    starts = int(np.clip(round(_RUN_PIXELS / sum(crop(image).size for image in images)), 2, 8))
+    finalists = np.argsort(areas, kind="stable")[: 3 if starts == 2 else 6]
+    jobs = [(i, image, seed + start) for i in finalists for image in images for start in range(starts)]
     found: dict[int, list[float]] = {int(i): [] for i in finalists}
     runs = parallel(delayed(_area)(image, models[i], start) for i, image, start in jobs)
     for done, (area, (i, _, _)) in enumerate(zip(runs, jobs, strict=True), 1):
@@ -187,8 +193,8 @@ def train_slads(
     k : int
         Neighbours that vote.
     radius : int, optional
-        R of feature 3 in pixels; by default that and twice that of `default_radius` for the median image size,
-        whichever samples better.
+        R of feature 3 in pixels; by default one, two or three times that of `default_radius` for the median image
+        size, whichever samples best.
     cs : sequence of float
         Values of c to choose from.
     densities : sequence of float
@@ -220,7 +226,7 @@ def train_slads(
     report = progress if progress is not None else lambda stage, done: None
     pixels = int(np.median([image.size for image in checked]))
     disc = default_radius(pixels)
-    discs = (disc, 2 * disc) if radius is None else (int(radius),)
+    discs = (disc, 2 * disc, 3 * disc) if radius is None else (int(radius),)
     candidates = tuple(float(c) for c in cs)
     models: list[SladsModel] = []
     # A small image gives few rows: more masks of it make the choice of pixels depend less on chance.
