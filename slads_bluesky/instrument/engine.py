@@ -6,6 +6,7 @@ from typing import Any
 
 from bluesky import RunEngine
 
+from ..callbacks.windows import LivingWindows
 from ..catalog import Recorder
 from ..catalog.scan_id import scan_id_source
 from .metadata import PersistentMetadata
@@ -29,7 +30,7 @@ class RecordedEngine(RunEngine):
 
     def __init__(self, recorder: Recorder, **more: Any) -> None:
         metadata: Any = PersistentMetadata(recorder.directory / "metadata.json")
-        super().__init__(metadata, **more)
+        super().__init__(metadata, **{"during_task": LivingWindows(), **more})
         self.scan_id_source = scan_id_source(recorder.directory)
         self.subscribe(recorder)  # type: ignore[no-untyped-call]
         self._recorder = recorder
