@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,51 @@ from .callbacks.statistics import RunStatistics
 from .errors import ConfigError, InstrumentError
 from .grid import ScanGrid
 from .models import Models
-from .phantom import Phantom
 
-__all__ = ["MapResult", "make_agent", "run_map"]
+__all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
 
-_microscopes = itertools.count(1)
-"""Simulated microscopes that this process has started."""
+
+class KnownSpecimen(Protocol):
+    """What can be mapped and scored here: `phantom.Phantom` is one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; over Channel Access, the simulated object of that name and seed is mapped."""
+
+    @property
+    def seed(self) -> int:
+        """Of its making."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases 1 … L."""
+
+    @property
+    def truth(self) -> NDArray[np.uint8]:
+        """(rows, columns): the phase of each pixel, 1 … L."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(rows, columns): `truth`, but 0 where the spectrum is ill."""
+
+    @property
+    def boundary_fraction(self) -> float:
+        """How hard it is to sample."""
+
+    @property
+    def axis(self) -> Any:
+        """Energy axis of its spectra."""
+
+    @property
+    def full_dwell_s(self) -> float:
+        """Live time of a whole record, s."""
+
+    def acquisition(self, pixel: int, visit: int = 0) -> Any:
+        """Return a record that grows; see `devices.sim.model.Specimen`."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +69,7 @@ class MapResult:
 
     uid: str
     scan_id: int
-    phantom: Phantom
+    phantom: KnownSpecimen
     measured: NDArray[np.int16]
     """(rows, columns): labels as classified, 0 where ill, -1 where unmeasured."""
     reconstruction: NDArray[np.uint8]
@@ -80,7 +118,7 @@ class MapResult:
 
 
 def make_agent(
-    phantom: Phantom,
+    phantom: KnownSpecimen,
     models: Models,
     *,
     fraction: float,
@@ -92,7 +130,7 @@ def make_agent(
 
     Parameters
     ----------
-    phantom : Phantom
+    phantom : KnownSpecimen
         Gives the shape and the phases; nothing else of it is looked at.
     models : Models
     fraction : float
@@ -119,7 +157,7 @@ def make_agent(
 
 
 def run_map(
-    phantom: Phantom,
+    phantom: KnownSpecimen,
     models: Models,
     agent: SladsAgent,
     *,
@@ -134,7 +172,7 @@ def run_map(
 
     Parameters
     ----------
-    phantom : Phantom
+    phantom : KnownSpecimen
     models : Models
     agent : SladsAgent
     soft : bool
@@ -220,7 +258,7 @@ def _stop_rule(models: Models, error: float, cap_s: float) -> Any:
 
 
 @contextlib.contextmanager
-def _devices(phantom: Phantom, models: Models, soft: bool, rule: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> Iterator[tuple[Any, Any, Any]]:
     if soft:
         from .devices.sim.soft import soft_microscope
 
@@ -228,11 +266,7 @@ def _devices(phantom: Phantom, models: Models, soft: bool, rule: Any) -> Iterato
         return
     from .devices.sim.process import SimulatedMicroscope
 
-    # a name of its own for each: caproto's client searches long for the PVs of a server that it has seen leave
-    number = next(_microscopes)
-    with SimulatedMicroscope(
-        phantom.name, phantom.seed, "SEM:" if number == 1 else f"SEM{number}:"
-    ) as simulated:
+    with SimulatedMicroscope(phantom.name, phantom.seed) as simulated:
         from .devices import EDSDetector, Microscope, SEMBeam  # only now: clients must know the address first
 
         prefix = simulated.prefix

@@ -70,6 +70,11 @@ class RunStatistics:
         return float(sum(self._column(2)))
 
     @property
+    def live_times_s(self) -> NDArray[np.float64]:
+        """(N,) live time of each spectrum, s."""
+        return np.array(self._column(2), np.float64)
+
+    @property
     def real_time_s(self) -> float:
         """Time that the beam dwelt, s."""
         return float(sum(self._column(3)))

@@ -1,9 +1,9 @@
-"""``slads-bluesky paper``: the paper's four experiments, by its method and by ours, in one table."""
+"""``slads-bluesky paper``: the paper's experiments, by its method and by ours, in one table; and measured maps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +11,13 @@ from ..errors import ConfigError
 from ..reproduction import PAPER
 from .figures import check_writable, write_json
 
-__all__ = ["paper", "register"]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-QUICK = ("pbsn-128", "powder-256")
-"""The small ones, which run through the whole system: IOC, Channel Access, journal and catalog."""
+    from ..reproduction.schedule import Schedule, Step
+    from ..reproduction.store import TrialStore
+
+__all__ = ["paper", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,98 +33,181 @@ def paper(
     out: Annotated[Path, typer.Option(help="Directory of results, figures and the record.")] = Path(
         "paper-results"
     ),
+    real: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of measured maps (.npz, .hspy, .bcf).")
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option(help="Run the paper's experiments; without them, only the maps of --real.")
+    ] = True,
+    phases: Annotated[
+        int, typer.Option(min=2, max=12, help="Phases to look for in a measured map that names none.")
+    ] = 4,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as the README shows it.")
+    ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the table as JSON too.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
     ] = None,
 ) -> None:
     """Run the paper's experiments (3.2.1, 3.2.2); what is done is kept, so an interrupted run goes on."""
-    import time
+    import logging
 
     from rich.console import Console
 
     from .. import __version__
-    from ..reproduction.store import TrialStore
-    from ..reproduction.trial import METHODS
+    from ..reproduction.schedule import QUICK
+    from ..spectra.maps import list_maps
 
-    chosen = tuple(experiment or (QUICK if quick else PAPER))
+    chosen = tuple(dict.fromkeys(experiment or (QUICK if quick else PAPER)))
     unknown = [name for name in chosen if name not in PAPER]
     if unknown:
         raise ConfigError(f"unknown experiment '{unknown[0]}'; known: {', '.join(PAPER)}")
+    if not simulated and real is None:
+        raise ConfigError("--no-simulated leaves nothing to do without --real DIR")
+    if not simulated and markdown is not None:
+        raise ConfigError(
+            "--markdown writes the table of the paper's experiments, which --no-simulated omits"
+        )
     check_writable(json_file)
-    store = TrialStore(out, __version__)
+    check_writable(markdown)
+    maps = [] if real is None else list_maps(real)
+    # what it would tell of a failed run, main() tells
+    logging.getLogger("bluesky").setLevel(logging.CRITICAL)
     console = Console(highlight=False)
-    numbers = range(seed, seed + (1 if quick else seeds))
-    plan = [(name, method, number) for name in chosen for number in numbers for method in METHODS]
-    work = {step: int(step[0].partition("-")[2]) ** 2 * PAPER[step[0]].fraction for step in plan}
-    began, spent, todo = (
-        time.monotonic(),
-        0.0,
-        sum(w for s, w in work.items() if store.load("-".join(map(str, s))) is None),
-    )
-    results: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for name, method, number in plan:
-        key = f"{name}-{method}-{number}"
-        result = store.load(key)
-        if result is None:
-            left = (
-                f", {(time.monotonic() - began) / spent * (todo - spent) / 60:.0f} min left" if spent else ""
-            )
-            console.print(f"{name}, {METHODS[method].title}, seed {number}{left}")
-            result = _trial(console, out, name, method, number)
-            store.save(key, result)
-            spent += work[name, method, number]
-        results.setdefault((name, method), []).append(result)
-    tables = {}
+    figures: dict[str, Any] = {"version": __version__}
+    if simulated:
+        numbers = range(seed, seed + (1 if quick else seeds))
+        figures["experiments"] = _experiments(console, out, chosen, numbers, markdown)
+    if not maps:
+        console.print("measured maps: skipped, need --real DIR")
+        figures["real"] = None
+    else:
+        figures["real"] = [_real(console, out, path, seed, phases) for path in maps]
+    write_json(json_file, figures)
+
+
+def _experiments(
+    console: Console, out: Path, chosen: tuple[str, ...], seeds: range, markdown: Path | None
+) -> dict[str, Any]:
+    from ..reproduction.fingerprint import fingerprint
+    from ..reproduction.schedule import Schedule, steps
+    from ..reproduction.store import TrialStore
+    from ..reproduction.table import markdown as as_markdown
+    from ..reproduction.trial import METHODS
+
+    stores = {name: TrialStore(out, fingerprint(method)) for name, method in METHODS.items()}
+    stores["references"] = TrialStore(out, fingerprint())
+    plan = steps(chosen, seeds)
+    known = {step: stores[step.method].load(step.key) for step in plan}
+    schedule = Schedule(plan, lambda step: None if (r := known[step]) is None else float(r["trial_s"]))
+    figures, tables = {}, []
     for name in chosen:
-        of_name = {method: results[name, method] for method in METHODS}
-        tables[name] = _show(console, store, name, of_name)
-    write_json(json_file, {"version": __version__, "experiments": tables})
+        results: dict[str, list[dict[str, Any]]] = {}
+        for step in (s for s in plan if s.experiment == name):
+            result = known.pop(step)
+            if result is None:
+                result = _run(console, out, step, schedule, stores[step.method], results)
+            results.setdefault(step.method, []).append(result)
+        figures[name], table = _show(console, out, name, results)
+        tables.append(table)
+        if markdown is not None:
+            markdown.write_text(as_markdown(tables), encoding="utf-8")
+    return figures
 
 
-def _trial(console: Any, out: Path, name: str, method: str, seed: int) -> dict[str, Any]:
-    from ..callbacks.progress import MapProgress
-    from ..catalog import Recorder
-    from ..reproduction.trial import run_trial
+def _run(
+    console: Console,
+    out: Path,
+    step: Step,
+    schedule: Schedule,
+    store: TrialStore,
+    before: dict[str, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    """Run a step in a process of its own and keep its result."""
+    from ..reproduction.process import in_own_process
+    from ..reproduction.trial import METHODS, reference_curves, run_trial_here
 
-    bar = MapProgress(lambda: float("nan"), console)
-    if name not in QUICK:
-        return run_trial(name, method, seed, subscribers=(bar,))
-    with Recorder(out / "record", on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        result = run_trial(name, method, seed, soft=False, subscribers=(recorder, bar))
-        recorder.flush(timeout=600)
+    title = METHODS[step.method].title if step.method in METHODS else "other samplers"
+    left = f", about {max(1, round(schedule.left_s / 60))} min left" if schedule.n_done else ""
+    console.print(
+        f"{schedule.n_done + 1} of {schedule.n_steps}{left}: {step.experiment}, {title}, seed {step.seed}"
+    )
+    if step.method in METHODS:
+        record = out / "record" if step.whole_system else None
+        result = in_own_process(run_trial_here, step.experiment, step.method, step.seed, record)
+    else:
+        paper = before["paper"][-1]
+        dose = paper["dose_nC"] / paper["n_measured"]
+        result = in_own_process(reference_curves, step.experiment, step.seed, dose)
+    store.save(step.key, result)
+    schedule.done(step, float(result["trial_s"]))
     return result
 
 
-def _show(console: Any, store: Any, name: str, of_name: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Print one experiment's table, draw its figures; return its summary."""
+def _show(
+    console: Console, out: Path, name: str, results: dict[str, list[dict[str, Any]]]
+) -> tuple[dict[str, Any], tuple[str, list[list[str]]]]:
+    """Print one experiment's table and draw its figures; return its figures and the table."""
+    from ..export.figures import four_panels
+    from ..reproduction.charts import charts
+    from ..reproduction.table import COLUMNS, heading, rows, summarise
+    from ..reproduction.trial import METHODS, REFERENCES
+
+    curves = {key: [trial["curves"][key] for trial in results["references"]] for key in REFERENCES}
+    for method, about in METHODS.items():
+        curves[method] = [trial["curve"] for trial in results[method]]
+        first = results[method][0]["maps"]
+        four_panels(
+            out / f"{name}-{method}.png",
+            title=f"{name}, {about.title}: {about.about}",
+            **{**first, "phases": tuple(first["phases"])},
+        )
+    charts(out / f"{name}-curves.png", name, curves)
+    summaries = {method: summarise(results[method]) for method in METHODS}
+    b = [trial["boundary_fraction"] for trial in results["paper"]]
+    raster = results["paper"][0]["raster_dose_nC"]
+    title, lines = heading(name, b), rows(name, summaries, raster)
+    several = ": median (worst)" if len(b) > 1 else ""
+    _table(console, f"{title}{several}", COLUMNS, lines)
+    return {"boundary_fractions": b, "raster_dose_nC": raster, **summaries}, (title, lines)
+
+
+def _real(console: Console, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:
+    """Map one measured map, or take what is known of it; print its table and draw its curves."""
+    from ..reproduction.charts import real_chart
+    from ..reproduction.fingerprint import fingerprint
+    from ..reproduction.process import in_own_process
+    from ..reproduction.real import AGREEMENTS, map_real, real_identity, real_rows
+    from ..reproduction.store import TrialStore
+    from ..reproduction.trial import METHODS
+
+    store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases)}")
+    key = f"real-{path.name}-{seed}"
+    result = store.load(key)
+    if result is None:
+        console.print(f"{path.name}: mapping")
+        result = in_own_process(map_real, path, seed, phases)
+        store.save(key, result)
+    rows, columns = result["shape"]
+    own = result["agrees_with_its_labels"]
+    title = (
+        f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts a pixel, boundary fraction "
+        f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}, "
+        f"{result['not_ok']:.1%} of the spectra not ok"
+        + ("" if own is None else f"; {own:.1%} agree with the file's own labels")
+    )
+    head = ("", *(f"{a:.0%} agree: pixels, dose" for a in AGREEMENTS), "at the end: agree at pixels, dose")
+    _table(console, title, head, real_rows(result))
+    real_chart(out / f"real-{path.stem}.png", result)
+    return {k: v for k, v in result.items() if k != "program_version"}
+
+
+def _table(console: Console, title: str, head: Any, lines: Any) -> None:
     from rich.table import Table
 
-    from ..export.figures import four_panels
-    from ..reproduction.summary import charts, rows, summarise
-    from ..reproduction.trial import METHODS, reference_curves
-
-    first = of_name["paper"][0]
-    references = store.load(f"{name}-references-{first['seed']}")
-    if references is None:
-        references = reference_curves(name, first["seed"], first["dose_nC"] / first["n_measured"])
-        store.save(f"{name}-references-{first['seed']}", references)
-    curves = {key: value for key, value in references.items() if key != "program_version"}
-    for method, trials in of_name.items():
-        curves[method] = trials[0]["curve"]
-        maps = {**trials[0]["maps"], "phases": tuple(trials[0]["maps"]["phases"])}
-        four_panels(
-            store.directory / f"{name}-{method}.png", title=f"{name}: {METHODS[method].title}", **maps
-        )
-    charts(store.directory / f"{name}-curves.png", name, curves)
-
-    summaries = {method: summarise(trials) for method, trials in of_name.items()}
-    b = [trial["boundary_fraction"] for trial in of_name["paper"]]
-    table = Table(
-        title=f"{name}, boundary fraction {min(b):.3f}–{max(b):.3f}, {len(b)} seed(s): median (worst)"
-    )
-    for column in ("", "the paper", *(METHODS[method].title for method in of_name)):
-        table.add_column(column, justify="left" if not column else "right")
-    for row in rows(name, summaries, first["raster_dose_nC"]):
-        table.add_row(*row)
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(head):
+        table.add_column(column, justify="right" if i else "left")
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
-    return {"boundary_fractions": b, "raster_dose_nC": first["raster_dose_nC"], **summaries}

@@ -11,14 +11,26 @@ from scipy import ndimage
 from ..protocols import UNMEASURED
 from ..sampling.reconstruct import knn_reconstruct
 
-__all__ = ["checkpoints", "distortions", "knn", "oracle_order", "reached_at"]
+__all__ = ["Course", "Reconstruct", "checkpoints", "knn", "map_of", "oracle_order"]
 
-Reconstruct = Callable[[NDArray[np.int16]], NDArray[np.uint8]]
+Reconstruct = Callable[[tuple[int, int], NDArray[np.integer], NDArray[np.integer]], NDArray[np.uint8]]
+"""Makes a map of a shape from pixels and their labels (0 where ill), in the order of their measurement."""
 
 
-def knn(measured: NDArray[np.int16]) -> NDArray[np.uint8]:
+def knn(
+    shape: tuple[int, int], pixels: NDArray[np.integer], labels: NDArray[np.integer]
+) -> NDArray[np.uint8]:
     """Reconstruct by the vote of the ten nearest measured pixels."""
-    return knn_reconstruct(measured)
+    return knn_reconstruct(map_of(shape, pixels, labels))
+
+
+def map_of(
+    shape: tuple[int, int], pixels: NDArray[np.integer], labels: NDArray[np.integer]
+) -> NDArray[np.int16]:
+    """Lay labels on a map, (rows, columns) int16: -1 where nothing was measured."""
+    measured = np.full(shape, UNMEASURED, np.int16)
+    measured.ravel()[pixels] = labels
+    return measured
 
 
 def checkpoints(n_pixels: int, n_measured: int, number: int = 24) -> NDArray[np.int64]:
@@ -27,22 +39,8 @@ def checkpoints(n_pixels: int, n_measured: int, number: int = 24) -> NDArray[np.
     return np.unique(np.geomspace(first, n_measured, number).round().astype(np.int64))
 
 
-def _map_after(
-    shape: tuple[int, int], pixels: NDArray[np.integer], labels: NDArray[np.integer], n: int
-) -> NDArray[np.int16]:
-    measured = np.full(shape, UNMEASURED, np.int16)
-    measured.ravel()[pixels[:n]] = labels[:n]
-    return measured
-
-
-def distortions(
-    truth: NDArray[np.uint8],
-    pixels: NDArray[np.integer],
-    labels: NDArray[np.integer],
-    numbers: Sequence[int] | NDArray[np.integer],
-    reconstruct: Reconstruct = knn,
-) -> NDArray[np.float64]:
-    """Total distortion (Eq. 14) after each of `numbers` measurements.
+class Course:
+    """How wrong the map of a run was as it grew; each moment is reconstructed once.
 
     Parameters
     ----------
@@ -50,50 +48,75 @@ def distortions(
         Labels 1 … L.
     pixels, labels : (N,) integer arrays
         What was measured, in its order; label 0 where ill.
-    numbers : sequence of int
-        How many of them to look at, each 1 … N.
+    labelled : (rows, columns) uint8 array, optional
+        The truth with label 0 where a pixel is ill, for the paper's own definition; `truth` without it.
     reconstruct : callable
-        A map from measured labels, (rows, columns) int16 with -1 where unmeasured.
-
-    Returns
-    -------
-    (len(numbers),) float64 array
-        NaN where no pixel with a phase was measured yet.
+        See `Reconstruct`.
     """
-    found = np.full(len(numbers), np.nan)
-    for i, n in enumerate(numbers):
-        measured = _map_after(truth.shape, pixels, labels, int(n))
-        if (measured > 0).any():
-            found[i] = float((reconstruct(measured) != truth).mean())
-    return found
 
+    def __init__(
+        self,
+        truth: NDArray[np.uint8],
+        pixels: NDArray[np.integer],
+        labels: NDArray[np.integer],
+        *,
+        labelled: NDArray[np.uint8] | None = None,
+        reconstruct: Reconstruct = knn,
+    ) -> None:
+        self._truth, self._pixels, self._labels = truth, pixels, labels
+        self._labelled = truth if labelled is None else labelled
+        self._reconstruct = reconstruct
+        self._known: dict[int, tuple[float, float]] = {}
 
-def reached_at(
-    truth: NDArray[np.uint8],
-    pixels: NDArray[np.integer],
-    labels: NDArray[np.integer],
-    target: float,
-    reconstruct: Reconstruct = knn,
-    *,
-    numbers: NDArray[np.integer],
-    curve: NDArray[np.float64],
-) -> int | None:
-    """Fewest measurements after which the distortion is at most `target`, to 0.5 % of that number.
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the map."""
+        return int(self._truth.size)
 
-    Searched between the first checkpoint that reaches the target and the one before it; None if none does.
-    """
-    good = np.flatnonzero(curve <= target)
-    if not good.size:
-        return None
-    high = int(numbers[good[0]])
-    low = int(numbers[good[0] - 1]) if good[0] > 0 else 0
-    while high - low > max(1, high // 200):
-        middle = (low + high) // 2
-        if distortions(truth, pixels, labels, [middle], reconstruct)[0] <= target:
-            high = middle
+    def at(self, n: int, *, ill_counts: bool = False) -> float:
+        """Total distortion (Eq. 14) after the first `n` measurements; NaN where none of them has a phase.
+
+        With `ill_counts`, by the paper's definition: an ill pixel is right only if it was measured and found ill.
+        """
+        if n not in self._known:
+            self._known[n] = self._look(n)
+        return self._known[n][int(ill_counts)]
+
+    def _look(self, n: int) -> tuple[float, float]:
+        pixels, labels = self._pixels[:n], self._labels[:n]
+        if not (labels > 0).any():
+            return float("nan"), float("nan")
+        found = self._reconstruct((self._truth.shape[0], self._truth.shape[1]), pixels, labels)
+        clean = float((found != self._truth).mean())
+        found = found.copy()
+        found.ravel()[pixels[labels == 0]] = 0
+        return clean, float((found != self._labelled).mean())
+
+    def curve(self, numbers: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
+        """Total distortion after each of `numbers` measurements, (len(numbers),)."""
+        return np.array([self.at(int(n)) for n in numbers])
+
+    def first_at(
+        self, target: float, numbers: Sequence[int] | NDArray[np.integer], *, ill_counts: bool = False
+    ) -> int | None:
+        """Fewest measurements after which the distortion is at most `target`, to 0.5 % of that number.
+
+        Searched between the first of `numbers` that reaches the target and the one before it; None if none does.
+        """
+        low = 0
+        for high in map(int, numbers):
+            if self.at(high, ill_counts=ill_counts) <= target:
+                break
+            low = high
         else:
-            low = middle
-    return high
+            return None
+        while high - low > max(1, high // 200):
+            middle = (low + high) // 2
+            if self.at(middle, ill_counts=ill_counts) <= target:
+                high = middle
+            else:
+                low = middle
+        return high
 
 
 def oracle_order(
@@ -126,8 +149,8 @@ def oracle_order(
     order = [int(p) for p in start[:n]]
     flat = truth.ravel()
     while len(order) < n:
-        measured = _map_after(truth.shape, np.array(order), flat[order], len(order))
-        wrong = knn(measured) != truth
+        measured = map_of((truth.shape[0], truth.shape[1]), np.array(order), flat[order])
+        wrong = knn_reconstruct(measured) != truth
         if not wrong.any():
             break
         distance = ndimage.distance_transform_edt(measured == UNMEASURED)

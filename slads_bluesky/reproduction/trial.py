@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import resource
+import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..agent import SladsAgent
 from ..experiment import make_agent, run_map
+from ..memory import peak_rss_mb
 from ..models import Models, prepare_models
 from ..phantom import Phantom, make_object
-from .curves import checkpoints, distortions, knn, oracle_order, reached_at
+from .curves import Course, Reconstruct, checkpoints, knn, oracle_order
 from .figures_of_paper import PAPER
+from .process import forget_peak
 
-__all__ = ["METHODS", "SCORES", "Method", "reference_curves", "run_trial"]
+__all__ = [
+    "METHODS",
+    "REFERENCES",
+    "SCORES",
+    "Method",
+    "reconstructor",
+    "reference_curves",
+    "run_trial",
+    "run_trial_here",
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,7 @@ class Method:
     """A way to map a specimen."""
 
     title: str
+    about: str
     sampler: str
     classifier: str
     error: float | None = None
@@ -32,24 +47,53 @@ class Method:
 
 
 METHODS = {
-    "paper": Method("the paper's: SLADS, two networks, 10 s", "slads", "paper"),
-    "ours": Method("ours: learned sampler, likelihood, adaptive dwell", "learned", "likelihood", error=1e-3),
+    "paper": Method("its method, here", "SLADS, two networks, 10 s a pixel", "slads", "paper"),
+    "ours": Method(
+        "ours", "learned sampler, likelihood, adaptive dwell", "learned", "likelihood", error=1e-3
+    ),
 }
 
 SCORES = (
-    "td", "td_paper_definition", "fraction_at_paper_td", "misclassification", "false_alarm", "counts_per_pixel",
-    "dwell_per_pixel_s", "dose_nC", "dose_at_paper_td_nC", "decision_us", "point_ms", "peak_rss_mb",
+    "td", "td_paper_definition", "fraction_at_paper_td", "fraction_at_paper_definition", "misclassification",
+    "false_alarm", "counts_per_pixel", "dwell_per_pixel_s", "dose_nC", "dose_at_paper_td_nC", "decision_us",
+    "point_ms", "peak_rss_mb",
 )  # fmt: skip
 """Numbers of a trial that have a median and a worst over the seeds."""
 
 
-def _reconstructor(models: Models) -> Callable[[NDArray[np.int16]], NDArray[np.uint8]]:
+def reconstructor(agent: SladsAgent, models: Models) -> Reconstruct:
+    """Make the map that an agent's own sampler would have made of the first labels of its run.
+
+    SLADS votes; the learned sampler is fed the labels again, in their order, since it chooses at some moments of a
+    run between its network and the vote.
+
+    Parameters
+    ----------
+    agent : SladsAgent
+        As it was configured for the run.
+    models : Models
+        Of the run.
+    """
     if models.sampler_name != "learned":
         return knn
-    from ..sampling.learned import NetworkReconstructor
+    configuration = agent.configuration()
+    fed = np.zeros((0, 2), np.int64)
+    sampler = agent.sampler
 
-    network = NetworkReconstructor(models.sampler)
-    return lambda measured: network(measured)[0]
+    def reconstruct(
+        shape: tuple[int, int], pixels: NDArray[np.integer], labels: NDArray[np.integer]
+    ) -> NDArray[np.uint8]:
+        nonlocal fed, sampler
+        wanted = np.stack([pixels, labels], axis=1)
+        if not len(fed) or len(fed) > len(wanted) or not np.array_equal(fed, wanted[: len(fed)]):
+            sampler = SladsAgent.from_configuration(configuration, models.sampler).sampler
+            fed = wanted[:0]
+        for pixel, label in wanted[len(fed) :].tolist():
+            sampler.ingest(pixel, label)
+        fed = wanted
+        return sampler.reconstruct()
+
+    return reconstruct
 
 
 def run_trial(
@@ -86,34 +130,85 @@ def run_trial(
     dict
         JSON: the figures of the map, `SCORES` among them, and ``curve``, rows of [n, dose in nC, TD].
     """
+    began = time.perf_counter()
     how, paper = METHODS[method], PAPER[experiment]
     phantom = make_object(experiment, seed)
     models = prepare_models(experiment, sampler=how.sampler, classifier=how.classifier, seed=seed, told=told)
+    prepared = time.perf_counter()
+    gc.collect()
+    forget_peak()  # what training took is no memory of a map
     agent = make_agent(phantom, models, fraction=fraction or paper.fraction, seed=seed, initial=how.initial)
-    result = run_map(phantom, models, agent, soft=soft, subscribers=list(subscribers), error=how.error)
-    statistics, reconstruct = result.statistics, _reconstructor(models)
-    pixels, labels = statistics.pixels, statistics.labels
+    result = run_map(
+        phantom,
+        models,
+        agent,
+        soft=soft,
+        subscribers=list(subscribers),
+        error=how.error,
+        md={"num_points": agent.n_wanted},
+    )
+    peak = peak_rss_mb()
+    pixels = result.statistics.pixels
+    course = Course(
+        phantom.truth,
+        pixels,
+        result.measured.ravel()[pixels],  # as the agent took them: only what is ok has a label
+        labelled=phantom.labels,
+        reconstruct=reconstructor(agent, models),
+    )
     numbers = checkpoints(phantom.truth.size, pixels.size)
-    curve = distortions(phantom.truth, pixels, labels, numbers, reconstruct)
-    n = reached_at(phantom.truth, pixels, labels, paper.td, reconstruct, numbers=numbers, curve=curve)
-    dose = np.cumsum(statistics.doses_nc)
+    curve = course.curve(numbers)
+    n = course.first_at(paper.td, numbers)
+    n_as_paper = course.first_at(paper.td, numbers, ill_counts=True)
+    doses = result.statistics.doses_nc
+    dose = np.cumsum(doses)
     figures = result.figures()
     return {
         **figures,
         "experiment": experiment,
         "method": method,
         "seed": seed,
+        "soft": soft,
         "fraction_at_paper_td": None if n is None else n / phantom.truth.size,
+        "fraction_at_paper_definition": None if n_as_paper is None else n_as_paper / phantom.truth.size,
         "dose_at_paper_td_nC": None if n is None else float(dose[n - 1]),
-        "counts_per_pixel": float(statistics.counts.mean()),
+        "counts_per_pixel": float(result.statistics.counts.mean()),
         "dwell_per_pixel_s": figures["dwell_total_s"] / pixels.size,
         "decision_us": figures["decision_us"]["median"],
         "point_ms": figures["point_ms"]["median"],
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "raster_dose_nC": float(statistics.doses_nc.mean() * phantom.truth.size),
+        "peak_rss_mb": peak,
+        "raster_dose_nC": float(doses.mean() * phantom.truth.size),
         "curve": [[int(n), float(dose[n - 1]), float(td)] for n, td in zip(numbers, curve, strict=True)],
         "maps": _maps(phantom, result.measured, result.reconstruction),
+        "prepared_s": prepared - began,
+        "trial_s": time.perf_counter() - began,
     }
+
+
+def run_trial_here(experiment: str, method: str, seed: int, record: Path | None) -> dict[str, Any]:
+    """Run a trial with a progress bar, for a process of its own; `run_trial` says what comes back.
+
+    Parameters
+    ----------
+    experiment, method, seed : str, str, int
+        As of `run_trial`.
+    record : Path, optional
+        With a record, through the whole system: the simulated microscope over Channel Access, journal, catalog.
+        Without one, on soft devices.
+    """
+    from rich.console import Console
+
+    from ..callbacks.progress import MapProgress
+    from ..catalog import Recorder
+
+    console = Console(stderr=True, highlight=False)
+    bar = MapProgress(lambda: float("nan"), console)
+    if record is None:
+        return run_trial(experiment, method, seed, subscribers=(bar,))
+    with Recorder(record, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
+        result = run_trial(experiment, method, seed, soft=False, subscribers=(recorder, bar))
+        recorder.flush(timeout=600)
+    return result
 
 
 def _maps(phantom: Phantom, measured: NDArray[np.int16], reconstruction: NDArray[np.uint8]) -> dict[str, Any]:
@@ -126,7 +221,11 @@ def _maps(phantom: Phantom, measured: NDArray[np.int16], reconstruction: NDArray
     }
 
 
-def reference_curves(experiment: str, seed: int, dose_per_pixel_nc: float) -> dict[str, list[list[float]]]:
+REFERENCES = ("random", "low-discrepancy", "oracle")
+"""Samplers that ask no spectra."""
+
+
+def reference_curves(experiment: str, seed: int, dose_per_pixel_nc: float) -> dict[str, Any]:
     """Distortion curves of what asks no spectra: static samplings, and an oracle, all with perfect labels.
 
     Parameters
@@ -139,23 +238,26 @@ def reference_curves(experiment: str, seed: int, dose_per_pixel_nc: float) -> di
     Returns
     -------
     dict
-        ``random``, ``low-discrepancy`` and ``oracle``, each rows of [n, dose in nC, TD].
+        ``curves``, for each of `REFERENCES` rows of [n, dose in nC, TD]; ``trial_s``.
     """
     from ..sampling import initial_pixels
 
+    began = time.perf_counter()
     truth = make_object(experiment, seed).truth
     n = round(PAPER[experiment].fraction * truth.size)
-    low = initial_pixels(truth.shape, n / truth.size, seed=seed)
+    # at 1024² a reconstruction takes a second: fewer of them, and the oracle is hardly the worse for it
+    growth = 0.03 if truth.size < 2**18 else 0.08
     orders: dict[str, NDArray[np.integer]] = {
         "random": np.random.default_rng([seed, 0xA11]).permutation(truth.size)[:n],
-        "low-discrepancy": low,
-        "oracle": oracle_order(truth, initial_pixels(truth.shape, 0.01, seed=seed), n),
+        "low-discrepancy": initial_pixels(truth.shape, n / truth.size, seed=seed),
+        "oracle": oracle_order(truth, initial_pixels(truth.shape, 0.01, seed=seed), n, growth),
     }
     curves = {}
-    for name, order in orders.items():
+    for name in REFERENCES:
+        order = orders[name]
         numbers = checkpoints(truth.size, order.size, 16)
-        td = distortions(truth, order, truth.ravel()[order], numbers)
+        td = Course(truth, order, truth.ravel()[order]).curve(numbers)
         curves[name] = [
             [int(n), float(n * dose_per_pixel_nc), float(v)] for n, v in zip(numbers, td, strict=True)
         ]
-    return curves
+    return {"curves": curves, "trial_s": time.perf_counter() - began}

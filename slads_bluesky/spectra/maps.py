@@ -37,7 +37,7 @@ class SpectrumMap:
     counts : (rows, columns, n_channels) unsigned integer array
     axis : EnergyAxis
     labels : (rows, columns) uint8 array or None
-        A segmentation that came with the file, numbers from 1; 0 where a pixel belongs to none.
+        A segmentation that came with the file; its numbers in their order are 1 … L here.
     path : Path
     """
 
@@ -99,7 +99,10 @@ def read_map(path: str | Path) -> SpectrumMap:
 
 def _from_npz(path: Path) -> tuple[NDArray[Any], float, float, NDArray[Any] | None]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # numpy leaves a file open that it opened and could not read
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+            if not isinstance(data, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: holds one array, not a .npz's fields")
             missing = [k for k in ("counts", "energy_scale", "energy_offset") if k not in data.files]
             if missing:
                 raise DataError(f"{path}: field {missing[0]} is missing")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from slads_bluesky.phantom import make_labels
-from slads_bluesky.reproduction.curves import checkpoints, distortions, knn, oracle_order, reached_at
+from slads_bluesky.reproduction.curves import Course, checkpoints, knn, map_of, oracle_order
 from slads_bluesky.sampling import initial_pixels
+from slads_bluesky.sampling.reconstruct import knn_reconstruct
 
 TRUTH = make_labels("pbsn", 64, 2)
 
@@ -13,6 +14,10 @@ TRUTH = make_labels("pbsn", 64, 2)
 @pytest.fixture(scope="module")
 def order():
     return initial_pixels(TRUTH.shape, 0.4, seed=1)
+
+
+def course(order, labels=None, **how):
+    return Course(TRUTH, order, TRUTH.ravel()[order] if labels is None else labels, **how)
 
 
 def test_checkpoints_run_from_one_per_cent_to_the_end():
@@ -24,28 +29,53 @@ def test_checkpoints_run_from_one_per_cent_to_the_end():
 
 
 def test_the_last_distortion_is_that_of_the_whole_run(order):
-    labels = TRUTH.ravel()[order]
-    measured = np.full(TRUTH.shape, -1, np.int16)
-    measured.ravel()[order] = labels
-    curve = distortions(TRUTH, order, labels, [200, order.size])
-    assert curve[1] == (knn(measured) != TRUTH).mean()
+    curve = course(order).curve([200, order.size])
+    measured = map_of(TRUTH.shape, order, TRUTH.ravel()[order])
+    assert curve[1] == (knn_reconstruct(measured) != TRUTH).mean()
     assert curve[0] > curve[1]
 
 
 def test_nothing_but_ill_pixels_gives_no_distortion(order):
-    curve = distortions(TRUTH, order, np.zeros(order.size, int), [10])
-    assert np.isnan(curve[0])
+    assert np.isnan(course(order, np.zeros(order.size, int)).at(10))
 
 
-def test_reached_at_finds_the_first_number_that_does(order):
-    labels = TRUTH.ravel()[order]
+def test_by_the_paper_s_definition_an_ill_pixel_is_right_only_if_it_was_found_ill(order):
+    labelled, labels = TRUTH.copy(), TRUTH.ravel()[order]
+    met, missed = int(order[3]), int(np.setdiff1d(np.arange(TRUTH.size), order)[0])
+    labelled.ravel()[[met, missed]] = 0
+    labels[3] = 0
+    found = course(order, labels, labelled=labelled)
+    reconstruction = knn(TRUTH.shape, order, labels)
+    clean = reconstruction != TRUTH
+    wanted = clean.sum() - int(clean.ravel()[met]) - int(clean.ravel()[missed]) + 1
+    assert found.at(order.size, ill_counts=True) * TRUTH.size == pytest.approx(wanted)
+    assert found.at(order.size) == clean.mean()
+
+
+def test_each_moment_is_reconstructed_once(order):
+    asked = []
+
+    def counting(shape, pixels, labels):
+        asked.append(len(pixels))
+        return knn(shape, pixels, labels)
+
+    found = course(order, reconstruct=counting)
     numbers = checkpoints(TRUTH.size, order.size, 8)
-    curve = distortions(TRUTH, order, labels, numbers)
+    found.curve(numbers)
+    found.first_at(0.05, numbers)
+    found.first_at(0.05, numbers, ill_counts=True)
+    assert len(asked) == len(set(asked))
+
+
+def test_first_at_finds_the_first_number_that_does(order):
+    found = course(order)
+    numbers = checkpoints(TRUTH.size, order.size, 8)
+    curve = found.curve(numbers)
     target = float(np.sqrt(curve[3] * curve[4]))
-    n = reached_at(TRUTH, order, labels, target, numbers=numbers, curve=curve)
+    n = found.first_at(target, numbers)
     assert numbers[3] < n <= numbers[4]
-    assert distortions(TRUTH, order, labels, [n])[0] <= target
-    assert reached_at(TRUTH, order, labels, -1.0, numbers=numbers, curve=curve) is None
+    assert found.at(n) <= target
+    assert found.first_at(-1.0, numbers) is None
 
 
 def test_the_oracle_needs_far_fewer_than_a_static_mask(order):
@@ -53,11 +83,11 @@ def test_the_oracle_needs_far_fewer_than_a_static_mask(order):
     best = oracle_order(TRUTH, start, 400)
     assert len(set(best.tolist())) == best.size
     np.testing.assert_array_equal(best[: start.size], start)
-    static, oracle = (distortions(TRUTH, o, TRUTH.ravel()[o], [400])[0] for o in (order, best))
+    static, oracle = (course(o).at(400) for o in (order, best))
     assert oracle < 0.6 * static
 
 
 def test_the_oracle_ends_when_the_map_is_right():
     best = oracle_order(TRUTH, initial_pixels(TRUTH.shape, 0.01, seed=1), TRUTH.size)
     assert best.size < 0.3 * TRUTH.size
-    assert distortions(TRUTH, best, TRUTH.ravel()[best], [best.size])[0] == 0
+    assert course(best).at(best.size) == 0

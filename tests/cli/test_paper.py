@@ -1,0 +1,125 @@
+"""``slads-bluesky paper``: what it prints and writes of results that are there, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slads_bluesky.cli import main
+from slads_bluesky.cli import paper as command
+from slads_bluesky.reproduction import PAPER
+from slads_bluesky.reproduction.fingerprint import fingerprint
+from slads_bluesky.reproduction.store import TrialStore
+from slads_bluesky.reproduction.table import COLUMNS, titles
+from slads_bluesky.reproduction.trial import METHODS, REFERENCES, SCORES
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["paper", *map(str, arguments)])
+    return end.value.code or 0
+
+
+def keep(folder, experiment="pbsn-128", seeds=2):
+    """Results of trials that have been run before."""
+    shape = (128, 128)
+    maps = {
+        "measured": np.ones(shape, np.int16),
+        "reconstruction": np.ones(shape, np.uint8),
+        "truth": np.ones(shape, np.uint8),
+        "phases": ["a", "b"],
+    }
+    curve = [[164, 10.0, 0.1], [2458, 150.0, 0.001]]
+    for seed in range(seeds):
+        for name, method in METHODS.items():
+            result = {
+                **dict.fromkeys(SCORES, 0.5 + seed), "boundary_fraction": 0.12 + 0.01 * seed, "maps": maps,
+                "raster_dose_nC": 1e5, "curve": curve, "trial_s": 3.0, "dose_nC": 150.0, "n_measured": 2458,
+            }  # fmt: skip
+            TrialStore(folder, fingerprint(method)).save(f"{experiment}-{name}-{seed}", result)
+        TrialStore(folder, fingerprint()).save(
+            f"{experiment}-references-{seed}",
+            {"curves": dict.fromkeys(REFERENCES, curve), "trial_s": 1.0},
+        )
+
+
+def test_what_is_done_is_not_done_again_and_comes_as_table_markdown_json_and_figures(tmp_path, capsys):
+    keep(tmp_path)
+    files = [tmp_path / name for name in ("table.md", "table.json")]
+    code = run("--experiment", "pbsn-128", "--seeds", 2, "--out", tmp_path,
+               "--markdown", files[0], "--json", files[1])  # fmt: skip
+    assert code == 0
+    printed = capsys.readouterr().out
+    assert "boundary fraction 0.120, 0.130" in printed
+    assert "measured maps: skipped, need --real DIR" in printed
+    assert columns_of(files[0].read_text()) == {"pbsn-128": [list(COLUMNS), titles("pbsn-128")]}
+    figures = json.loads(files[1].read_text())["experiments"]["pbsn-128"]
+    assert figures["boundary_fractions"] == [0.12, 0.13]
+    assert figures["ours"]["td"] == {"median": 1.0, "worst": 1.5}
+    for name in ("paper", "ours", "curves"):
+        assert (tmp_path / f"pbsn-128-{name}.png").stat().st_size > 1000
+
+
+def test_a_trial_that_is_missing_is_run_and_the_others_are_not(tmp_path, monkeypatch, capsys):
+    keep(tmp_path)
+    (tmp_path / "pbsn-128-ours-1.json").unlink()
+    asked = []
+
+    def run_step(console, out, step, schedule, store, before):
+        asked.append((step.key, schedule.n_done, schedule.n_steps, round(schedule.left_s)))
+        return store.load("pbsn-128-ours-0")
+
+    monkeypatch.setattr(command, "_run", run_step)
+    assert run("--experiment", "pbsn-128", "--seeds", 2, "--out", tmp_path) == 0
+    assert [row[:3] for row in asked] == [("pbsn-128-ours-1", 5, 6)]
+    assert 0 < asked[0][3] < 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--experiment", "gold"], "unknown experiment 'gold'"),
+        (["--no-simulated"], "without --real"),
+        (["--no-simulated", "--real", "{folder}", "--markdown", "x.md"], "--markdown"),
+        (["--no-simulated", "--real", "{folder}"], "holds no map"),
+        (["--no-simulated", "--real", "{folder}/none"], "there is no such folder"),
+        (["--json", "{folder}/none/x.json"], "cannot write"),
+        (["--markdown", "{folder}/none/x.md"], "cannot write"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_code_2(tmp_path, capsys, arguments, words):
+    (tmp_path / "maps").mkdir()
+    given = [a.replace("{folder}", str(tmp_path / "maps")) for a in arguments]
+    assert run(*given, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.startswith("slads-bluesky: ")
+    assert error.count("\n") == 1
+
+
+def test_a_truncated_map_is_named(tmp_path, capsys):
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    assert run("--no-simulated", "--real", tmp_path, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "cut.npz: truncated" in error
+
+
+def columns_of(markdown):
+    """Experiment to the heads and the first column of its table."""
+    found = {}
+    for name, block in re.findall(r"^\*\*([a-z]+-\d+)\*\*: .*\n\n((?:\|.*\|\n)+)", markdown, re.MULTILINE):
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
+        found[name] = [lines[0], [line[0] for line in lines[2:]]]
+    return found
+
+
+def test_the_readme_s_tables_are_this_command_s():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = columns_of(readme)
+    assert set(shown) <= set(PAPER)
+    assert {"pbsn-128", "powder-256"} <= set(shown)
+    for name, (heads, first) in shown.items():
+        assert heads == list(COLUMNS)
+        assert first == titles(name)

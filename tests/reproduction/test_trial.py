@@ -1,0 +1,39 @@
+"""One trial from end to end, small; and the curve made of it."""
+
+import numpy as np
+import pytest
+
+from slads_bluesky.reproduction.trial import METHODS, REFERENCES, SCORES, reference_curves, run_trial
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(shared_cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_trial_is_scored_and_its_curve_ends_where_its_map_does(method):
+    documents = []
+    result = run_trial(
+        "pbsn-128", method, 0, subscribers=(lambda *document: documents.append(document),), fraction=0.03
+    )
+    assert set(SCORES) <= set(result)
+    assert result["n_measured"] == round(0.03 * 128**2)
+    assert documents[0][1]["num_points"] == result["n_measured"]
+    n, dose, td = result["curve"][-1]
+    assert n == result["n_measured"]
+    assert dose == pytest.approx(result["dose_nC"])
+    assert td == result["td"]  # the map that the curve ends with is the one that the run ended with
+    assert np.all(np.diff([row[1] for row in result["curve"]]) > 0)
+    assert 0 < result["peak_rss_mb"] < 4000
+    assert result["trial_s"] > 0
+    assert result["maps"]["measured"].shape == (128, 128)
+
+
+def test_curves_of_what_asks_no_spectra():
+    found = reference_curves("pbsn-128", 0, 20.0)["curves"]
+    assert set(found) == set(REFERENCES)
+    for curve in found.values():
+        assert all(dose == pytest.approx(20.0 * n) for n, dose, _ in curve)
+    assert found["oracle"][-1][2] < 0.1 * found["low-discrepancy"][-1][2]
