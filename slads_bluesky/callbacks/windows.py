@@ -17,8 +17,11 @@ __all__ = ["LivingWindows"]
 EVERY_S = 0.05
 
 
-class LivingWindows(DefaultDuringTask):  # type: ignore[misc]
+class LivingWindows(DefaultDuringTask):
     """What a RunEngine does while it waits for a plan: ``RunEngine(during_task=LivingWindows())``."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def block(self, blocking_event: threading.Event) -> None:
         """Wait for the end of the plan; meanwhile let the windows draw and hear."""
@@ -27,7 +30,7 @@ class LivingWindows(DefaultDuringTask):  # type: ignore[misc]
                 for canvas in _windows():
                     canvas.flush_events()
         else:
-            super().block(blocking_event)
+            super().block(blocking_event)  # type: ignore[no-untyped-call]
 
 
 def _windows() -> list[Any]:
