@@ -42,8 +42,8 @@ def summarise(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def heading(experiment: str, boundary_fractions: Sequence[float]) -> str:
     """Experiment, its grid and samples, and how hard each of its objects was, in their order."""
     b = ", ".join(f"{value:.3f}" for value in boundary_fractions)
-    size = experiment.partition("-")[2]
-    return f"{experiment}: {size} × {size}, {PAPER[experiment].fraction:.0%} of the pixels; boundary fraction {b}"
+    size, part = experiment.partition("-")[2], _percent(PAPER[experiment].fraction)
+    return f"{experiment}: {size} × {size}, {part} of the pixels; boundary fraction {b}"
 
 
 def rows(
