@@ -5,12 +5,16 @@ taken from the plan's loop; and because it finishes its work when the acquiring 
 `Recorder` over its standard input and output, one JSON object a line:
 
     in:  {"follow": PATH}   {"sync": NUMBER}   end of file: write what is left and exit
-    out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}
+    out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}   {"mended": TEXT}
+
+A catalog may fail in mid-run: its server restarts, its disk is full, another process holds its database. The run is
+then written anew, from the journal, after a while that doubles each time, at each ``sync`` and at the end.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -37,6 +41,10 @@ FIRST_FLUSH_S = 10.0
 """How long the first batch may gather: its size becomes the chunk of the arrays on disk."""
 FIRST_FLUSH = 100
 """Events after which the first batch is big enough."""
+RETRY_S = 5.0
+"""How soon after its first failure the catalog is tried again; twice as long after each further one."""
+RETRY_MOST_S = 300.0
+"""How long it may be left alone."""
 
 
 class _Run:
@@ -45,34 +53,78 @@ class _Run:
     def __init__(self, catalog: Any, path: Path) -> None:
         self.path = path
         self.failed = False
-        self.rewound = False
+        self.problem: str | None = None
+        """What was told of its failure, until it is mended."""
+        self._retry_at, self._failures = math.inf, 0
         self._lock = ExitStack()
         self._lock.enter_context(hold_journal(path, shared=True))
         self._tail = JournalTail(path)
         self._catalog = catalog
-        self._writer = RunWriter(catalog)
+        self._writer: RunWriter | None = None  # made in the first step: the catalog may be out of reach now
+        self._held: int | None = None  # events of a run that the catalog holds whole already
+        self.rewound = False
         self._waiting_since: float | None = None
-        self._flushed = 0
-        self._rewritten = 0
+        self._flushed = self._rewritten = 0
+
+    def fail(self, error: Exception) -> None:
+        """Note a failure, and when to try again; what the journal itself is to blame for is not tried again."""
+        self.failed = True
+        self._failures += 1
+        pause = min(RETRY_S * 2 ** (self._failures - 1), RETRY_MOST_S)
+        self._retry_at = math.inf if isinstance(error, RecordError) else time.monotonic() + pause
+
+    def wants_retry(self, at_once: bool) -> bool:
+        """Whether it failed, and it is time to try again, or may be tried `at_once`."""
+        if not self.failed or math.isinf(self._retry_at):
+            return False
+        return at_once or time.monotonic() >= self._retry_at
+
+    def forget(self) -> None:
+        """Begin anew at the next step, whatever the catalog took of it."""
+        self._writer = None
+        self.failed = False
+
+    def _begin(self) -> RunWriter:
+        """Start from the first document, with nothing of the run in the catalog; leave a whole one alone."""
+        metadata = run_metadata(self._catalog, self.path.stem)
+        if metadata is not None and "stop" in metadata:
+            # a short run may have been caught up together with the earlier ones
+            self._held = sum(metadata["stop"].get("num_events", {}).values())
+        elif metadata is not None:
+            remove_run(self._catalog, self.path.stem)
+        self._tail.close()
+        self._tail = JournalTail(self.path)
+        self.rewound = False
+        self._waiting_since = None
+        self._flushed = self._rewritten = 0
+        return RunWriter(self._catalog)
 
     @property
     def n_events(self) -> int:
-        return self._rewritten or self._writer.n_events
+        if self._held is not None:
+            return self._held
+        return 0 if self._writer is None else self._rewritten or self._writer.n_events
 
     @property
     def over(self) -> bool:
-        return self._tail.stopped
+        return self._tail.stopped or self._held is not None
 
     def step(self, flush: bool) -> None:
         """Take what the journal has; write it if it is time, or at once with `flush`."""
+        if self.failed:
+            return
+        if self._writer is None:
+            self._writer = self._begin()
+        if self._held is not None:
+            return
         for name, doc in self._tail.read():
-            if self.failed or self.rewound:
+            if self.rewound:
                 continue
             try:
                 self._writer(name, doc)
             except Rewound:
                 self.rewound = True
-        if self.failed or self.rewound:
+        if self.rewound:
             return
         if self._writer.n_events > self._flushed and self._waiting_since is None:
             self._waiting_since = time.monotonic()
@@ -87,14 +139,14 @@ class _Run:
         waited = time.monotonic() - self._waiting_since
         if self._flushed:
             return waited > FLUSH_S
-        return waited > FIRST_FLUSH_S or (self._writer.n_events >= FIRST_FLUSH and waited > FLUSH_S)
+        return waited > FIRST_FLUSH_S or (self.n_events >= FIRST_FLUSH and waited > FLUSH_S)
 
     def finish(self) -> None:
         """Nothing more will come: leave the catalog as whole as the journal."""
         if self.rewound:
             remove_run(self._catalog, self.path.stem)
             self._rewritten = write_run(self._catalog, self.path)
-        elif not self.failed and not self.over:
+        elif self._writer is not None and not self.failed and not self.over:
             self._writer.mark_unfinished(self._tail.position)
         self.close()
 
@@ -130,20 +182,18 @@ class Follower:
         """Begin with the journal at `path`, which has its start document."""
         if path in self._runs:
             return
-        metadata = run_metadata(self._catalog, path.stem)
-        if metadata is not None:  # a short run may have been caught up together with the earlier ones
-            if "stop" in metadata:
-                self._done += sum(metadata["stop"].get("num_events", {}).values())
-                return
-            remove_run(self._catalog, path.stem)
         self._runs[path] = _Run(self._catalog, path)
 
     def step(self, flush: bool = False) -> None:
         """One round over all journals."""
         for path, run in list(self._runs.items()):
+            failed_before = run.failed
             self._guarded(run, lambda run=run: run.step(flush))  # type: ignore[misc]
-            if run.over:
+            if run.wants_retry(at_once=flush and failed_before):
+                self._retry(run)
+            if run.over and not run.failed:
                 self._guarded(run, run.finish)
+            if run.over and not run.failed:
                 self._done += run.n_events
                 run.close()
                 del self._runs[path]
@@ -153,7 +203,7 @@ class Follower:
 
     def finish(self) -> None:
         """Write all that is left; runs without a stop document are marked as such."""
-        self.step(flush=True)
+        self.step(flush=True)  # with a last try for what failed
         for run in self._runs.values():
             self._guarded(run, run.finish)
             run.close()
@@ -163,9 +213,17 @@ class Follower:
         try:
             action()
         except Exception as error:  # whatever the catalog throws, the journal goes on
-            if not run.failed:
-                run.failed = True
-                self._report({"problem": f"run {run.path.stem[:8]}: {_first_line(error)}"})
+            run.fail(error)
+            if run.problem is None:
+                run.problem = f"run {run.path.stem[:8]}: {_first_line(error)}"
+                self._report({"problem": run.problem})
+
+    def _retry(self, run: _Run) -> None:
+        run.forget()
+        self._guarded(run, lambda: run.step(flush=True))
+        if not run.failed:
+            self._report({"mended": run.problem})
+            run.problem = None
 
 
 def _first_line(error: Exception) -> str:

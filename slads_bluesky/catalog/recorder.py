@@ -31,8 +31,8 @@ class Recorder:
     """Document callback that loses nothing: ``RE.subscribe(recorder)``.
 
     Each document is in the journal when the call returns; a process of its own carries the journal into the
-    catalog. If that process, or the catalog, is in trouble, this is said once, the plan goes on, and the catalog
-    is caught up the next time that it is opened.
+    catalog. If that process, or the catalog, is in trouble, this is said once, and the plan goes on. A catalog that
+    is in order again is caught up by itself, else the next time that it is opened.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Recorder:
         self.uids: list[str] = []
         """Runs recorded so far, oldest first."""
         self.problems: list[str] = []
-        """What went wrong on the way to the catalog."""
+        """What went wrong on the way to the catalog, and was not mended since."""
         self.n_events = 0
         """Events in the journal since this recorder was made."""
         self.n_catalogued = 0
@@ -205,6 +205,8 @@ class Recorder:
                 self._changed.notify_all()
             if "problem" in message:
                 self._problem(message["problem"])
+            if "mended" in message:
+                self._mended(message["mended"])
         self._process.stdout.close()
         code = self._process.wait()
         if code != 0 and not self.problems:
@@ -215,7 +217,15 @@ class Recorder:
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
-            if self._on_problem is not None:
-                self._on_problem(text)
-            else:
-                _log.warning("catalog: %s (the journal has everything)", text)
+            self._tell(text, "the journal has everything")
+
+    def _mended(self, text: str) -> None:
+        if text in self.problems:
+            self.problems.remove(text)
+        self._tell(f"{text.partition(':')[0]} was written anew", "the catalog is in order again")
+
+    def _tell(self, text: str, beside: str) -> None:
+        if self._on_problem is not None:
+            self._on_problem(text)
+        else:
+            _log.warning("catalog: %s (%s)", text, beside)

@@ -23,6 +23,7 @@ from slads_bluesky.catalog import (
     open_catalog,
     read_journal,
 )
+from slads_bluesky.catalog.follower import Follower
 from slads_bluesky.catalog.runs import read_array
 from slads_bluesky.catalog.writer import catch_up
 from slads_bluesky.errors import RecordError
@@ -210,6 +211,70 @@ def test_a_catalog_that_vanishes_is_reported_once_and_rebuilt_from_the_journal(t
         assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra[5:])
     finally:
         close_catalog(catalog)
+
+
+@pytest.mark.slow
+def test_a_catalog_that_recovers_within_the_run_is_caught_up_by_itself(tmp_path):
+    said = []
+    detector = Detector(6)
+    with Recorder(tmp_path, on_problem=said.append) as recorder:
+        engine, _ = run_engine(recorder)
+        engine(spectra_plan(Detector(5), 3))
+        assert recorder.flush(), recorder.problems
+        database = sqlite3.connect(tmp_path / "catalog" / "catalog.db", isolation_level=None)
+        database.execute("BEGIN EXCLUSIVE")  # another process holds the catalog
+        try:
+            (uid,) = engine(spectra_plan(detector, 10))
+            assert not recorder.flush()
+        finally:
+            database.execute("ROLLBACK")
+            database.close()
+        assert len(recorder.problems) == 1
+        assert recorder.flush(), recorder.problems  # tries again at once
+        assert recorder.up_to_date
+    assert len(said) == 2
+    assert uid[:8] in said[0]
+    assert said[1] == f"run {uid[:8]} was written anew"
+    catalog = open_catalog(tmp_path, catch_up=False)
+    try:
+        assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra)
+        assert catalog[uid].stop["num_events"] == {"primary": 10, "map": 2}
+    finally:
+        close_catalog(catalog)
+
+
+def test_the_catalog_is_tried_again_later_and_later(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("slads_bluesky.catalog.follower.time.monotonic", lambda: now[0])
+    bundle = event_model.compose_run()
+    with Journal(tmp_path) as journal:
+        journal("start", bundle.start_doc)
+        messages = []
+        follower = Follower(Unreachable(), messages.append)
+        path = journal.path(bundle.start_doc["uid"])
+        follower.follow(path)
+        tried = []
+        for second in range(100):
+            now[0] = float(second)
+            before = follower._catalog.asked
+            follower.step()
+            if follower._catalog.asked > before:
+                tried.append(second)
+        follower.finish()
+    assert tried == [0, 5, 15, 35, 75]
+    assert [message for message in messages if "problem" in message] == [
+        {"problem": f"run {path.stem[:8]}: ConnectionError: refused"}
+    ]
+
+
+class Unreachable:
+    """A catalog whose server is gone."""
+
+    asked = 0
+
+    def __getitem__(self, uid):
+        self.asked += 1
+        raise ConnectionError("refused")
 
 
 @pytest.mark.slow
