@@ -66,10 +66,7 @@ def learn_templates(
         np.array([name in compositions for name in phases]),
         starts,
         axis,
-        template_error=settings.template_error,
-        gain_sd=settings.gain_sd,
-        offset_sd_kev=settings.offset_sd_kev,
-        live_time_s=settings.live_time_s,
+        settings,
     )
     return phases, templates
 

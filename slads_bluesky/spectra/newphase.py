@@ -164,15 +164,11 @@ def accept_phase(classifier: PhaseClassifier, name: str, spectra: NDArray[Any]) 
     if name in classifier.phases:
         raise ConfigError(f"phase {name!r} is named twice")
     counts = check_training({name: spectra}, classifier.n_channels, least=1)[name]
-    settings = classifier.settings
     templates = add_template(
         classifier.templates,
         np.add.reduceat(counts, classifier.bin_starts[:-1], axis=1),
         classifier.bin_starts,
         classifier.axis,
-        template_error=settings.template_error,
-        gain_sd=settings.gain_sd,
-        offset_sd_kev=settings.offset_sd_kev,
-        live_time_s=settings.live_time_s,
+        classifier.settings,
     )
-    return PhaseClassifier((*classifier.phases, name), classifier.axis, templates, settings)
+    return PhaseClassifier((*classifier.phases, name), classifier.axis, templates, classifier.settings)

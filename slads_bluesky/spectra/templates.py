@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axis import EnergyAxis
+from .settings import ClassifierSettings
 
 __all__ = ["MIXTURE", "Templates", "add_template", "build_templates", "chi_square_moments"]
 
@@ -125,11 +126,7 @@ def build_templates(
     computed: NDArray[np.bool_],
     starts: NDArray[np.int32],
     axis: EnergyAxis,
-    *,
-    template_error: float,
-    gain_sd: float,
-    offset_sd_kev: float,
-    live_time_s: float | None,
+    settings: ClassifierSettings,
 ) -> Templates:
     """Learn from binned spectra, one (M, n_bins) array a phase.
 
@@ -138,21 +135,21 @@ def build_templates(
     spectra : list of (M, n_bins) float64
     computed : (L,) bool
         Whether a phase's single "spectrum" is a computed expectation, without noise.
-    template_error : float
-        Relative error of computed shapes; Ω is its square. Phases of one or two measured spectra get it too.
-    live_time_s : float, optional
-        Of each measured spectrum.
+    starts : (n_bins + 1,) int32
+    axis : EnergyAxis
+    settings : ClassifierSettings
+        Ω of computed shapes, and of phases of one or two measured spectra, is the square of its template error.
     """
     flat = flat_shape(starts)
     sums = np.array([rows.sum(axis=0) for rows in spectra])
     n_phases = len(spectra)
     shape = shrunk_shapes(sums, computed, flat)
     ratio = mixture_log_ratio(shape)
-    omega = np.full(n_phases, template_error**2)
+    omega = np.full(n_phases, settings.template_error**2)
     scatter = np.zeros((n_phases, n_phases))
     rate = np.full((n_phases, 2), np.nan)
     counted = np.array([0 if c else len(rows) for c, rows in zip(computed, spectra, strict=True)])
-    assumed = template_error**2 / SCATTER_DIRECTIONS
+    assumed = settings.template_error**2 / SCATTER_DIRECTIONS
     left_out: list[NDArray[np.float64]] = []
     for phase, rows in enumerate(spectra):
         variance = np.maximum((ratio[phase] ** 2) @ shape[phase] - (ratio[phase] @ shape[phase]) ** 2, 0.0)
@@ -172,14 +169,14 @@ def build_templates(
         for other in range(n_phases):
             if other != phase:
                 scatter[phase, other] = _scatter(rows, totals, others, ratio[phase, other], variance[other])
-        if live_time_s is not None:
+        if settings.live_time_s is not None:
             mean = totals.mean()
             extra = max(float(totals.var(ddof=1) - mean), 0.0)
-            rate[phase] = mean / live_time_s, max(math.sqrt(extra) / mean, 0.01)
+            rate[phase] = mean / settings.live_time_s, max(math.sqrt(extra) / mean, 0.01)
     tempering = max(
         _tempering(np.array(left_out)) if left_out else 0.0, assumed if (counted < 3).any() else 0.0
     )
-    changes = scale_changes(shape, starts, axis, gain_sd, offset_sd_kev)
+    changes = scale_changes(shape, starts, axis, settings.gain_sd, settings.offset_sd_kev)
     return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate, np.array([tempering]))
 
 
@@ -188,26 +185,13 @@ def add_template(
     rows: NDArray[np.float64],
     starts: NDArray[np.int32],
     axis: EnergyAxis,
-    *,
-    template_error: float,
-    gain_sd: float,
-    offset_sd_kev: float,
-    live_time_s: float | None,
+    settings: ClassifierSettings,
 ) -> Templates:
     """Add a phase from binned spectra (M, n_bins); what was learnt of the others stays.
 
     Their scatter along the way to the new phase is not known: Ω over `SCATTER_DIRECTIONS` stands in.
     """
-    new = build_templates(
-        [rows],
-        np.array([False]),
-        starts,
-        axis,
-        template_error=template_error,
-        gain_sd=gain_sd,
-        offset_sd_kev=offset_sd_kev,
-        live_time_s=live_time_s,
-    )
+    new = build_templates([rows], np.array([False]), starts, axis, settings)
     shape = np.vstack([templates.shape, new.shape])
     omega = np.append(templates.omega, new.omega)
     ratio = mixture_log_ratio(shape)
