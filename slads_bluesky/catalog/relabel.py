@@ -16,7 +16,8 @@ from .journal import Document
 
 __all__ = ["configuration_for", "relabelled"]
 
-_NOT_INHERITED = ("uid", "time", "scan_id", "resumes", "plan_name", "plan_args", "plan_type")
+# plan_args stay: the dwell in them is that of the points, and of those with which the map may go on
+_NOT_INHERITED = ("uid", "time", "scan_id", "resumes", "plan_name", "plan_type")
 
 
 def configuration_for(data: RunData, classifier: Classifier) -> dict[str, Any]:

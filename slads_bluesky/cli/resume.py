@@ -39,7 +39,10 @@ def resume(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Go on with a map of a simulated object that was cut off, as a new run that names its parent."""
+    """Go on with a map of a simulated object that was cut off, as a new run that names its parent.
+
+    A map of a real specimen is resumed where its microscope is: RE(resume_map("UID")) in the session.
+    """
     from rich.console import Console
 
     from ..callbacks.progress import MapProgress
@@ -62,8 +65,8 @@ def resume(
         raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
     if "object" not in start:
         raise RecordError(
-            f"run {data.uid[:8]} was not of a simulated object; on a microscope, resume it in the session "
-            "with the plan resume_map"
+            f"run {data.uid[:8]} is of a microscope, and this command moves simulated ones only; go on with it in "
+            f'that microscope\'s session, RE(resume_map("{data.uid[:8]}")), or put resume_map into its queue'
         )
     folders = model_folders(where)
     models = Models(

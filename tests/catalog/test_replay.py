@@ -306,6 +306,7 @@ def test_a_map_is_relabelled_as_a_run_that_names_its_source(
             journal(name, doc)
     derived = data_of(find_run("99", tmp_path))
     assert derived.start["derived_from"] == data.uid
+    assert derived.start["plan_args"] == data.start["plan_args"]  # it may be gone on with
     assert np.array_equal(derived.spectra, data.spectra)
     assert np.array_equal(derived.pixels, data.pixels)
     assert (derived.votes == data.votes).mean() > 0.97
