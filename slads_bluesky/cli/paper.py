@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,7 @@ from .figures import check_writable, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..reproduction.schedule import Schedule, Step
-    from ..reproduction.store import TrialStore
+    from ..reproduction.schedule import Step
 
 __all__ = ["paper", "register"]
 
@@ -42,6 +42,9 @@ def paper(
     phases: Annotated[
         int, typer.Option(min=2, max=12, help="Phases to look for in a measured map that names none.")
     ] = 4,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trials on soft devices at a time; with one, each has all cores.")
+    ] = 2,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as the README shows it.")
     ] = None,
@@ -77,7 +80,7 @@ def paper(
     figures: dict[str, Any] = {"version": __version__}
     if simulated:
         numbers = range(seed, seed + (1 if quick else seeds))
-        figures["experiments"] = _experiments(console, out, chosen, numbers, markdown)
+        figures["experiments"] = _experiments(console, out, chosen, numbers, jobs, markdown)
     if not maps:
         console.print("measured maps: skipped, need --real DIR")
         figures["real"] = None
@@ -87,65 +90,41 @@ def paper(
 
 
 def _experiments(
-    console: Console, out: Path, chosen: tuple[str, ...], seeds: range, markdown: Path | None
+    console: Console, out: Path, chosen: tuple[str, ...], seeds: range, jobs: int, markdown: Path | None
 ) -> dict[str, Any]:
-    from ..reproduction.fingerprint import fingerprint
-    from ..reproduction.schedule import Schedule, steps
-    from ..reproduction.store import TrialStore
+    from ..reproduction.campaign import Campaign
+    from ..reproduction.schedule import steps
     from ..reproduction.table import markdown as as_markdown
     from ..reproduction.trial import METHODS
 
-    stores = {name: TrialStore(out, fingerprint(method)) for name, method in METHODS.items()}
-    stores["references"] = TrialStore(out, fingerprint())
     plan = steps(chosen, seeds)
-    known = {step: stores[step.method].load(step.key) for step in plan}
-    schedule = Schedule(plan, lambda step: None if (r := known[step]) is None else float(r["trial_s"]))
+    campaign = Campaign(plan, out, jobs)
+    schedule = campaign.schedule
+
+    def told(step: Step) -> None:
+        title = METHODS[step.method].title if step.method in METHODS else "other samplers"
+        left = f", about {max(1, round(schedule.left_s / 60))} min left" if schedule.n_done else ""
+        console.print(
+            f"{schedule.n_done} of {schedule.n_steps} done{left}; {step.experiment}, {title}, seed {step.seed}"
+        )
+
     figures, tables = {}, []
-    for name in chosen:
-        results: dict[str, list[dict[str, Any]]] = {}
-        for step in (s for s in plan if s.experiment == name):
-            result = known.pop(step)
-            if result is None:
-                result = _run(console, out, step, schedule, stores[step.method], results)
-            results.setdefault(step.method, []).append(result)
-        figures[name], table = _show(console, out, name, results)
-        tables.append(table)
-        if markdown is not None:
-            markdown.write_text(as_markdown(tables), encoding="utf-8")
+    for whole_system in (True, False):
+        group = [step for step in plan if step.whole_system == whole_system]
+        campaign.run(group, told)
+        for name in dict.fromkeys(step.experiment for step in group):
+            results: dict[str, list[Mapping[str, Any]]] = {}
+            for step in (s for s in group if s.experiment == name):
+                results.setdefault(step.method, []).append(campaign.results[step])
+            figures[name], table = _show(console, out, name, results)
+            tables.append(table)
+            if markdown is not None:
+                markdown.write_text(as_markdown(tables), encoding="utf-8")
     return figures
 
 
-def _run(
-    console: Console,
-    out: Path,
-    step: Step,
-    schedule: Schedule,
-    store: TrialStore,
-    before: dict[str, list[dict[str, Any]]],
-) -> dict[str, Any]:
-    """Run a step in a process of its own and keep its result."""
-    from ..reproduction.process import in_own_process
-    from ..reproduction.trial import METHODS, reference_curves, run_trial_here
-
-    title = METHODS[step.method].title if step.method in METHODS else "other samplers"
-    left = f", about {max(1, round(schedule.left_s / 60))} min left" if schedule.n_done else ""
-    console.print(
-        f"{schedule.n_done + 1} of {schedule.n_steps}{left}: {step.experiment}, {title}, seed {step.seed}"
-    )
-    if step.method in METHODS:
-        record = out / "record" if step.whole_system else None
-        result = in_own_process(run_trial_here, step.experiment, step.method, step.seed, record)
-    else:
-        paper = before["paper"][-1]
-        dose = paper["dose_nC"] / paper["n_measured"]
-        result = in_own_process(reference_curves, step.experiment, step.seed, dose)
-    store.save(step.key, result)
-    schedule.done(step, float(result["trial_s"]))
-    return result
-
-
 def _show(
-    console: Console, out: Path, name: str, results: dict[str, list[dict[str, Any]]]
+    console: Console, out: Path, name: str, results: Mapping[str, list[Mapping[str, Any]]]
 ) -> tuple[dict[str, Any], tuple[str, list[list[str]]]]:
     """Print one experiment's table and draw its figures; return its figures and the table."""
     from ..export.figures import four_panels
@@ -153,7 +132,15 @@ def _show(
     from ..reproduction.table import COLUMNS, heading, rows, summarise
     from ..reproduction.trial import METHODS, REFERENCES
 
-    curves = {key: [trial["curves"][key] for trial in results["references"]] for key in REFERENCES}
+    # what asks no spectra is reckoned at the paper's dose a pixel
+    doses = [trial["dose_nC"] / trial["n_measured"] for trial in results["paper"]]
+    curves = {
+        key: [
+            [[n, n * dose, td] for n, td in trial["curves"][key]]
+            for trial, dose in zip(results["references"], doses, strict=True)
+        ]
+        for key in REFERENCES
+    }
     for method, about in METHODS.items():
         curves[method] = [trial["curve"] for trial in results[method]]
         first = results[method][0]["maps"]
@@ -192,11 +179,12 @@ def _real(console: Console, out: Path, path: Path, seed: int, phases: int) -> di
     own = result["agrees_with_its_labels"]
     title = (
         f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts a pixel, boundary fraction "
-        f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}, "
-        f"{result['not_ok']:.1%} of the spectra not ok"
-        + ("" if own is None else f"; {own:.1%} agree with the file's own labels")
+        f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}; "
+        f"{100 * result['not_ok']:.1f} % of the spectra not ok"
+        + ("" if own is None else f"; {100 * own:.1f} % of the map agree with its file's labels")
+        + "\nwhere it agrees with the map of all pixels: part of the pixels, part of the full map's dose"
     )
-    head = ("", *(f"{a:.0%} agree: pixels, dose" for a in AGREEMENTS), "at the end: agree at pixels, dose")
+    head = ("", *(f"{100 * a:.0f} %" for a in AGREEMENTS), "at the end")
     _table(console, title, head, real_rows(result))
     real_chart(out / f"real-{path.stem}.png", result)
     return {k: v for k, v in result.items() if k != "program_version"}

@@ -100,13 +100,13 @@ def charts(path: Path, experiment: str, curves: Mapping[str, Sequence[Curve]]) -
 
 def real_chart(path: Path, results: Mapping[str, Any]) -> None:
     """Draw how a recorded map's picture came to disagree less, against pixels and dose; `real.map_real` made it."""
-    names = ("low-discrepancy", "paper", "oracle", "ours")
+    looks = [_LINES[name] for name in ("low-discrepancy", "paper", "ours", "oracle")]
+    looks.append(("#7b4fa3", ":"))
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
-    for name, found in zip(names, results["methods"].values(), strict=False):
+    for (colour, dashes), found in zip(looks, results["methods"].values(), strict=True):
         curve = np.array(found["curve"], np.float64)
-        colour, dashes = _LINES[name]
         for axes, column in zip(panels, (0, 1), strict=True):
             wrong = np.maximum(1.0 - curve[:, 2], 1e-4)
             axes.plot(curve[:, column], wrong, dashes, color=colour, label=found["title"])

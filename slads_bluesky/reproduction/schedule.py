@@ -69,10 +69,12 @@ class Schedule:
         All steps.
     took : callable
         Seconds that a step took, as kept with its result; None for one that is to be done.
+    jobs : int
+        How many steps on soft devices are done at a time.
     """
 
-    def __init__(self, plan: Sequence[Step], took: Callable[[Step], float | None]) -> None:
-        self._plan = plan
+    def __init__(self, plan: Sequence[Step], took: Callable[[Step], float | None], jobs: int = 1) -> None:
+        self._plan, self._jobs = plan, jobs
         self._took = {step: took(step) for step in plan}
 
     @property
@@ -94,4 +96,5 @@ class Schedule:
         """Time that is left, s: what is expected, times how much longer than expected the others took."""
         done = [(step.expected_s, seconds) for step, seconds in self._took.items() if seconds is not None]
         pace = sum(seconds for _, seconds in done) / sum(e for e, _ in done) if done else 1.0
-        return pace * sum(step.expected_s for step, seconds in self._took.items() if seconds is None)
+        left = [step for step, seconds in self._took.items() if seconds is None]
+        return pace * sum(step.expected_s / (1 if step.whole_system else self._jobs) for step in left)

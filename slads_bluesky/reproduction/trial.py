@@ -185,8 +185,10 @@ def run_trial(
     }
 
 
-def run_trial_here(experiment: str, method: str, seed: int, record: Path | None) -> dict[str, Any]:
-    """Run a trial with a progress bar, for a process of its own; `run_trial` says what comes back.
+def run_trial_here(
+    experiment: str, method: str, seed: int, record: Path | None, *, alone: bool = True
+) -> dict[str, Any]:
+    """Run a trial in a process that is there for it; `run_trial` says what comes back.
 
     Parameters
     ----------
@@ -195,7 +197,10 @@ def run_trial_here(experiment: str, method: str, seed: int, record: Path | None)
     record : Path, optional
         With a record, through the whole system: the simulated microscope over Channel Access, journal, catalog.
         Without one, on soft devices.
+    alone : bool
+        Draw a progress bar and compute with all cores; otherwise other trials are run beside this one.
     """
+    import torch
     from rich.console import Console
 
     from ..callbacks.progress import MapProgress
@@ -203,6 +208,9 @@ def run_trial_here(experiment: str, method: str, seed: int, record: Path | None)
 
     console = Console(stderr=True, highlight=False)
     bar = MapProgress(lambda: float("nan"), console)
+    if not alone:
+        torch.set_num_threads(1)
+        return run_trial(experiment, method, seed)
     if record is None:
         return run_trial(experiment, method, seed, subscribers=(bar,))
     with Recorder(record, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
@@ -225,20 +233,18 @@ REFERENCES = ("random", "low-discrepancy", "oracle")
 """Samplers that ask no spectra."""
 
 
-def reference_curves(experiment: str, seed: int, dose_per_pixel_nc: float) -> dict[str, Any]:
+def reference_curves(experiment: str, seed: int) -> dict[str, Any]:
     """Distortion curves of what asks no spectra: static samplings, and an oracle, all with perfect labels.
 
     Parameters
     ----------
     experiment, seed : str, int
         As of `run_trial`.
-    dose_per_pixel_nc : float
-        Dose that each pixel is reckoned at.
 
     Returns
     -------
     dict
-        ``curves``, for each of `REFERENCES` rows of [n, dose in nC, TD]; ``trial_s``.
+        ``curves``, for each of `REFERENCES` rows of [n, TD]; ``trial_s``.
     """
     from ..sampling import initial_pixels
 
@@ -257,7 +263,5 @@ def reference_curves(experiment: str, seed: int, dose_per_pixel_nc: float) -> di
         order = orders[name]
         numbers = checkpoints(truth.size, order.size, 16)
         td = Course(truth, order, truth.ravel()[order]).curve(numbers)
-        curves[name] = [
-            [int(n), float(n * dose_per_pixel_nc), float(v)] for n, v in zip(numbers, td, strict=True)
-        ]
+        curves[name] = [[int(n), float(v)] for n, v in zip(numbers, td, strict=True)]
     return {"curves": curves, "trial_s": time.perf_counter() - began}

@@ -2,14 +2,15 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slads_bluesky.cli import main
-from slads_bluesky.cli import paper as command
-from slads_bluesky.reproduction import PAPER
+from slads_bluesky.errors import InstrumentError
+from slads_bluesky.reproduction import PAPER, campaign
 from slads_bluesky.reproduction.fingerprint import fingerprint
 from slads_bluesky.reproduction.store import TrialStore
 from slads_bluesky.reproduction.table import COLUMNS, titles
@@ -32,6 +33,7 @@ def keep(folder, experiment="pbsn-128", seeds=2):
         "phases": ["a", "b"],
     }
     curve = [[164, 10.0, 0.1], [2458, 150.0, 0.001]]
+    bare = [[164, 0.1], [2458, 0.01]]
     for seed in range(seeds):
         for name, method in METHODS.items():
             result = {
@@ -41,7 +43,7 @@ def keep(folder, experiment="pbsn-128", seeds=2):
             TrialStore(folder, fingerprint(method)).save(f"{experiment}-{name}-{seed}", result)
         TrialStore(folder, fingerprint()).save(
             f"{experiment}-references-{seed}",
-            {"curves": dict.fromkeys(REFERENCES, curve), "trial_s": 1.0},
+            {"curves": dict.fromkeys(REFERENCES, bare), "trial_s": 1.0},
         )
 
 
@@ -62,19 +64,51 @@ def test_what_is_done_is_not_done_again_and_comes_as_table_markdown_json_and_fig
         assert (tmp_path / f"pbsn-128-{name}.png").stat().st_size > 1000
 
 
-def test_a_trial_that_is_missing_is_run_and_the_others_are_not(tmp_path, monkeypatch, capsys):
-    keep(tmp_path)
-    (tmp_path / "pbsn-128-ours-1.json").unlink()
+@pytest.mark.parametrize("experiment", ["pbsn-128", "pbsn-1024"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_trial_that_is_missing_is_run_and_the_others_are_not(
+    tmp_path, monkeypatch, capsys, experiment, jobs
+):
+    keep(tmp_path, experiment)
+    gone = [f"{experiment}-ours-1", f"{experiment}-references-0"]
+    kept = {name: (tmp_path / f"{name}.json").read_text() for name in gone}
+    for name in gone:
+        (tmp_path / f"{name}.json").unlink()
     asked = []
 
-    def run_step(console, out, step, schedule, store, before):
-        asked.append((step.key, schedule.n_done, schedule.n_steps, round(schedule.left_s)))
-        return store.load("pbsn-128-ours-0")
+    def do(step, out, alone):
+        asked.append((step.key, alone))
+        store = TrialStore(tmp_path, fingerprint(METHODS.get(step.method)))
+        (tmp_path / f"{step.key}.json").write_text(kept[step.key])
+        return {k: v for k, v in store.load(step.key).items() if k not in ("program_version", "has_maps")}
 
-    monkeypatch.setattr(command, "_run", run_step)
-    assert run("--experiment", "pbsn-128", "--seeds", 2, "--out", tmp_path) == 0
-    assert [row[:3] for row in asked] == [("pbsn-128-ours-1", 5, 6)]
-    assert 0 < asked[0][3] < 20
+    monkeypatch.setattr(campaign, "_do", do)
+    assert run("--experiment", experiment, "--seeds", 2, "--jobs", jobs, "--out", tmp_path) == 0
+    assert sorted(asked) == sorted((name, jobs == 1 or experiment == "pbsn-128") for name in gone)
+    printed = capsys.readouterr().out
+    assert "4 of 6 done, about" in printed
+    assert run("--experiment", experiment, "--seeds", 2, "--out", tmp_path) == 0
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_done_is_kept_when_another_trial_fails(tmp_path, monkeypatch, capsys, jobs):
+    keep(tmp_path, "pbsn-1024")
+    for seed in (0, 1):
+        (tmp_path / f"pbsn-1024-references-{seed}.json").unlink()
+    good_is_done = threading.Event()
+
+    def do(step, out, alone):
+        if step.seed == 1:
+            good_is_done.wait(10)
+            raise InstrumentError("out of memory")
+        good_is_done.set()
+        return {"curves": {key: [[10, 0.1]] for key in REFERENCES}, "trial_s": 1.0}
+
+    monkeypatch.setattr(campaign, "_do", do)
+    assert run("--experiment", "pbsn-1024", "--seeds", 2, "--jobs", jobs, "--out", tmp_path) == 2
+    assert "out of memory" in capsys.readouterr().err
+    assert TrialStore(tmp_path, fingerprint()).load("pbsn-1024-references-0") is not None
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_each_method_maps_it_from_a_part_of_its_pixels_and_adaptive_dwell_from_l
     assert set(results["methods"]) == set(REAL_METHODS)
     for found in results["methods"].values():
         assert found["fraction"] == 1.0
-        assert found["agreement"] > 0.98
+        assert found["agreement"] > 0.95
         assert found["reached"]["0.95"] is not None
     fixed, adaptive = (results["methods"][key]["reached"]["0.95"] for key in ("ours", "adaptive"))
     assert fixed["dose"] == pytest.approx(fixed["fraction"])

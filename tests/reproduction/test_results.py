@@ -123,3 +123,10 @@ def test_the_time_left_follows_the_pace_of_what_was_done():
     for step in plan[1:]:
         schedule.done(step, 1.0)
     assert schedule.left_s == 0
+
+
+def test_only_steps_on_soft_devices_go_two_at_a_time():
+    for name, times in (("pbsn-128", 1), ("pbsn-1024", 2)):
+        plan = steps([name], [0])
+        one, two = (Schedule(plan, lambda step: None, jobs).left_s for jobs in (1, 2))
+        assert one == pytest.approx(times * two)

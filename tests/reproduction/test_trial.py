@@ -32,8 +32,7 @@ def test_a_trial_is_scored_and_its_curve_ends_where_its_map_does(method):
 
 
 def test_curves_of_what_asks_no_spectra():
-    found = reference_curves("pbsn-128", 0, 20.0)["curves"]
+    found = reference_curves("pbsn-128", 0)["curves"]
     assert set(found) == set(REFERENCES)
-    for curve in found.values():
-        assert all(dose == pytest.approx(20.0 * n) for n, dose, _ in curve)
-    assert found["oracle"][-1][2] < 0.1 * found["low-discrepancy"][-1][2]
+    assert all(n > 0 and 0 <= td < 1 for curve in found.values() for n, td in curve)
+    assert found["oracle"][-1][1] < 0.1 * found["low-discrepancy"][-1][1]

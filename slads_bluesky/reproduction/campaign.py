@@ -1,0 +1,96 @@
+"""The steps of a table, run one after the other or two at a time, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from .fingerprint import fingerprint
+from .process import in_own_process
+from .schedule import Schedule, Step
+from .store import TrialStore
+from .trial import METHODS, reference_curves, run_trial_here
+
+__all__ = ["Campaign"]
+
+
+class Campaign:
+    """What is known of some steps, and how the others are come by.
+
+    Parameters
+    ----------
+    plan : sequence of Step
+    out : Path
+        Directory of the results; what is found there, made by this very program, is not made again.
+    jobs : int
+        Steps at a time. Those that go through the whole system, which is several processes already, are taken
+        one by one.
+
+    Attributes
+    ----------
+    results : dict of Step to dict
+        What is done.
+    schedule : Schedule
+        What is left, and for how long.
+    """
+
+    def __init__(self, plan: Sequence[Step], out: Path, jobs: int = 1) -> None:
+        self._out, self._jobs = out, jobs
+        self._stores = {name: TrialStore(out, fingerprint(method)) for name, method in METHODS.items()}
+        self._stores["references"] = TrialStore(out, fingerprint())
+        found = {step: self._stores[step.method].load(step.key) for step in plan}
+        self.results: dict[Step, Mapping[str, Any]] = {s: r for s, r in found.items() if r is not None}
+        took = {step: float(result["trial_s"]) for step, result in self.results.items()}
+        self.schedule = Schedule(plan, took.get, jobs)
+
+    def run(self, steps: Sequence[Step], told: Callable[[Step], None]) -> None:
+        """Do those of `steps` that are not done.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+        told : callable
+            Called with each step when it begins.
+
+        Raises
+        ------
+        InstrumentError, RecordError
+            What a step raised; what others have done is kept.
+        """
+        todo = [step for step in steps if step not in self.results]
+        for step in (s for s in todo if s.whole_system):
+            told(step)
+            self._keep(step, _do(step, self._out, alone=True))
+        soft = [step for step in todo if not step.whole_system]
+        if self._jobs == 1:
+            for step in soft:
+                told(step)
+                self._keep(step, _do(step, self._out, alone=True))
+            return
+        with ThreadPoolExecutor(self._jobs) as pool:
+
+            def begin(step: Step) -> dict[str, Any]:
+                told(step)
+                return _do(step, self._out, alone=False)
+
+            futures: dict[Future[dict[str, Any]], Step] = {pool.submit(begin, step): step for step in soft}
+            try:
+                for future in as_completed(futures):
+                    self._keep(futures[future], future.result())
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _keep(self, step: Step, result: dict[str, Any]) -> None:
+        self._stores[step.method].save(step.key, result)
+        self.results[step] = result
+        self.schedule.done(step, float(result["trial_s"]))
+
+
+def _do(step: Step, out: Path, alone: bool) -> dict[str, Any]:
+    if step.method not in METHODS:
+        return in_own_process(reference_curves, step.experiment, step.seed)
+    record = out / "record" if step.whole_system else None
+    return in_own_process(run_trial_here, step.experiment, step.method, step.seed, record, alone=alone)
