@@ -24,6 +24,13 @@ Where = Annotated[
         help="The record; by default the one in the user's data directory.",
     ),
 ]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalog", metavar="DIR", help="The record; by default the one in the user's data directory."
+    ),
+]
+"""As `Where`, for commands that add to the record: a folder."""
 Uid = Annotated[
     str, typer.Argument(metavar="UID", help="A uid or its beginning, a scan_id, or -1 for the latest run.")
 ]

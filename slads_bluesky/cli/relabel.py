@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ConfigError, RecordError
 from .figures import Json, check_writable, write_json
-from .record import Uid, model_folders, open_map
+from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
     from ..rundata import RunData
@@ -34,10 +34,7 @@ def relabel(
             metavar="NAME", help="Accept the largest group of unknown spectra as a phase of this name."
         ),
     ] = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
-    ] = None,
+    catalog: Folder = None,
     json_file: Json = None,
 ) -> None:
     """Call a finished map anew, as a run of its own that names its source."""

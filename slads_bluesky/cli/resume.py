@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import RecordError
 from .figures import Json, check_writable, write_json
-from .record import Uid, model_folders, open_map
+from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
     from ..rundata import RunData
@@ -27,10 +26,7 @@ def resume(
     soft: Annotated[
         bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
     ] = False,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
-    ] = None,
+    catalog: Folder = None,
     error: Annotated[
         float | None,
         typer.Option(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .figures import Json, check_writable, write_json
 
-__all__ = ["parse_fractions", "register", "run_simulation"]
+__all__ = ["parse_fractions", "register"]
 
 DEFAULT_CHECKPOINTS = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
 
@@ -31,90 +31,6 @@ def parse_fractions(text: str | None, fraction: float) -> list[float]:
             if not 0.0 < value <= 1.0:
                 raise ConfigError(f"checkpoint must lie in (0, 1], not {value:g}")
     return sorted({*(f for f in wanted if f <= fraction), fraction})
-
-
-def run_simulation(
-    labels: Any, name: str, model: Any, *, checkpoints: list[float], initial: float | None, seed: int
-) -> dict[str, Any]:
-    """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
-
-    Returns checkpoints with total distortion of the sampler's own map (td) and of the k-NN vote on the same pixels
-    (td_knn), and the time per decision: taking a label and choosing the next pixel. The first decision, with
-    the last label of the initial mask, sets everything up and is told apart; compiling, once per installation,
-    is not counted.
-    """
-    import time
-
-    import numpy as np
-
-    from ..sampling.distortion import total_distortion
-    from ..sampling.factory import make_sampler
-    from ..sampling.reconstruct import knn_reconstruct
-    from .progress import tracker
-
-    phases = [int(v) for v in np.unique(labels) if v > 0]
-    numbers = [max(1, round(f * labels.size)) for f in checkpoints]
-    truth = labels.ravel()
-    found: list[dict[str, Any]] = []
-
-    if name == "slads":  # compiled, or loaded from the cache, on a map of a few pixels
-        small = np.arange(64, dtype=np.uint8).reshape(8, 8) % len(phases)
-        warm = make_sampler(name, (8, 8), labels=phases, model=model)
-        for _ in range(4):
-            pixel = warm.suggest()[0].pixel
-            warm.ingest(pixel, phases[small.ravel()[pixel]])
-    sampler = make_sampler(name, labels.shape, labels=phases, model=model, seed=seed, initial=initial)
-    first: float | None = None
-    decisions: list[float] = []
-    clock = time.perf_counter
-    ingested = 0.0
-
-    def choose() -> int:
-        """Next pixel, -1 if none is left; timed if it is a decision and no pixel of the initial mask."""
-        nonlocal first
-        start = clock()
-        suggested = sampler.suggest()
-        taken = clock() - start
-        if not suggested:
-            return -1
-        if name in ("random", "low-discrepancy") or not np.isnan(suggested[0].erd):
-            if first is None:
-                first = ingested + taken
-            else:
-                decisions.append(ingested + taken)
-        return suggested[0].pixel
-
-    with tracker("sampling", numbers[-1]) as advance:
-        n, pixel = 0, choose()
-        for fraction, number in zip(checkpoints, numbers, strict=True):
-            while n < number and pixel >= 0:
-                start = clock()
-                sampler.ingest(pixel, int(truth[pixel]))
-                ingested = clock() - start
-                n += 1
-                advance(n)
-                pixel = choose()
-            measured = sampler.measured
-            voted = knn_reconstruct(measured) if (measured > 0).any() else sampler.reconstruct()
-            found.append(
-                {
-                    "fraction": fraction if n == number else n / labels.size,
-                    "n": n,
-                    "td": total_distortion(labels, sampler.reconstruct()),
-                    "td_knn": total_distortion(labels, voted),
-                }
-            )
-    micro = np.array(decisions) * 1e6
-    times = (
-        {
-            "median": float(np.median(micro)),
-            "mean": float(micro.mean()),
-            "p99": float(np.percentile(micro, 99)),
-        }
-        if micro.size
-        else {"median": None, "mean": None, "p99": None}
-    )
-    return {"checkpoints": found, "decision_us": times, "first_decision_s": first}
 
 
 def simulate(
@@ -140,12 +56,13 @@ def simulate(
     from rich.console import Console
     from rich.table import Table
 
+    from ..benchmarks.simulation import run_simulation
     from ..errors import ConfigError, DataError
     from ..memory import peak_rss_mb
     from ..sampling.distortion import boundary_fraction
     from ..sampling.factory import check_name, load_model, needs_training
     from ..sampling.files import read_label_image
-    from .progress import stage_tracker
+    from .progress import stage_tracker, tracker
 
     check_name(sampler)
     wanted = parse_fractions(checkpoints, fraction)
@@ -172,7 +89,10 @@ def simulate(
         with stage_tracker("training") as report:
             trained = train_slads(images, seed=seed, names=[str(p) for p in train or []], progress=report)
         train_s = time.perf_counter() - start
-    run = run_simulation(labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed)
+    with tracker("sampling", 1.0) as done:
+        run = run_simulation(
+            labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed, report=done
+        )
     figures = {
         "image": str(image),
         "shape": list(labels.shape),
