@@ -15,6 +15,7 @@ from .axis import EnergyAxis
 from .classifier import PhaseClassifier
 from .detector import Detector, Film
 from .formats import MeasuredSpectra, read_msa
+from .maps import read_map
 from .physics import expected_counts
 
 __all__ = [
@@ -130,14 +131,10 @@ class Dacite:
 
 def read_dacite(path: Path) -> Dacite:
     """Read the map; DataError naming the file and what is missing."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            counts = data["counts"]
-            axis = EnergyAxis(float(data["energy_offset"]), float(data["energy_scale"]), counts.shape[-1])
-            labels = data["labels"].ravel().astype(np.int64)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: {error}") from error
-    return Dacite(counts.reshape(-1, counts.shape[-1]).astype(np.float64), labels, axis)
+    found = read_map(path)
+    if found.labels is None:
+        raise DataError(f"{path}: field labels is missing")
+    return Dacite(found.spectra.astype(np.float64), found.labels.ravel().astype(np.int64) - 1, found.axis)
 
 
 def dacite_errors(
