@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..sampling.distortion import boundary_fraction
+from ..sampling.factory import needs_training
 from .trace import Trained, look_at, trace
 from .trials import Report, Trial
 
@@ -64,13 +65,13 @@ def natural_trials(pictures: Sequence[str], names: Sequence[str], seed: int) -> 
     trials = []
     for phases in PHASES:
         trained = {name: Trained(name, partial(_training_images, phases), seed) for name in names}
-        for picture, image in natural_images(pictures, phases):
+        for i, (picture, image) in enumerate(natural_images(pictures, phases)):
             for name in names:
                 trials.append(
                     Trial(
                         _key(picture, phases, name, seed),
                         f"{picture} in {phases} phases, {name}",
-                        4.0,
+                        4.0 + (20.0 if i == 0 and needs_training(name) else 0.0),
                         partial(_measure, picture, phases, image, name, seed, trained[name]),
                     )
                 )
