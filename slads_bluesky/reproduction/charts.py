@@ -76,7 +76,7 @@ def charts(path: Path, experiment: str, curves: Mapping[str, Sequence[Curve]]) -
         Name to a `Curve` for each seed.
     """
     n_pixels = int(experiment.partition("-")[2]) ** 2
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     by_fraction, by_dose = figure.subplots(1, 2)
     for name, of_seeds in curves.items():
@@ -93,7 +93,8 @@ def charts(path: Path, experiment: str, curves: Mapping[str, Sequence[Curve]]) -
     _finish(by_fraction, "part of the pixels measured", "total distortion")
     _finish(by_dose, "dose on the specimen, nC", "total distortion")
     by_dose.set_xscale("log")
-    by_fraction.legend(fontsize="small", frameon=False)
+    handles, labels = by_fraction.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
     figure.suptitle(experiment)
     figure.savefig(path, dpi=110)
 
@@ -102,7 +103,7 @@ def real_chart(path: Path, results: Mapping[str, Any]) -> None:
     """Draw how a recorded map's picture came to disagree less, against pixels and dose; `real.map_real` made it."""
     looks = [_LINES[name] for name in ("low-discrepancy", "paper", "ours", "oracle")]
     looks.append(("#7b4fa3", ":"))
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
     for (colour, dashes), found in zip(looks, results["methods"].values(), strict=True):
@@ -117,7 +118,8 @@ def real_chart(path: Path, results: Mapping[str, Any]) -> None:
             axes.axhline(level, color="black", linewidth=0.4)
         _finish(axes, what, "part that disagrees with the full map")
         axes.set_xscale("log")
-    panels[0].legend(fontsize="small", frameon=False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small", frameon=False)
     figure.suptitle(str(results["map"]))
     figure.savefig(path, dpi=110)
 

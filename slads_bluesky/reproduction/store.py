@@ -35,7 +35,7 @@ class TrialStore:
             directory.mkdir(parents=True, exist_ok=True)
             probe = directory / ".writable"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another process may keep its results there too
         except OSError as error:
             raise ConfigError(f"{directory}: cannot be written ({error.strerror})") from error
 

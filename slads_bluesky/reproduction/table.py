@@ -12,7 +12,7 @@ from .trial import METHODS, SCORES
 
 __all__ = ["COLUMNS", "heading", "markdown", "rows", "summarise", "titles"]
 
-COLUMNS = ("", "the paper", *(method.title for method in METHODS.values()))
+COLUMNS = ("", "the paper", *(method.column for method in METHODS.values()))
 """What stands above each table."""
 
 NONE = "–"

@@ -38,6 +38,8 @@ class Method:
     """A way to map a specimen."""
 
     title: str
+    column: str
+    """What stands above it in the table, beside the paper's own figures."""
     about: str
     sampler: str
     classifier: str
@@ -47,9 +49,11 @@ class Method:
 
 
 METHODS = {
-    "paper": Method("its method, here", "SLADS, two networks, 10 s a pixel", "slads", "paper"),
+    "paper": Method(
+        "the paper's method", "its method, here", "SLADS, two networks, 10 s a pixel", "slads", "paper"
+    ),
     "ours": Method(
-        "ours", "learned sampler, likelihood, adaptive dwell", "learned", "likelihood", error=1e-3
+        "ours", "ours", "learned sampler, likelihood, adaptive dwell", "learned", "likelihood", error=1e-3
     ),
 }
 
