@@ -58,7 +58,9 @@ def train_learned(
 
     from ..sampling.files import read_label_image
     from ..sampling.learned_model import LearnedModel, shipped_model
+    from ..sampling.learned_outlook import learn_analogues
     from ..sampling.learned_training import ADAPT, Trainer, TrainingSettings, check_images, let_down
+    from .progress import tracker
 
     check_writable(output)
     check_writable(json_file)
@@ -118,6 +120,11 @@ def train_learned(
             torch.set_num_threads(before)
 
     model = trainer.model({**facts, "steps_held": held})
+    model.save(output)
+    # The file is whole without them; an interruption here costs only the interval.
+    with tracker("runs on known images", 1.0) as report:
+        analogues = learn_analogues(model, images, seed=seed, report=report)
+    model = replace(model, analogues=analogues)
     model.save(output)
     taken = time.monotonic() - begun
     write_json(

@@ -85,7 +85,9 @@ def covariates(
     )
 
 
-def forecast(state: NDArray[np.float64], guess: float, analogues: NDArray[np.float64]) -> Forecast:
+def forecast(
+    state: NDArray[np.float64], guess: float, analogues: NDArray[np.float64], floor: float = FLOOR
+) -> Forecast:
     """Forecast the number of wrong pixels of a state from its analogues.
 
     Parameters
@@ -96,6 +98,8 @@ def forecast(state: NDArray[np.float64], guess: float, analogues: NDArray[np.flo
         Risk summed over the map, in pixels.
     analogues : (m, 7) float64 array
         States of training runs: 5 covariates, log((W + 2) / (S + 2)), number of the run.
+    floor : float
+        Least spread of log((W + 2) / (S + 2)).
     """
     known, found, runs = analogues[:, :N_COVARIATES], analogues[:, N_COVARIATES], analogues[:, -1]
     distance = np.sqrt((((known - state) / (known.std(axis=0) + 1e-9)) ** 2).sum(axis=1))
@@ -117,5 +121,5 @@ def forecast(state: NDArray[np.float64], guess: float, analogues: NDArray[np.flo
     variance = float(weights @ (values - mean) ** 2) * (1.0 + 1.0 / effective)
     variance *= effective / max(1.0, effective - 1.0)
     expected = max(0.0, (guess + 2.0) * float(np.exp(mean)) - 2.0)
-    spread = float(np.sqrt(variance + FLOOR**2 + 1.0 / (expected + 2.0)))
+    spread = float(np.sqrt(variance + floor**2 + 1.0 / (expected + 2.0)))
     return Forecast(guess, mean, spread)

@@ -19,6 +19,7 @@ from .initial import check_allowed, initial_pixels
 from .learned_choice import APART, Examination, examine
 from .learned_maps import Estimate, NetworkMapper, Precision
 from .learned_model import LearnedModel, shipped_model
+from .learned_outlook import LearnedOutlook
 from .learned_plan import Plan
 from .learned_policy import batch_size
 from .learned_reconstruct import NetworkReconstructor
@@ -60,6 +61,8 @@ class LearnedSampler:
         Arithmetic of the network, resolved at once and part of the state; see `NetworkMapper`.
     stop_at : float, optional
         `should_stop` holds once the estimate of the total distortion is not above this.
+    confidence : float, optional
+        `should_stop` holds only once the total distortion is not above `stop_at` with this probability.
 
     Raises
     ------
@@ -82,12 +85,11 @@ class LearnedSampler:
         most: float = 0.0015,
         precision: Precision = "auto",
         stop_at: float | None = None,
+        confidence: float | None = None,
     ) -> None:
         for name, value in (("growth", growth), ("least", least), ("most", most)):
             if not 0.0 < value <= 1.0:
                 raise ConfigError(f"{name} must lie in (0, 1], not {value}")
-        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
-            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
         self._model = model or shipped_model()
         self._shape = (int(shape[0]), int(shape[1]))
         if not all(1 <= n <= 4096 for n in self._shape):
@@ -105,8 +107,12 @@ class LearnedSampler:
             "least": float(least),
             "most": float(most),
             "stop_at": stop_at,
+            "confidence": confidence,
         }
         self._mapper = NetworkMapper(self._model, precision)
+        self._outlook = LearnedOutlook(
+            self._model.analogues, self._mapper, self._inside, int(seed), stop_at, confidence
+        )
         self._initial = initial_pixels(self._shape, initial, seed=seed, allowed=self._allowed)
         self._measured = np.full(self._shape, UNMEASURED, np.int16)
         self._n = 0
@@ -144,6 +150,11 @@ class LearnedSampler:
     def model(self) -> LearnedModel:
         """The model that it decides by."""
         return self._model
+
+    @property
+    def mapper(self) -> NetworkMapper:
+        """The network at work."""
+        return self._mapper
 
     @property
     def precision(self) -> str:
@@ -253,29 +264,39 @@ class LearnedSampler:
         return fill_outside(self.estimate().labels.copy(), ~self._inside)
 
     def distortion_estimate(self) -> float:
-        """Estimate of the total distortion of `reconstruct()`, NaN before there is one.
+        """Estimate of the total distortion of `reconstruct()`: its median; NaN before there is one.
 
-        The network's own doubt, rescaled by how it did in the last examination. It is a guide and no bound: on
-        specimens unlike the training images rare confident errors are missed.
+        With a model without analogues, the network's own doubt, rescaled by how it did in the last examination: a
+        guide and no bound, since on specimens unlike the training images rare confident errors are missed.
         """
         if not (self._measured > 0).any():
             return float("nan")
-        return self._doubt(self.estimate(), self._measured)
+        if self._outlook.bounds:
+            return self.distortion_quantile(0.5)
+        return self._outlook.doubt(self.estimate(), self._measured, self.examination())
 
-    def _doubt(self, estimate: Estimate, measured: NDArray[np.int16]) -> float:
-        """Mean of 1 - P_max over the region of interest, measured pixels counting nothing, rescaled."""
-        unsure = self._inside & (measured == UNMEASURED)
-        doubt = float(np.sum(1 - estimate.probability[unsure], dtype=np.float64) / int(self._inside.sum()))
-        return min(1.0, doubt * self.examination().calibration)
+    def distortion_quantile(self, probability: float) -> float:
+        """Total distortion that is not exceeded with `probability`; NaN before there is one, or without analogues."""
+        if not self._outlook.bounds or not (self._measured > 0).any():
+            return float("nan")
+        return self._outlook.quantile(self.estimate(), self._measured, probability)
+
+    def distortion_interval(self, confidence: float = 0.9) -> tuple[float, float]:
+        """Interval that holds the total distortion with probability `confidence`; NaN as `distortion_quantile`."""
+        tail = (1.0 - confidence) / 2.0
+        return self.distortion_quantile(tail), self.distortion_quantile(1.0 - tail)
+
+    def distortion_bound(self, confidence: float = 0.95) -> float:
+        """Total distortion that is not exceeded with probability `confidence`; NaN as `distortion_quantile`."""
+        return self.distortion_quantile(confidence)
 
     def should_stop(self) -> bool:
-        """Whether the estimate at the last planning is not above `stop_at`; always True when no pixel is left."""
+        """Whether the stop rule held at the last planning; always True when no pixel is left."""
         if self._n_open == 0:
             return True
-        wanted = self._settings["stop_at"]
-        if wanted is None or self._plan is None or self._plan.blind:
+        if self._outlook.stop_at is None or self._plan is None or self._plan.blind:
             return False
-        return self._doubt(self._plan.estimate, self._plan.seen) <= float(wanted)
+        return self._outlook.holds(self._plan.estimate, self._plan.seen, self.examination)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""

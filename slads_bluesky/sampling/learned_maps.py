@@ -46,6 +46,9 @@ class Estimate:
     """(rows, columns): probability of that label, 1 where measured."""
     distance: NDArray[np.float32]
     """(rows, columns): distance to the nearest voting sample, pixels, at most `learned_planes.CAP`."""
+    conflict: NDArray[np.float32]
+    """(rows, columns): d / (d + d'), d and d' the distances to the nearest sample of the most probable label and of
+    any other; over 1/2 where another label is nearer, 0 where measured or where no other label is known."""
 
 
 @njit(cache=True, nogil=True)
@@ -54,14 +57,21 @@ def _logistic(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _decide(logits, values, nearest, measured, labels, probability, distance):  # type: ignore[no-untyped-def]
-    """Turn folded logits (maps, rows / 2, columns / 2, 4) into labels, their probability and distances."""
+def _decide(logits, values, distances, measured, labels, probability, distance, conflict):  # type: ignore[no-untyped-def]
+    """Turn folded logits (maps, rows / 2, columns / 2, 4) into labels, their probability, distances and conflict.
+
+    `distances` are squared, (labels, rows, columns) uint16.
+    """
     rows, columns = labels.shape
     maps = logits.shape[0]
     for r in range(rows):
         for c in range(columns):
             lane = (r % 2) * 2 + c % 2
-            distance[r, c] = np.sqrt(np.float32(nearest[r, c]))
+            nearest = distances[0, r, c]
+            for i in range(1, values.size):
+                nearest = min(nearest, distances[i, r, c])
+            distance[r, c] = np.sqrt(np.float32(nearest))
+            conflict[r, c] = 0.0
             if measured[r, c] > 0:
                 labels[r, c], probability[r, c] = measured[r, c], 1.0
                 continue
@@ -78,6 +88,13 @@ def _decide(logits, values, nearest, measured, labels, probability, distance):  
                         best, p = i, q
                 p /= max(total, 1e-9)
             labels[r, c], probability[r, c] = values[best], p
+            if values.size > 1:
+                own = np.sqrt(np.float32(distances[best, r, c]))
+                rest = distances[1 if best == 0 else 0, r, c]
+                for i in range(values.size):
+                    if i != best:
+                        rest = min(rest, distances[i, r, c])
+                conflict[r, c] = own / (own + np.sqrt(np.float32(rest)) + np.float32(1e-6))
 
 
 class NetworkMapper:
@@ -111,8 +128,7 @@ class NetworkMapper:
         rows, columns = measured.shape
         out = Estimate(
             np.ones(measured.shape, np.uint8),
-            np.zeros(measured.shape, np.float32),
-            np.zeros(measured.shape, np.float32),
+            *(np.zeros(measured.shape, np.float32) for _ in range(3)),
         )
         if not (measured > 0).any():
             return out
@@ -143,22 +159,21 @@ class NetworkMapper:
         inner = np.s_[: rows[1] - top, : columns[1] - left]
         # The kernel starts at the window's corner, so that 2 × 2 folding stays aligned; the core is cut out after.
         shape = (rows[1] - top, columns[1] - left)
-        labels, probability, distance = (np.empty(shape, t) for t in (np.uint8, np.float32, np.float32))
+        labels = np.empty(shape, np.uint8)
+        probability, distance, conflict = (np.empty(shape, np.float32) for _ in range(3))
         _decide(
             logits,
             values.astype(np.uint8),
-            distances.min(axis=0)[inner],
+            distances[:, *inner],
             padded[inner],
             labels,
             probability,
             distance,
+            conflict,
         )
         cut = np.s_[rows[0] - top :, columns[0] - left :]
-        out.labels[core], out.probability[core], out.distance[core] = (
-            labels[cut],
-            probability[cut],
-            distance[cut],
-        )
+        out.labels[core], out.probability[core] = labels[cut], probability[cut]
+        out.distance[core], out.conflict[core] = distance[cut], conflict[cut]
 
     def _logits(self, distances: NDArray[np.uint16]) -> NDArray[np.float32]:
         """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelFileError
+from ..modelfile import check_version, read_file, write_file
 from .learned_planes import N_PLANES
 from .model import TERMS
 
@@ -59,12 +60,16 @@ class LearnedModel:
         for which the network turns out to be no good.
     metadata : dict
         JSON: training settings, steps, seed, hashes, versions.
+    analogues : (m, 7) float32 array
+        States of runs on known images, by which the remaining distortion is estimated (`learned_outlook`); none
+        by default: then the estimate is the network's own doubt, and there is no interval.
     """
 
     widths: tuple[int, ...]
     weights: Mapping[str, NDArray[np.float16]]
     fallback: NDArray[np.float64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    analogues: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
 
     def __post_init__(self) -> None:
         theta = np.array(self.fallback, np.float64)
@@ -74,6 +79,13 @@ class LearnedModel:
             )
         theta.flags.writeable = False
         object.__setattr__(self, "fallback", theta)
+        analogues = np.array(self.analogues, np.float32)
+        if analogues.ndim != 2 or analogues.shape[1] != 7 or not np.isfinite(analogues).all():
+            raise ModelFileError(
+                f"learned model: analogues must be finite numbers of shape (m, 7), not {analogues.shape}"
+            )
+        analogues.flags.writeable = False
+        object.__setattr__(self, "analogues", analogues)
         if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
             raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
         wanted = expected_shapes(self.widths)
@@ -92,17 +104,16 @@ class LearnedModel:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that predictions depend on."""
+        """Hash of all that predictions and estimates depend on."""
         digest = hashlib.sha256(json.dumps([FORMAT, VERSION, self.widths]).encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].tobytes())
         digest.update(self.fallback.tobytes())
+        digest.update(self.analogues.tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the model to `path`; a half-written file never shows."""
-        from safetensors.numpy import save
-
         header = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -110,11 +121,8 @@ class LearnedModel:
             "metadata": json.dumps(dict(self.metadata)),
             "sha256": self.sha256,
         }
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        arrays = {k: np.ascontiguousarray(v) for k, v in self.weights.items()}
-        partial.write_bytes(save({**arrays, "fallback": np.array(self.fallback)}, header))
-        partial.replace(target)
+        own: dict[str, NDArray[Any]] = {"fallback": self.fallback, "analogues": self.analogues}
+        write_file(path, {**self.weights, **own}, header)
 
     @classmethod
     def load(cls, path: str | Path) -> LearnedModel:
@@ -125,26 +133,13 @@ class LearnedModel:
         ModelFileError
             If the file is missing, truncated, foreign, of a newer version, or damaged; it names the field.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                header = file.metadata() or {}
-                kind, version = header.get("format"), header.get("version", "")
-                if kind != FORMAT:
-                    raise ModelFileError(f"{path}: field format is {kind!r}, wanted {FORMAT!r}")
-                if not version.isdecimal() or int(version) > VERSION:
-                    raise ModelFileError(
-                        f"{path}: field version is {version!r}, this program reads up to {VERSION}: "
-                        "update slads-bluesky"
-                    )
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise ModelFileError(f"{path}: no such file") from error
-        except (SafetensorError, OSError) as error:
-            raise ModelFileError(f"{path}: not a complete safetensors file ({error})") from error
+        weights, header = read_file(path)
+        if header.get("format") != FORMAT:
+            raise ModelFileError(f"{path}: field format is {header.get('format')!r}, wanted {FORMAT!r}")
+        check_version(path, header.get("version", ""), VERSION)
         try:
             fallback = weights.pop("fallback")
+            analogues = weights.pop("analogues", np.zeros((0, 7), np.float32))
             widths = tuple(int(w) for w in json.loads(header["widths"]))
             metadata = json.loads(header["metadata"])
         except KeyError as error:
@@ -152,7 +147,7 @@ class LearnedModel:
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
         try:
-            model = cls(widths, weights, fallback, metadata)
+            model = cls(widths, weights, fallback, metadata, analogues)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         if header.get("sha256") != model.sha256:

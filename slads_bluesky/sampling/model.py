@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelFileError
+from ..modelfile import check_version, read_file, write_file
 
 __all__ = ["FORMAT", "TERMS", "VERSION", "SladsModel", "expand", "theta_matrix"]
 
@@ -110,8 +111,6 @@ class SladsModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model to `path` (safetensors); a half-written file never shows."""
-        from safetensors.numpy import save
-
         header = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -122,10 +121,7 @@ class SladsModel:
             "sha256": self.sha256,
         }
         arrays = {name: np.array(getattr(self, name)) for name in ("theta", "stop", "risk", "analogues")}
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(save(arrays, metadata=header))
-        partial.replace(target)
+        write_file(path, arrays, header)
 
     @classmethod
     def load(cls, path: str | Path) -> SladsModel:
@@ -136,23 +132,10 @@ class SladsModel:
         ModelFileError
             If the file is missing, truncated, foreign, of a newer version, or damaged; it names the field.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                header = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise ModelFileError(f"{path}: no such file") from error
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ModelFileError(f"{path}: not a complete safetensors file ({error})") from error
+        arrays, header = read_file(path)
         if header.get("format") != FORMAT:
             raise ModelFileError(f"{path}: field format is {header.get('format')!r}, wanted {FORMAT!r}")
-        version = header.get("version", "")
-        if not version.isdecimal() or int(version) > VERSION:
-            raise ModelFileError(
-                f"{path}: field version is {version!r}, this program reads up to {VERSION}: update slads-bluesky"
-            )
+        check_version(path, header.get("version", ""), VERSION)
         try:
             settings = json.loads(header["settings"])
             model = cls(

@@ -170,7 +170,9 @@ def _paint(
         rough = _smooth(rng, side, rng.uniform(0.7, 3.0)) * np.float32(rng.uniform(0, 1.5))
     else:
         rough = _smooth(rng, side, size * rng.uniform(0.08, 0.3)) * np.float32(size * rng.uniform(0.02, 0.3))
-    by_size = rng.random() < 0.5  # the roughness of a particle goes with its own radius, or is the same for all
+    by_size = (
+        rng.random() < 0.5
+    )  # the roughness of a particle goes with its own radius, or is the same for all
     painted, limit = 0.0, int(3 * side * side / size**2) + 3
     radii = np.sort(size * np.exp(rng.normal(0, spread, limit)))
     if rng.random() < 0.7:
@@ -269,7 +271,9 @@ KINDS: dict[str, tuple[float, Callable[[np.random.Generator, int], Labels]]] = {
 """Share and maker of each kind of image."""
 
 
-def _one(rng: np.random.Generator, side: int) -> Labels:
+def _one(rng: np.random.Generator, side: int, kind: str | None = None) -> Labels:
+    if kind is not None:
+        return KINDS[kind][1](rng, side)
     makers = list(KINDS.values())
     shares = np.array([share for share, _ in makers])
     return makers[int(rng.choice(len(makers), p=shares / shares.sum()))][1](rng, side)
@@ -283,7 +287,9 @@ def _compact(labels: Labels, rng: np.random.Generator, most: int) -> Labels:
     return table[labels]
 
 
-def training_image(rng: np.random.Generator, side: int = 128, most: int = 6) -> Labels:
+def training_image(
+    rng: np.random.Generator, side: int = 128, most: int = 6, kind: str | None = None
+) -> Labels:
     """Return one generated label image, (side, side) uint8, with labels 1 … L and 2 ≤ L ≤ `most`.
 
     Parameters
@@ -294,9 +300,11 @@ def training_image(rng: np.random.Generator, side: int = 128, most: int = 6) -> 
         Rows and columns.
     most : int
         Largest number of labels, at least 2.
+    kind : str, optional
+        One of `KINDS`; any of them by default, each by its share.
     """
     while True:
-        labels = _one(rng, side)
+        labels = _one(rng, side, kind)
         if rng.random() < 0.10:
             mask = _smooth(rng, side, rng.uniform(0.08, 0.3) * side) > rng.uniform(-1, 1)
             other = _one(rng, side)

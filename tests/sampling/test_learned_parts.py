@@ -170,14 +170,14 @@ def test_model_files_that_are_not_ours(tmp_path, change, message):
 
 def test_model_files_that_are_no_model(tmp_path):
     path = tmp_path / "m.safetensors"
-    with pytest.raises(ModelFileError, match="no such file"):
+    with pytest.raises(ModelFileError, match="no such model file"):
         LearnedModel.load(path)
     tiny_model().save(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ModelFileError, match="not a complete safetensors file"):
+    with pytest.raises(ModelFileError, match="truncated, or not a safetensors file"):
         LearnedModel.load(path)
     path.write_bytes(b"\x89PNG\r\n" * 40)
-    with pytest.raises(ModelFileError, match="not a complete safetensors file"):
+    with pytest.raises(ModelFileError, match="truncated, or not a safetensors file"):
         LearnedModel.load(path)
     assert FORMAT == "slads-bluesky/learned"
 
