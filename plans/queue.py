@@ -125,6 +125,10 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         stop_at={
             "description": "Estimated distortion at which the map may end earlier.", "min": 1e-6, "max": 0.5,
         },
+        confidence={
+            "description": "Probability with which the distortion must not be above stop_at for that.",
+            "min": 0.5, "max": 0.999,
+        },
         seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
         notes=_NOTES,
     )  # fmt: skip
@@ -140,6 +144,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         error: float = error_,
         budget_nc: float | None = None,
         stop_at: float | None = None,
+        confidence: float | None = None,
         seed: int = seed_,
         notes: str = "",
     ) -> Plan:
@@ -148,7 +153,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         agent = yield from aside(
             lambda: session.make_agent(
                 fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
-                seed=seed, stop_at=stop_at,
+                seed=seed, stop_at=stop_at, confidence=confidence,
             )
         )  # fmt: skip
         arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)

@@ -83,8 +83,8 @@ class SladsAgent:
         ----------
         configuration : mapping
             ``grid`` (as `ScanGrid.to_json`), ``n_labels``, ``seed``, ``sampler`` (``name``, and for `make_sampler`
-            ``initial`` and ``stop_at``, each may be None), and optionally ``fraction``, ``keys`` and more that is
-            passed on.
+            ``initial``, ``stop_at`` and ``confidence``, each may be None), and optionally ``fraction``, ``keys`` and
+            more that is passed on.
         model : optional
             The sampler's trained model, if it needs one; its hash must be ``model_hashes["sampler"]`` where given.
 
@@ -116,6 +116,7 @@ class SladsAgent:
             initial=about.get("initial"),
             roi=grid.roi,
             stop_at=about.get("stop_at"),
+            confidence=about.get("confidence"),
         )
         known = ("agent", "grid", "n_labels", "fraction", "stop_rule", "keys")
         return cls(

@@ -124,6 +124,7 @@ def make_agent(
     fraction: float,
     seed: int = 0,
     stop_at: float | None = None,
+    confidence: float | None = None,
     initial: float | None = None,
 ) -> SladsAgent:
     """Make the agent that maps an object: its grid, 1 µm a pixel, a sampler, the wanted fraction.
@@ -139,6 +140,8 @@ def make_agent(
         Seed of the initial mask.
     stop_at : float, optional
         Total distortion at which the sampler's stop rule may end the map earlier.
+    confidence : float, optional
+        Probability with which the distortion must not be above `stop_at` for that.
     initial : float, optional
         Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
     """
@@ -149,7 +152,12 @@ def make_agent(
             "phases": list(phantom.phases),
             "fraction": fraction,
             "seed": seed,
-            "sampler": {"name": models.sampler_name, "initial": initial, "stop_at": stop_at},
+            "sampler": {
+                "name": models.sampler_name,
+                "initial": initial,
+                "stop_at": stop_at,
+                "confidence": confidence,
+            },
             "model_hashes": {"sampler": models.sampler.sha256, "classifier": models.classifier.sha256},
         },
         models.sampler,

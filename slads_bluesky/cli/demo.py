@@ -50,6 +50,12 @@ def demo(
         float | None,
         typer.Option(help="Let the stop rule end the map at this total distortion, if that comes first."),
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="With --stop-at: end only once the distortion is not above it with this probability."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -108,7 +114,9 @@ def demo(
                 told=lambda what: status.update(what),
             )
         keep_models(recorder.directory / "models", models)
-        agent = make_agent(phantom, models, fraction=wanted, seed=seed, stop_at=stop_at)
+        agent = make_agent(
+            phantom, models, fraction=wanted, seed=seed, stop_at=stop_at, confidence=confidence
+        )
         result = run_map(
             phantom,
             models,

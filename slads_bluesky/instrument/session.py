@@ -145,6 +145,7 @@ class Session:
         seed: int | None = None,
         initial: float | None = None,
         stop_at: float | None = None,
+        confidence: float | None = None,
     ) -> SladsAgent:
         """Make an agent for one map; what is not given is as in ``instrument.yml``.
 
@@ -164,6 +165,8 @@ class Session:
             Part of the pixels in the initial mask.
         stop_at : float, optional
             Estimated total distortion at which the map may end earlier.
+        confidence : float, optional
+            Probability with which the distortion must not be above `stop_at` for that.
 
         Raises
         ------
@@ -191,6 +194,7 @@ class Session:
                     "name": usual.name,
                     "initial": usual.initial if initial is None else initial,
                     "stop_at": usual.stop_at if stop_at is None else stop_at,
+                    "confidence": usual.confidence if confidence is None else confidence,
                 },
                 "model_hashes": hashes,
             },

@@ -124,6 +124,7 @@ class SamplerSettings(_Section):
     fraction: Annotated[Number, Field(gt=0, le=1)] = 0.15
     initial: Annotated[Number, Field(gt=0, lt=1)] | None = None
     stop_at: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    confidence: Annotated[Number, Field(gt=0, lt=1)] | None = None
     seed: Annotated[Whole, Field(ge=0)] = 0
 
 

@@ -60,6 +60,7 @@ def make_sampler(
     roi: NDArray[np.bool_] | None = None,
     forbidden: NDArray[np.bool_] | None = None,
     stop_at: float | None = None,
+    confidence: float | None = None,
 ) -> Sampler:
     """Make a sampler.
 
@@ -81,6 +82,8 @@ def make_sampler(
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
         Total distortion at which the sampler's own stop rule is to hold.
+    confidence : float, optional
+        With `stop_at`: the stop rule holds only once the distortion is not above that with this probability.
 
     Returns
     -------
@@ -101,12 +104,12 @@ def make_sampler(
     if name == "learned":
         from .learned import LearnedSampler
 
-        return LearnedSampler(shape, model, stop_at=stop_at, **masks, **start)  # type: ignore[arg-type]
+        return LearnedSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
     if model is None:
         raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")
     from .sampler import SladsSampler
 
-    return SladsSampler(shape, model, stop_at=stop_at, **masks, **start)  # type: ignore[arg-type]
+    return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
 
 
 def restore_sampler(
