@@ -34,7 +34,9 @@ def demo(
     fraction: Annotated[
         float | None, typer.Option(help="Part of the pixels to measure; default the paper's for this object.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="slads, the paper's, or learned.")] = "slads",
+    sampler: Annotated[
+        str, typer.Option(help="learned, slads (the paper's), random or low-discrepancy.")
+    ] = "learned",
     classifier: Annotated[str, typer.Option(help="likelihood, or paper: its two networks.")] = "likelihood",
     dwell: Annotated[
         str,

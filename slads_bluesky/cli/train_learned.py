@@ -59,7 +59,14 @@ def train_learned(
     from ..sampling.files import read_label_image
     from ..sampling.learned_model import LearnedModel, shipped_model
     from ..sampling.learned_outlook import learn_analogues
-    from ..sampling.learned_training import ADAPT, Trainer, TrainingSettings, check_images, let_down
+    from ..sampling.learned_training import (
+        ADAPT,
+        CONTINUE,
+        Trainer,
+        TrainingSettings,
+        check_images,
+        let_down,
+    )
     from .progress import tracker
 
     check_writable(output)
@@ -73,7 +80,8 @@ def train_learned(
     paths = adapt or []
     side, images = check_images([read_label_image(path) for path in paths], [str(path) for path in paths])
     first = LearnedModel.load(start) if start is not None else shipped_model() if paths else None
-    settings = replace(ADAPT if first is not None else TrainingSettings(), side=side, seed=seed)
+    usual = ADAPT if paths else CONTINUE if first is not None else TrainingSettings()
+    settings = replace(usual, side=side, seed=seed)
     if first is not None:
         settings = replace(settings, widths=first.widths)
     seconds = 60 * (minutes if minutes is not None else 1.5 if paths else 60.0)
@@ -123,7 +131,12 @@ def train_learned(
     model.save(output)
     # The file is whole without them; an interruption here costs only the interval.
     with tracker("runs on known images", 1.0) as report:
-        analogues = learn_analogues(model, images, seed=seed, report=report)
+        if paths and first is not None:
+            analogues = learn_analogues(
+                model, images, seed=seed, known=first.analogues, generated=0, report=report
+            )
+        else:
+            analogues = learn_analogues(model, seed=seed, report=report)
     model = replace(model, analogues=analogues)
     model.save(output)
     taken = time.monotonic() - begun

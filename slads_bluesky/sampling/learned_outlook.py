@@ -30,9 +30,9 @@ from .training_images import KINDS, training_image
 
 __all__ = ["GENERATED", "LearnedOutlook", "learn_analogues", "state_of_run"]
 
-GENERATED = 64
+GENERATED = 48
 """Generated images whose runs become analogues."""
-SIDE = 128
+SIDE = 96
 PROGRESS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2)
 """Where a run is looked at, in units of the boundary fraction."""
 FLOOR = 0.3
@@ -155,7 +155,7 @@ def _rows(image: NDArray[np.uint8], model: LearnedModel, run: int, seed: int) ->
     b = boundary_fraction(image)
     rows: list[NDArray[np.float64]] = []
     for stop in sorted({int(p * b * image.size) for p in PROGRESS} | {image.size // 50}):
-        while sampler.n_measured < min(stop, image.size // 2):
+        while sampler.n_measured < min(stop, image.size // 3):
             for suggestion in sampler.suggest(1):
                 sampler.ingest(suggestion.pixel, int(flat[suggestion.pixel]))
         measured = sampler.measured
@@ -172,6 +172,7 @@ def learn_analogues(
     images: Sequence[NDArray[np.uint8]] = (),
     *,
     seed: int,
+    known: NDArray[np.float32] | None = None,
     generated: int = GENERATED,
     report: Callable[[float], None] = lambda part: None,
 ) -> NDArray[np.float32]:
@@ -185,6 +186,8 @@ def learn_analogues(
         A user's own label images, two runs on the middle of each.
     seed : int
         Seed of the generated images, which are none of those that the network is trained on, and of the runs.
+    known : (n, 7) float32 array, optional
+        Analogues to add these to: those of the model that `model` was adapted from.
     generated : int
         Number of generated microstructures.
     report : callable, optional
@@ -203,8 +206,9 @@ def learn_analogues(
         training_image(np.random.default_rng([seed, 4, i]), SIDE, kind=kinds[i % len(kinds)])
         for i in range(generated)
     ]
-    out = []
+    out = [np.zeros((0, 7))] if known is None else [known]
+    first = 0 if known is None or len(known) == 0 else int(known[:, -1].max()) + 1
     for i, image in enumerate(jobs):
-        out.append(_rows(image, model, i, seed + i))
+        out.append(_rows(image, model, first + i, seed + i))
         report((i + 1) / len(jobs))
     return np.concatenate(out).astype(np.float32)

@@ -28,7 +28,7 @@ from .order import sampling_order
 from .training import default_radius, train_slads
 from .training_images import GENERATOR_VERSION, KINDS, training_image
 
-__all__ = ["ADAPT", "Trainer", "TrainingSettings", "let_down"]
+__all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "let_down"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class TrainingSettings:
     plain: int = 1000
     seed: int = 0
 
+
+CONTINUE = TrainingSettings(plain=0, rate=1e-3)
+"""Settings for going on from a trained network with more generated images."""
 
 ADAPT = TrainingSettings(pool=300, every=50, fresh=16, rate=5e-4, plain=0)
 """Settings for going on from a trained network with a user's own images, in a minute or two."""
@@ -300,7 +303,8 @@ class Trainer:
         """Take one step for each learning rate factor (0 … 1) and yield the step's mean cross-entropy."""
         s = self.settings
         if not self._truth:
-            self.refresh(min(s.pool, 2 * s.fresh))
+            # A network that knows something already would only unlearn it on a few images.
+            self.refresh(min(s.pool, (4 if self._own else 2) * s.fresh))
         ahead = self._threads.submit(self._batch, self.steps)
         for factor in rates:
             loss = self._step(ahead.result(), s.rate * factor * min(1.0, (self.steps + 1) / 200))
