@@ -206,7 +206,7 @@ def learn_analogues(
         training_image(np.random.default_rng([seed, 4, i]), SIDE, kind=kinds[i % len(kinds)])
         for i in range(generated)
     ]
-    out = [np.zeros((0, 7))] if known is None else [known]
+    out: list[NDArray[np.floating]] = [np.zeros((0, 7))] if known is None else [known]
     first = 0 if known is None or len(known) == 0 else int(known[:, -1].max()) + 1
     for i, image in enumerate(jobs):
         out.append(_rows(image, model, first + i, seed + i))
