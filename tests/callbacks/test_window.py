@@ -84,7 +84,9 @@ from slads_bluesky.cli import main
 
 show = plt.show
 
-def show_a_moment():
+def show_a_moment(block=None):
+    if block is False:  # as plt.pause asks while a run is followed
+        return show(block=False)
     figure = plt.gcf()
     figure.savefig(sys.argv[1])
     timer = figure.canvas.new_timer(interval=300)
