@@ -40,13 +40,14 @@ def write_file(path: str | Path, arrays: Arrays, header: Mapping[str, str]) -> N
         If `path` cannot be written.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
-        save_file(whole, partial, metadata=dict(header))
+        # Not save_file, which lets nobody but the owner read: a beamline shares its models.
+        partial.write_bytes(save(whole, metadata=dict(header)))
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = ["batch_size", "expected_reduction", "pick_batch", "scores"]
 
-FLOOR = 1e-2
+FLOOR = 3e-3
 """Uncertainty granted to pixels that the network is quite sure of, so that large gaps are still visited."""
 
 _SHRINK, _WIDEST = 0.7, 5
