@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .model import SimulatedSEM, Specimen
 from .ports import free_port
 from .pvgroup import make_group
 
-__all__ = ["main", "open_specimen", "serve"]
+__all__ = ["main", "open_specimen", "run_until", "serve"]
 
 
 async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: float = 0.0,
@@ -67,6 +67,27 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
             ready(port)
 
     await context.run(startup_hook=started)
+
+
+async def run_until(stop: asyncio.Event, serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until `stop` is set or the server ends by itself, of which an error is raised.
+
+    A cancellation can get lost where a server waits, with a time limit, for a client's connection to close
+    (`asyncio.wait_for` before Python 3.12); so every task is asked again until it has ended.
+    """
+    server = asyncio.ensure_future(serving)
+    asked = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({server, asked}, return_when=asyncio.FIRST_COMPLETED)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(20):
+        left = {task for task in tasks if task is not None and not task.done()}
+        if not left:
+            break
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.5)
+    if server.done() and not server.cancelled():
+        server.result()
 
 
 class _Context(ca_server.Context):  # type: ignore[misc]
@@ -121,20 +142,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def run() -> None:
         specimen = open_specimen(options.object, options.seed)
-        server = asyncio.ensure_future(
-            serve(
-                specimen,
-                options.prefix,
-                port=options.port,
-                time_scale=options.time_scale,
-                log=options.log,
-                ready=ready,
-            )
-        )
+        stop = asyncio.Event()
         if options.until_eof:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 4096) or server.cancel())
-        await server
+
+            def heard() -> None:
+                if not os.read(sys.stdin.fileno(), 4096):
+                    stop.set()
+
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), heard)
+        serving = serve(
+            specimen,
+            options.prefix,
+            port=options.port,
+            time_scale=options.time_scale,
+            log=options.log,
+            ready=ready,
+        )
+        await run_until(stop, serving)
 
     try:
         asyncio.run(run())

@@ -32,12 +32,12 @@ def ioc(
 ) -> None:
     """Serve a simulated microscope over Channel Access until stopped (Ctrl-C)."""
     import asyncio
-    import contextlib
+    import signal
 
     from rich.console import Console
     from rich.table import Table
 
-    from ..devices.sim.ioc import open_specimen, serve
+    from ..devices.sim.ioc import open_specimen, run_until, serve
     from ..devices.sim.pvs import list_pvs as pvs
     from .figures import check_writable
 
@@ -65,5 +65,11 @@ def ioc(
         ):
             console.print(f"  {line}")
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(specimen, prefix, port=port, time_scale=time_scale, log=log, ready=ready))
+    async def run() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        serving = serve(specimen, prefix, port=port, time_scale=time_scale, log=log, ready=ready)
+        await run_until(stop, serving)
+
+    asyncio.run(run())

@@ -179,7 +179,7 @@ def test_a_map_is_queued_paused_resumed_finished_and_found_in_the_catalog(manage
     manager.do("queue_start")
     _wait(lambda: manager.events(1) > 50, "fifty points")
     manager.do("re_pause", option="immediate")
-    manager.wait(re_state="paused")
+    manager.wait(manager_state="paused", re_state="paused")
     paused_at = manager.events(1)
     assert 50 < paused_at < 300
     manager.do("re_resume")
@@ -232,7 +232,7 @@ def test_a_map_that_was_aborted_is_gone_on_with(manager):
     manager.do("queue_start")
     _wait(lambda: manager.events(before + 1) > 45, "some points")
     manager.do("re_pause", option="immediate")
-    manager.wait(re_state="paused")
+    manager.wait(manager_state="paused", re_state="paused")
     manager.do("re_abort")
     manager.wait(manager_state="idle")
     cut_off = list_runs(manager.record)[-1]
