@@ -16,6 +16,8 @@ __all__ = ["Plan", "hedge"]
 HEDGE, HEDGE_FROM, HEDGE_TO = 0.4, 0.6, 1.1
 """Share of the squared conflict that is added to the network's doubt, at most, and between which numbers of
 measurements, in units of the boundary fraction, it rises from nothing to that."""
+GAPS = 0.03
+"""Conflict granted to every pixel then, so that gaps between the samples are still visited."""
 
 
 def hedge(labels: NDArray[np.uint8], seen: NDArray[np.int16], allowed: NDArray[np.bool_]) -> float:
@@ -100,7 +102,7 @@ class Plan:
                 self._hedge = hedge(self.estimate.labels, self.seen, self._allowed)
             doubted = doubt
             if self._hedge > 0.0:
-                doubted = doubt + np.float32(self._hedge) * self.estimate.conflict**2
+                doubted = doubt + np.float32(self._hedge) * (self.estimate.conflict**2 + np.float32(GAPS))
             score = scores(doubted, distance)
             score[(self.seen != UNMEASURED) | ~self._allowed] = -np.inf
             self._picks = pick_batch(score, distance, n)
