@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -32,11 +34,24 @@ def in_own_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     InstrumentError
         If the process died, as one does that is out of memory.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
             raise InstrumentError(f"the process of {function.__name__}{args} died") from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent has, however that ended: nobody would take its result."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def forget_peak() -> None:

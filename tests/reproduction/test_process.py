@@ -1,6 +1,11 @@
 """A trial's own process: what it gives, what it raises, and that its memory is its own."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,3 +36,41 @@ def test_the_peak_of_before_is_forgotten():
     del ballast
     forget_peak()
     assert peak_rss_mb() < high - 250
+
+
+def test_it_ends_with_a_parent_that_was_killed(tmp_path):
+    told = tmp_path / "pid"
+    script = (
+        "import pathlib, sys\n"
+        "from slads_bluesky.reproduction.process import in_own_process\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from sleeper import sleep\n"
+        "if __name__ == '__main__':\n"
+        "    in_own_process(sleep, sys.argv[1])\n"
+    )
+    (tmp_path / "sleeper.py").write_text(
+        "import os, pathlib, time\n\n\ndef sleep(told):\n"
+        "    pathlib.Path(told + '.part').write_text(str(os.getpid()))\n"
+        "    os.rename(told + '.part', told)\n    time.sleep(120)\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    with subprocess.Popen([sys.executable, str(tmp_path / "run.py"), str(told), str(tmp_path)]) as parent:
+        _until(told.exists)
+        child = int(told.read_text())
+        assert Path(f"/proc/{child}").exists()
+        parent.send_signal(signal.SIGKILL)
+    _until(lambda: not _lives(child))
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _until(true, limit_s=60.0):
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
