@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .agent import SladsAgent
 from .callbacks.statistics import RunStatistics
+from .devices.sim.model import Specimen
 from .errors import ConfigError, InstrumentError
 from .grid import ScanGrid
 from .models import Models
@@ -20,20 +21,15 @@ from .models import Models
 __all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
 
 
-class KnownSpecimen(Protocol):
-    """What can be mapped and scored here: `phantom.Phantom` is one."""
+class KnownSpecimen(Specimen, Protocol):
+    """What can be mapped and scored here: `phantom.Phantom` is one.
 
-    @property
-    def name(self) -> str:
-        """What it is called; over Channel Access, the simulated object of that name and seed is mapped."""
+    Over Channel Access, the simulated object of its name and seed is mapped.
+    """
 
     @property
     def seed(self) -> int:
         """Of its making."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -50,17 +46,6 @@ class KnownSpecimen(Protocol):
     @property
     def boundary_fraction(self) -> float:
         """How hard it is to sample."""
-
-    @property
-    def axis(self) -> Any:
-        """Energy axis of its spectra."""
-
-    @property
-    def full_dwell_s(self) -> float:
-        """Live time of a whole record, s."""
-
-    def acquisition(self, pixel: int, visit: int = 0) -> Any:
-        """Return a record that grows; see `devices.sim.model.Specimen`."""
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,12 @@ class SamplerSettings(_Section):
     confidence: Annotated[Number, Field(gt=0, lt=1)] | None = None
     seed: Annotated[Whole, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _confident_of_something(self) -> SamplerSettings:
+        if self.confidence is not None and self.stop_at is None:
+            raise ValueError("confidence says nothing without stop_at")
+        return self
+
 
 class ClassifierSettings(_Section):
     """What says which phase a spectrum is of."""

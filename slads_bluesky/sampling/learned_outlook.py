@@ -26,6 +26,7 @@ from .estimate import Forecast, forecast
 from .learned_choice import Examination, examine
 from .learned_maps import Estimate, NetworkMapper
 from .learned_model import LearnedModel
+from .stopping import check_stop
 from .training_images import KINDS, training_image
 
 __all__ = ["GENERATED", "LearnedOutlook", "learn_analogues", "state_of_run"]
@@ -102,17 +103,13 @@ class LearnedOutlook:
         stop_at: float | None,
         confidence: float | None,
     ) -> None:
-        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
-            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
-        if confidence is not None and not 0.0 < confidence < 1.0:
-            raise ConfigError(f"confidence must lie in (0, 1), not {confidence}")
-        if confidence is not None and stop_at is None:
-            raise ConfigError("confidence says nothing without stop_at")
+        check_stop(stop_at, confidence)
         if confidence is not None and len(analogues) == 0:
             raise ConfigError("confidence needs a model that was trained with its analogues")
         self._analogues, self._mapper, self._inside, self._seed = analogues, mapper, inside, seed
         self.stop_at, self.confidence = stop_at, confidence
         self._forecast: tuple[Estimate, Forecast] | None = None
+        self._verdict: tuple[Estimate, bool] | None = None
 
     @property
     def bounds(self) -> bool:
@@ -138,12 +135,19 @@ class LearnedOutlook:
     def holds(
         self, estimate: Estimate, measured: NDArray[np.int16], examination: Callable[[], Examination]
     ) -> bool:
-        """Whether the stop rule holds; with a confidence each new `estimate` costs an examination."""
+        """Whether the stop rule holds; with a confidence each new `estimate` costs an examination.
+
+        It is asked at each point, but looks at the whole map only once for each estimate.
+        """
         if self.stop_at is None:
             return False
-        if self.confidence is None:
-            return self.doubt(estimate, measured, examination()) <= self.stop_at
-        return self.quantile(estimate, measured, self.confidence) <= self.stop_at
+        if self._verdict is None or self._verdict[0] is not estimate:
+            if self.confidence is None:
+                left = self.doubt(estimate, measured, examination())
+            else:
+                left = self.quantile(estimate, measured, self.confidence)
+            self._verdict = estimate, left <= self.stop_at
+        return self._verdict[1]
 
 
 def _rows(image: NDArray[np.uint8], model: LearnedModel, run: int, seed: int) -> NDArray[np.float64]:

@@ -166,10 +166,13 @@ class Trainer:
         self.images = tuple(images)
         self.steps = 0
         self._rng = np.random.default_rng(settings.seed)
+        # The sampler falls back on its coefficients with this radius, so with this one they are learnt.
+        radius = default_radius(settings.side**2)
         if start is None:
-            self._slads = train_slads(self._two_phases(2), seed=settings.seed, calibrated=False)
+            images_of_two = self._two_phases(2)
+            self._slads = train_slads(images_of_two, seed=settings.seed, radius=radius, calibrated=False)
         else:
-            self._slads = SladsModel(start.fallback, (1, 2), radius=default_radius(settings.side**2))
+            self._slads = SladsModel(start.fallback, (1, 2), radius=radius)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             net = LabelNet(settings.widths)

@@ -14,7 +14,7 @@ from .estimate import Forecast, Record, covariates, forecast
 from .field import Field
 from .model import SladsModel
 from .risk import map_risk
-from .stopping import StopFunction, threshold_for
+from .stopping import StopFunction, check_stop, threshold_for
 
 __all__ = ["Outlook"]
 
@@ -40,12 +40,7 @@ class Outlook:
     def __init__(
         self, model: SladsModel, n_pixels: int, stop_at: float | None, confidence: float | None
     ) -> None:
-        if stop_at is not None and not 0.0 <= stop_at <= 1.0:
-            raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
-        if confidence is not None and not 0.0 < confidence < 1.0:
-            raise ConfigError(f"confidence must lie in (0, 1), not {confidence}")
-        if confidence is not None and stop_at is None:
-            raise ConfigError("confidence says nothing without stop_at")
+        check_stop(stop_at, confidence)
         if stop_at is not None and len(model.stop if confidence is None else model.analogues) == 0:
             raise ConfigError("stop_at needs a model that was trained with its calibration")
         self._model, self._n_pixels = model, n_pixels

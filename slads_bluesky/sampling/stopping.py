@@ -15,10 +15,22 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StopFunction", "forgetting", "stop_curve", "threshold_for"]
+from ..errors import ConfigError
+
+__all__ = ["StopFunction", "check_stop", "forgetting", "stop_curve", "threshold_for"]
 
 MEMORY = 50
 LEAST_FRACTION = 0.02
+
+
+def check_stop(stop_at: float | None, confidence: float | None) -> None:
+    """Raise ConfigError if a map cannot be ended at this distortion with this probability."""
+    if stop_at is not None and not 0.0 <= stop_at <= 1.0:
+        raise ConfigError(f"stop_at must lie in [0, 1], not {stop_at}")
+    if confidence is not None and not 0.0 < confidence < 1.0:
+        raise ConfigError(f"confidence must lie in (0, 1), not {confidence}")
+    if confidence is not None and stop_at is None:
+        raise ConfigError("confidence says nothing without stop_at")
 
 
 def forgetting(n_pixels: int) -> float:

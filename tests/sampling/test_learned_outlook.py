@@ -9,7 +9,9 @@ import pytest
 
 from slads_bluesky.errors import ConfigError, ModelFileError
 from slads_bluesky.phantom.microstructures import make_labels
+from slads_bluesky.sampling import learned_outlook
 from slads_bluesky.sampling.learned import LearnedSampler
+from slads_bluesky.sampling.learned_choice import examine
 from slads_bluesky.sampling.learned_model import LearnedModel, shipped_model
 from slads_bluesky.sampling.learned_outlook import PROGRESS, learn_analogues
 from slads_bluesky.sampling.learned_plan import HEDGE, hedge
@@ -75,6 +77,24 @@ def test_a_stop_with_confidence_comes_later_and_holds(model, truth):
     arrays, facts = sure.state()
     again = LearnedSampler.from_state(arrays, facts, model)
     assert again.should_stop()
+
+
+def test_the_map_is_looked_at_once_a_plan_however_often_one_asks(model, truth, monkeypatch):
+    looks = []
+
+    def counted(*arguments):
+        looks.append(arguments)
+        return examine(*arguments)
+
+    monkeypatch.setattr(learned_outlook, "examine", counted)
+    sampler = sampler_of(model, truth, stop_at=1e-4, confidence=0.9)
+    measure(sampler, truth, 300)
+    before = len(looks)
+    assert before > 0
+    sampler.suggest(1)
+    for _ in range(20):
+        sampler.should_stop()
+    assert len(looks) <= before + 1
 
 
 def test_confidence_that_cannot_be(truth):

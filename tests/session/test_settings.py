@@ -75,6 +75,10 @@ def test_every_wrong_field_is_named_with_its_line_what_was_found_and_what_is_all
         ("mode: soft\ngrid: {shape: [64, 64], size_um: [1, 2]}\n", "either shape (pixels) or size_um (µm)"),
         ("mode: soft\ngrid: {step_um: 1}\n", "either shape (pixels) or size_um (µm)"),
         ("mode: soft\ngrid: {shape: [64, 5000]}\n", "from 1 to 4096"),
+        (
+            "mode: soft\ngrid: {shape: [64, 64]}\nsampler:\n  confidence: 0.9\n",
+            "confidence says nothing without stop_at",
+        ),
         ("mode: soft\ngrid: {shape: [64, 64, 3]}\n", "line 2: grid.shape: found [64, 64, 3]"),
         (
             "mode: soft\ngrid: {shape: [64, 64]}\npublishers:\n- localhost:5577\n- localhost\n",
