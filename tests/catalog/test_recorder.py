@@ -49,6 +49,16 @@ print(json.dumps({"n": len(data["scan_pixel"]), "pixels": data["scan_pixel"].val
 """
 
 
+def assert_in_catalog(directory, uid, detector, num_events, **how):
+    """Open the catalog and find the run in it, whole."""
+    catalog = open_catalog(directory, **how)
+    try:
+        assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra)
+        assert catalog[uid].stop["num_events"] == num_events
+    finally:
+        close_catalog(catalog)
+
+
 def test_every_document_of_the_runs_is_valid(record):
     for name, doc in record[3]:
         event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
@@ -235,12 +245,7 @@ def test_a_catalog_that_recovers_within_the_run_is_caught_up_by_itself(tmp_path)
     assert len(said) == 2
     assert uid[:8] in said[0]
     assert said[1] == f"run {uid[:8]} was written anew"
-    catalog = open_catalog(tmp_path, catch_up=False)
-    try:
-        assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra)
-        assert catalog[uid].stop["num_events"] == {"primary": 10, "map": 2}
-    finally:
-        close_catalog(catalog)
+    assert_in_catalog(tmp_path, uid, detector, {"primary": 10, "map": 2}, catch_up=False)
 
 
 def test_the_catalog_is_tried_again_later_and_later(tmp_path, monkeypatch):
@@ -290,12 +295,7 @@ def test_a_writer_that_is_killed_is_reported_and_the_plan_goes_on(tmp_path):
         assert not recorder.up_to_date
     assert len(said) == 1
     assert "code -9" in said[0]
-    catalog = open_catalog(tmp_path)
-    try:
-        assert np.array_equal(catalog[uid]["primary"]["eds_spectrum"].read(), detector.spectra)
-        assert catalog[uid].stop["num_events"] == {"primary": 12, "map": 2}
-    finally:
-        close_catalog(catalog)
+    assert_in_catalog(tmp_path, uid, detector, {"primary": 12, "map": 2})
 
 
 def test_a_run_in_progress_is_left_to_its_writer(record, catalog):

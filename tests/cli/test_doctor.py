@@ -23,6 +23,20 @@ def invoke(*arguments):
     return exit_.value.code
 
 
+def hardware(directory, classifier, *, options="{}", sem="Beam:"):
+    """Write the instrument file of a microscope that is the IOC of these tests."""
+    told = directory / "instrument.yml"
+    told.write_text(
+        f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifier}}}\n"
+        "devices:\n"
+        f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
+        f"  eds: {{class: EDSDetector, prefix: '{PREFIX}EDS:mca1', options: {options}}}\n"
+        f"  sem: {{class: Microscope, prefix: '{PREFIX}{sem}'}}\n"
+        "catalog: {directory: mine}\n"
+    )
+    return told
+
+
 @pytest.fixture
 def findings(tmp_path):
     """Run the command; give its exit code, and its findings by their names."""
@@ -112,15 +126,10 @@ def test_a_beam_of_another_energy_than_the_classifiers(put, findings, classifier
 
 
 def test_a_detector_of_another_angle_than_the_classifiers(ioc, tmp_path, classifiers):
-    told = tmp_path / "instrument.yml"
-    told.write_text(
-        f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifiers / 'right.safetensors'}}}\n"
-        "devices:\n"
-        f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
-        f"  eds: {{class: EDSDetector, prefix: '{PREFIX}EDS:mca1', options: {{elevation_angle_deg: 40, "
-        "energy_resolution_ev: 126}}\n"
-        f"  sem: {{class: Microscope, prefix: '{PREFIX}Beam:'}}\n"
-        "catalog: {directory: mine}\n"
+    told = hardware(
+        tmp_path,
+        classifiers / "right.safetensors",
+        options="{elevation_angle_deg: 40, energy_resolution_ev: 126}",
     )
     assert invoke("--instrument", told, "--timeout", 20, "--json", tmp_path / "found.json") == 1
     found = {f["what"]: f for f in json.loads((tmp_path / "found.json").read_text())["findings"]}
@@ -159,15 +168,7 @@ def test_pvs_that_do_not_answer_are_named(ioc, findings):
 
 
 def test_what_an_instrument_file_names(ioc, tmp_path, classifiers):
-    told = tmp_path / "instrument.yml"
-    told.write_text(
-        f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifiers / 'wrong.safetensors'}}}\n"
-        "devices:\n"
-        f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
-        f"  eds: {{class: EDSDetector, prefix: '{PREFIX}EDS:mca1'}}\n"
-        f"  sem: {{class: Microscope, prefix: '{PREFIX}Nowhere:'}}\n"
-        "catalog: {directory: mine}\n"
-    )
+    told = hardware(tmp_path, classifiers / "wrong.safetensors", sem="Nowhere:")
     assert invoke("--instrument", told, "--timeout", 5, "--json", tmp_path / "found.json") == 1
     found = {
         finding["what"]: finding for finding in json.loads((tmp_path / "found.json").read_text())["findings"]
