@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
-from ..protocols import ILL, UNMEASURED, Suggestion
-from .initial import check_allowed, initial_pixels
+from ..protocols import UNMEASURED, Suggestion
+from .initial import initial_pixels
 from .learned_choice import APART, Examination, examine
 from .learned_maps import Estimate, NetworkMapper, Precision
 from .learned_model import LearnedModel, shipped_model
@@ -25,7 +25,8 @@ from .learned_policy import batch_size
 from .learned_reconstruct import NetworkReconstructor
 from .model import SladsModel
 from .reconstruct import fill_outside, knn_reconstruct
-from .sampler import SladsSampler, check_labels
+from .sampler import SladsSampler
+from .samples import GridSampler, label_array, read_state
 from .training import default_radius
 
 __all__ = ["LearnedSampler", "NetworkReconstructor"]
@@ -33,7 +34,7 @@ __all__ = ["LearnedSampler", "NetworkReconstructor"]
 STATE_VERSION = 1
 
 
-class LearnedSampler:
+class LearnedSampler(GridSampler):
     """Chooses pixels by a network; fits `protocols.Sampler`.
 
     What it suggests is a function of the labels ingested, in their order, and of the seed. The network looks at
@@ -90,16 +91,8 @@ class LearnedSampler:
         for name, value in (("growth", growth), ("least", least), ("most", most)):
             if not 0.0 < value <= 1.0:
                 raise ConfigError(f"{name} must lie in (0, 1], not {value}")
+        super().__init__(shape, labels, roi, forbidden)
         self._model = model or shipped_model()
-        self._shape = (int(shape[0]), int(shape[1]))
-        if not all(1 <= n <= 4096 for n in self._shape):
-            raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
-        self._labels = check_labels(labels)
-        self._inside = check_allowed(self._shape, roi).copy()
-        self._allowed = self._inside.copy()
-        if forbidden is not None:
-            self._allowed &= ~check_allowed(self._shape, forbidden)
-        self._n_allowed = int(self._allowed.sum())
         self._settings: dict[str, Any] = {
             "initial": float(initial),
             "seed": int(seed),
@@ -114,9 +107,6 @@ class LearnedSampler:
             self._model.analogues, self._mapper, self._inside, int(seed), stop_at, confidence
         )
         self._initial = initial_pixels(self._shape, initial, seed=seed, allowed=self._allowed)
-        self._measured = np.full(self._shape, UNMEASURED, np.int16)
-        self._n = 0
-        self._n_open = self._n_allowed
         self._plan: Plan | None = None
         """The present batch, from the labels as they were when it was due; None during the initial mask."""
         self._since = 0
@@ -130,21 +120,6 @@ class LearnedSampler:
 
     def _plan_from(self, seen: NDArray[np.int16]) -> Plan:
         return Plan(self._mapper, seen, self._allowed, self._settings["seed"])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self._shape
-
-    @property
-    def n_measured(self) -> int:
-        """Different pixels ingested so far, ill ones included."""
-        return self._n
-
-    @property
-    def measured(self) -> NDArray[np.int16]:
-        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
-        return self._measured.copy()
 
     @property
     def model(self) -> LearnedModel:
@@ -170,25 +145,13 @@ class LearnedSampler:
             If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
         """
         pixel, label = int(pixel), int(label)
-        flat = self._measured.reshape(-1)
-        if not 0 <= pixel < flat.size:
-            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
-        if label != ILL and label not in self._labels:
-            raise DataError(f"label {label} at pixel {pixel} is none of {self._labels} and not 0 (ill)")
-        old = int(flat[pixel])
-        if old == label:
+        if self._take(pixel, label) is None:
             return
-        if not self._inside.reshape(-1)[pixel]:
-            raise DataError(f"pixel {pixel} lies outside the region of interest")
-        flat[pixel] = label
-        if old == UNMEASURED:
-            self._n += 1
-            self._n_open -= int(self._allowed.ravel()[pixel])
         self._now = None
         if self._slads is not None:
             self._slads.ingest(pixel, label)
         self._since += 1
-        if self._since >= self._batch and (self._plan or np.all(flat[self._initial] != UNMEASURED)):
+        if self._since >= self._batch and (self._plan or np.all(self._flat[self._initial] != UNMEASURED)):
             self._next_batch()
 
     def _next_batch(self) -> None:
@@ -196,9 +159,9 @@ class LearnedSampler:
         s, seen = self._settings, self._measured.copy()
         self._plan = self._plan_from(seen)
         self._since = 0
-        self._batch = batch_size(self._n, self._n_allowed, s["growth"], s["least"], s["most"])
-        if self._n >= APART * self._exam_n:
-            self._exam_seen, self._exam_n, self._exam = seen, self._n, None
+        self._batch = batch_size(self._n_measured, self._n_allowed, s["growth"], s["least"], s["most"])
+        if self._n_measured >= APART * self._exam_n:
+            self._exam_seen, self._exam_n, self._exam = seen, self._n_measured, None
             self._slads = None
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
@@ -206,7 +169,7 @@ class LearnedSampler:
         if n < 1 or self._n_open == 0:
             return []
         if self._plan is None:
-            left = self._initial[self._measured.reshape(-1)[self._initial] == UNMEASURED][:n]
+            left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan")) for p in left]
         if not self.trusts_network:
             return self._fallback().suggest(n)
@@ -239,9 +202,8 @@ class LearnedSampler:
                 roi=self._inside,
                 forbidden=~self._allowed,
             )
-            flat = self._measured.reshape(-1)
-            for pixel in np.flatnonzero(flat != UNMEASURED):
-                slads.ingest(int(pixel), int(flat[pixel]))
+            for pixel in np.flatnonzero(self._flat != UNMEASURED):
+                slads.ingest(int(pixel), int(self._flat[pixel]))
             self._slads = slads
         return self._slads
 
@@ -300,20 +262,13 @@ class LearnedSampler:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
-        arrays: dict[str, NDArray[Any]] = {
-            "measured": self._measured.copy(),
-            "inside": np.packbits(self._inside),
-            "allowed": np.packbits(self._allowed),
-        }
+        arrays, facts = self._grid_state("learned", STATE_VERSION)
         if self._plan is not None:
             arrays["seen"] = self._plan.seen.copy()
         if self._exam_seen is not None:
             arrays["examined"] = self._exam_seen.copy()
         return arrays, {
-            "sampler": "learned",
-            "version": STATE_VERSION,
-            "shape": list(self._shape),
-            "labels": list(self._labels),
+            **facts,
             "settings": dict(self._settings),
             "precision": self._mapper.precision,
             "model_sha256": self._model.sha256,
@@ -328,48 +283,16 @@ class LearnedSampler:
         """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
         model = model or shipped_model()
         try:
-            if facts["sampler"] != "learned" or int(facts["version"]) != STATE_VERSION:
-                raise DataError(
-                    f"sampler state is of {facts['sampler']!r} version {facts['version']}, "
-                    f"wanted 'learned' {STATE_VERSION}"
-                )
-            if facts["model_sha256"] != model.sha256:
-                raise DataError(
-                    f"sampler state was made with model {facts['model_sha256'][:12]}, this is {model.sha256[:12]}"
-                )
-            shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-            inside, allowed = (
-                np.unpackbits(arrays[name])[: shape[0] * shape[1]].reshape(shape).astype(bool)
-                for name in ("inside", "allowed")
-            )
-            labels = {"measured": np.array(arrays["measured"], np.int16)}
-            labels |= {k: np.array(arrays[k], np.int16) for k in ("seen", "examined") if k in arrays}
-            for name, array in labels.items():
-                if array.shape != shape:
-                    raise DataError(f"sampler state: {name} has shape {array.shape}, the grid {shape}")
-            out = cls(
-                shape,
-                model,
-                labels=[int(v) for v in facts["labels"]],
-                roi=inside,
-                forbidden=~allowed,
-                precision=facts["precision"],
-                **facts["settings"],
-            )
+            state = read_state(arrays, facts, ("learned",), STATE_VERSION, model.sha256)
+            planned = {k: label_array(arrays, k, state.shape) for k in ("seen", "examined") if k in arrays}
+            out = cls(state.shape, model, precision=facts["precision"], **state.masks, **facts["settings"])
             out._since, out._batch = int(facts["since"]), int(facts["batch"])
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        out._restore(labels)
+        out._take_all(state.measured)
+        if "seen" in planned:
+            out._plan = out._plan_from(planned["seen"])
+        if "examined" in planned:
+            out._exam_seen = planned["examined"]
+            out._exam_n = int((out._exam_seen != UNMEASURED).sum())
         return out
-
-    def _restore(self, labels: Mapping[str, NDArray[np.int16]]) -> None:
-        """Take all labels at once: those measured, those of the present plan and of the last examination."""
-        self._measured = labels["measured"]
-        unknown = self._measured == UNMEASURED
-        self._n = int((~unknown).sum())
-        self._n_open = int((self._allowed & unknown).sum())
-        if "seen" in labels:
-            self._plan = self._plan_from(labels["seen"])
-        if "examined" in labels:
-            self._exam_seen = labels["examined"]
-            self._exam_n = int((self._exam_seen != UNMEASURED).sum())

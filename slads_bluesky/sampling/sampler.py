@@ -12,32 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, DataError
-from ..protocols import ILL, UNMEASURED, Suggestion
+from ..errors import DataError
+from ..protocols import UNMEASURED, Suggestion
 from .engine import advance, copy_changed, pick_batch, rebuild, take_back
 from .erd import best_pixel
 from .estimate import Record
-from .field import LANES, MAX_LABELS, Field, copy_field, empty_field
-from .initial import check_allowed, initial_pixels
+from .field import LANES, Field, copy_field, empty_field
+from .initial import initial_pixels
 from .model import SladsModel, theta_matrix
 from .outlook import Outlook
 from .reconstruct import fill_outside, label_map
+from .samples import GridSampler, read_state
 from .travel import travel_order
 
-__all__ = ["SladsSampler", "check_labels"]
+__all__ = ["SladsSampler"]
+
+STATE_VERSION = 1
 
 
-def check_labels(labels: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the allowed labels, ascending: 1 … n for a number n; ConfigError if they cannot be labels."""
-    values = tuple(range(1, labels + 1)) if isinstance(labels, int) else tuple(int(v) for v in labels)
-    if not values or len(set(values)) != len(values) or not all(1 <= v <= 255 for v in values):
-        raise ConfigError(f"labels must be different numbers from 1 to 255, not {values}")
-    if len(values) > MAX_LABELS:
-        raise ConfigError(f"{len(values)} labels, at most {MAX_LABELS} can be mapped")
-    return tuple(sorted(values))
-
-
-class SladsSampler:
+class SladsSampler(GridSampler):
     """SLADS on a grid, Eqs. 4 to 6 of the paper, with an initial low-discrepancy mask.
 
     Parameters
@@ -81,24 +74,12 @@ class SladsSampler:
         stop_at: float | None = None,
         confidence: float | None = None,
     ) -> None:
-        self._shape = (int(shape[0]), int(shape[1]))
-        if not all(1 <= n <= 4096 for n in self._shape):
-            raise ConfigError(f"shape must be two numbers from 1 to 4096, not {self._shape}")
+        super().__init__(shape, labels, roi, forbidden)
         self._model = model
-        self._labels = check_labels(labels)
         self._values = np.array(self._labels, np.uint8)
         self._compact = {label: i for i, label in enumerate(self._labels)}
         self._seed, self._fraction = int(seed), float(initial)
-        self._inside = check_allowed(self._shape, roi).copy()
-        self._allowed = self._inside.copy()
-        if forbidden is not None:
-            self._allowed &= ~check_allowed(self._shape, forbidden)
         self._initial = initial_pixels(self._shape, initial, seed=self._seed, allowed=self._allowed)
-        self._n_allowed = int(self._allowed.sum())
-        self._measured = np.full(self._shape, UNMEASURED, np.int16)
-        self._flat = self._measured.reshape(-1)
-        self._n_open = self._n_allowed
-        self._n_measured = 0
         self._n_voting = 0
         self._cursor = 0
         self._field: Field | None = None
@@ -113,34 +94,14 @@ class SladsSampler:
     # ------------------------------------------------------------------ what is known
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self._shape
-
-    @property
     def model(self) -> SladsModel:
         """The trained model."""
         return self._model
 
     @property
-    def labels(self) -> tuple[int, ...]:
-        """The labels that may be measured."""
-        return self._labels
-
-    @property
-    def n_measured(self) -> int:
-        """Different pixels ingested so far, ill ones included."""
-        return self._n_measured
-
-    @property
     def n_initial(self) -> int:
         """Pixels of the initial mask."""
         return int(self._initial.size)
-
-    @property
-    def measured(self) -> NDArray[np.int16]:
-        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
-        return self._measured.copy()
 
     # ------------------------------------------------------------------ where to measure
 
@@ -203,22 +164,12 @@ class SladsSampler:
             If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
         """
         pixel, label = int(pixel), int(label)
-        if not 0 <= pixel < self._flat.size:
-            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
-        if label != ILL and label not in self._compact:
-            raise DataError(f"label {label} at pixel {pixel} is none of {self._labels} and not 0 (ill)")
-        before = int(self._flat[pixel])
-        if before == label:
+        before = self._take(pixel, label)
+        if before is None:
             return
-        row, column = divmod(pixel, self._shape[1])
-        if not self._inside[row, column]:
-            raise DataError(f"pixel {pixel} lies outside the region of interest")
-        self._flat[pixel] = label
         self._next = None
         self._outlook.forget()
         if before == UNMEASURED:
-            self._n_measured += 1
-            self._n_open -= bool(self._allowed[row, column])
             self._n_initial_left -= bool(self._in_initial[pixel])
         self._n_voting += (label > 0) - (before > 0)
         if self._field is not None:
@@ -321,20 +272,8 @@ class SladsSampler:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
-        arrays: dict[str, NDArray[Any]] = {
-            "measured": self._measured.copy(),
-            "inside": np.packbits(self._inside),
-            "allowed": np.packbits(self._allowed),
-        }
-        facts = {
-            "sampler": "slads",
-            "version": 1,
-            "shape": list(self._shape),
-            "labels": list(self._labels),
-            "seed": self._seed,
-            "initial": self._fraction,
-            "model_sha256": self._model.sha256,
-        }
+        arrays, facts = self._grid_state("slads", STATE_VERSION)
+        facts |= {"seed": self._seed, "initial": self._fraction, "model_sha256": self._model.sha256}
         seen, progress = self._outlook.state()
         return arrays | seen, facts | progress
 
@@ -344,45 +283,24 @@ class SladsSampler:
     ) -> SladsSampler:
         """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
         try:
-            if facts["sampler"] != "slads" or int(facts["version"]) != 1:
-                raise DataError(
-                    f"sampler state is of {facts['sampler']!r} version {facts['version']}, wanted 'slads' 1"
-                )
-            if facts["model_sha256"] != model.sha256:
-                raise DataError(
-                    f"sampler state was made with model {facts['model_sha256'][:12]}, this is {model.sha256[:12]}"
-                )
-            shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-            size = shape[0] * shape[1]
-            inside, allowed = (
-                np.unpackbits(arrays[name])[:size].reshape(shape).astype(bool)
-                for name in ("inside", "allowed")
-            )
-            measured = np.asarray(arrays["measured"], np.int16)
-            if measured.shape != shape:
-                raise DataError(f"sampler state: measured has shape {measured.shape}, the grid {shape}")
+            state = read_state(arrays, facts, ("slads",), STATE_VERSION, model.sha256)
             sampler = cls(
-                shape,
+                state.shape,
                 model,
-                labels=[int(v) for v in facts["labels"]],
+                **state.masks,
                 seed=int(facts["seed"]),
                 initial=float(facts["initial"]),
-                roi=inside,
-                forbidden=~allowed,
                 stop_at=facts["stop_at"],
                 confidence=facts["confidence"],
             )
-            sampler._restore(measured)
+            sampler._take_all(state.measured)
             sampler._outlook.restore(arrays, facts)
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
         return sampler
 
-    def _restore(self, measured: NDArray[np.int16]) -> None:
+    def _take_all(self, measured: NDArray[np.int16]) -> None:
         """Take all labels at once, without a record of what was found."""
-        self._measured[:] = measured
-        known = measured != UNMEASURED
-        self._n_measured = int(known.sum())
+        super()._take_all(measured)
         self._n_voting = int((measured > 0).sum())
-        self._n_open = int((self._allowed & ~known).sum())
-        self._n_initial_left = int((self._in_initial & ~known.ravel()).sum())
+        self._n_initial_left = int((self._in_initial & (measured == UNMEASURED).ravel()).sum())

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
-from ..protocols import ILL, UNMEASURED, Suggestion
-from .initial import check_allowed, initial_pixels, random_pixels
+from ..protocols import UNMEASURED, Suggestion
+from .initial import initial_pixels, random_pixels
 from .reconstruct import fill_outside, knn_reconstruct
-from .sampler import check_labels
+from .samples import GridSampler, read_state
 
 __all__ = ["StaticSampler"]
 
 Order = Literal["random", "low-discrepancy"]
 
+STATE_VERSION = 1
 
-class StaticSampler:
+
+class StaticSampler(GridSampler):
     """Measures the pixels in an order that is fixed beforehand; fits `protocols.Sampler`.
 
     Parameters
@@ -51,36 +53,13 @@ class StaticSampler:
     ) -> None:
         if order not in ("random", "low-discrepancy"):
             raise ConfigError(f"order must be 'random' or 'low-discrepancy', not {order!r}")
-        self._shape = (int(shape[0]), int(shape[1]))
+        super().__init__(shape, labels, roi, forbidden)
         self._kind, self._seed, self._k = order, int(seed), int(k)
-        self._labels = check_labels(labels)
-        self._inside = check_allowed(self._shape, roi).copy()
-        self._allowed = self._inside.copy()
-        if forbidden is not None:
-            self._allowed &= ~check_allowed(self._shape, forbidden)
         if order == "random":
             self._order = random_pixels(self._shape, seed=self._seed, allowed=self._allowed)
         else:
             self._order = initial_pixels(self._shape, 1.0, seed=self._seed, allowed=self._allowed)
         self._cursor = 0
-        self._n_measured = 0
-        self._measured = np.full(self._shape, UNMEASURED, np.int16)
-        self._flat = self._measured.reshape(-1)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self._shape
-
-    @property
-    def n_measured(self) -> int:
-        """Different pixels ingested so far, ill ones included."""
-        return self._n_measured
-
-    @property
-    def measured(self) -> NDArray[np.int16]:
-        """(rows, columns): label of each measured pixel, 0 where ill, -1 where unmeasured; a copy."""
-        return self._measured.copy()
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
         """Return up to `n` of the next unmeasured pixels of the order; their ERD is NaN."""
@@ -96,15 +75,7 @@ class StaticSampler:
 
     def ingest(self, pixel: int, label: int) -> None:
         """Take a measured label, 0 for ill; DataError outside the grid or the region, or of another label."""
-        pixel, label = int(pixel), int(label)
-        if not 0 <= pixel < self._flat.size:
-            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
-        if label != ILL and label not in self._labels:
-            raise DataError(f"label {label} at pixel {pixel} is none of {self._labels} and not 0 (ill)")
-        if not self._inside.reshape(-1)[pixel]:
-            raise DataError(f"pixel {pixel} lies outside the region of interest")
-        self._n_measured += self._flat[pixel] == UNMEASURED
-        self._flat[pixel] = label
+        self._take(int(pixel), int(label))
 
     def should_stop(self) -> bool:
         """Whether no pixel is left."""
@@ -140,46 +111,17 @@ class StaticSampler:
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
-        arrays: dict[str, NDArray[Any]] = {
-            "measured": self._measured.copy(),
-            "inside": np.packbits(self._inside),
-            "allowed": np.packbits(self._allowed),
-        }
-        facts = {
-            "sampler": self._kind,
-            "version": 1,
-            "shape": list(self._shape),
-            "labels": list(self._labels),
-            "seed": self._seed,
-            "k": self._k,
-        }
-        return arrays, facts
+        arrays, facts = self._grid_state(self._kind, STATE_VERSION)
+        return arrays, {**facts, "seed": self._seed, "k": self._k}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> StaticSampler:
         """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
         try:
-            if int(facts["version"]) != 1:
-                raise DataError(f"sampler state is of version {facts['version']}, wanted 1")
-            shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-            inside, allowed = (
-                np.unpackbits(arrays[name])[: shape[0] * shape[1]].reshape(shape).astype(bool)
-                for name in ("inside", "allowed")
-            )
-            measured = np.asarray(arrays["measured"], np.int16)
-            if measured.shape != shape:
-                raise DataError(f"sampler state: measured has shape {measured.shape}, the grid {shape}")
-            sampler = cls(
-                shape,
-                facts["sampler"],
-                labels=[int(v) for v in facts["labels"]],
-                seed=int(facts["seed"]),
-                k=int(facts["k"]),
-                roi=inside,
-                forbidden=~allowed,
-            )
+            state = read_state(arrays, facts, get_args(Order), STATE_VERSION)
+            kind, seed, k = facts["sampler"], int(facts["seed"]), int(facts["k"])
         except KeyError as error:
             raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        sampler._measured[:] = measured
-        sampler._n_measured = int((measured != UNMEASURED).sum())
+        sampler = cls(state.shape, kind, seed=seed, k=k, **state.masks)
+        sampler._take_all(state.measured)
         return sampler

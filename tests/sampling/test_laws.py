@@ -185,6 +185,23 @@ def test_nothing_but_ill_pixels_ends_cleanly(name, model):
     assert np.isnan(sampler.distortion_estimate())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_that_does_not_fit_itself_is_refused(name, model, truth):
+    sampler = make(name, model)
+    measure(sampler, truth, 30)
+    arrays, facts = sampler.state()
+    strange = arrays["measured"].copy()
+    strange.flat[7] = 9
+    with pytest.raises(DataError, match=r"measured holds label 9, which is none of \[1, 2\]"):
+        restore_sampler({**arrays, "measured": strange}, facts, model)
+    with pytest.raises(DataError, match=r"measured has shape \(20, 34\), the grid \(21, 34\)"):
+        restore_sampler({**arrays, "measured": arrays["measured"][1:]}, facts, model)
+    with pytest.raises(DataError, match=f"'{name}' version 7"):
+        restore_sampler(arrays, {**facts, "version": 7}, model)
+    with pytest.raises(DataError, match="field labels is missing"):
+        restore_sampler(arrays, {k: v for k, v in facts.items() if k != "labels"}, model)
+
+
 def test_a_state_of_another_model_or_of_nobody_is_refused(model, model_four, truth):
     sampler = make("slads", model)
     measure(sampler, truth, 30)
