@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..phantom.microstructures import Kind, boundary_fraction, make_labels
-from ..sampling.factory import needs_training
-from .trace import Trained, look_at, trace
+from .trace import ADAPTED, Trained, look_at, trace, trains
 from .trials import Report, Trial
 
 __all__ = ["ROWS", "SEEDS", "Row", "object_trials", "summarise", "summary"]
@@ -91,7 +90,9 @@ def object_trials(rows: Sequence[Row], names: Sequence[str], seed: int, seeds: i
 
 
 def _work(row: Row, name: str, number: int) -> float:
-    training = 15.0 + 8e-5 * row.size**2 if number == 0 and needs_training(name) else 0.0
+    training = 0.0
+    if number == 0 and trains(name):
+        training = 120.0 if name == ADAPTED else 15.0 + 8e-5 * row.size**2
     return 2.0 + 4e-5 * row.size**2 + training
 
 
@@ -131,7 +132,7 @@ def summarise(
         "sampler": name,
         "values": [v if math.isfinite(v) else None for v in values],
         **summary(values),
-        "goal": row.learned_goal if name == "learned" else row.goal,
+        "goal": row.learned_goal if name in ("learned", ADAPTED) else row.goal,
         **{key: [r[key] for r in of_row] for key in ("decision_us", "decision_mean_us", "first_decision_s")},
         "train_s": max(r["train_s"] for r in of_row),
         "covered": [held for r in of_row for held in r["covered"]],

@@ -13,8 +13,10 @@ from ..sampling.distortion import total_distortion
 from ..sampling.factory import make_sampler, needs_training
 from ..sampling.training import train_slads
 
-__all__ = ["LEVEL", "Trace", "Trained", "look_at", "trace"]
+__all__ = ["ADAPTED", "LEVEL", "Trace", "Trained", "look_at", "trace", "trains"]
 
+ADAPTED = "adapted"
+"""The learned sampler, its model adapted to the images that SLADS is trained on: a name of the benchmarks only."""
 LEVEL = 0.9
 """Level of the interval of the distortion whose coverage is counted."""
 LOOKS = 12
@@ -67,7 +69,7 @@ def trace(
     Parameters
     ----------
     name : str
-        Sampler, as `slads_bluesky.sampling.factory.make_sampler` knows it.
+        Sampler, as `slads_bluesky.sampling.factory.make_sampler` knows it, or `ADAPTED`.
     model : object
         Its model, None where it needs none.
     truth : (rows, columns) uint8 array
@@ -86,7 +88,8 @@ def trace(
     Trace
     """
     phases = [int(v) for v in np.unique(truth) if v > 0]
-    sampler = make_sampler(name, truth.shape, labels=phases, model=model, seed=seed)
+    kind = "learned" if name == ADAPTED else name
+    sampler = make_sampler(kind, truth.shape, labels=phases, model=model, seed=seed)
     flat = truth.ravel()
     out = Trace([], [], [], [], float("nan"))
     first, ingested, n = float("nan"), 0.0, 0
@@ -122,6 +125,11 @@ def trace(
     return out._replace(first_s=first)
 
 
+def trains(name: str) -> bool:
+    """Whether a sampler of the benchmarks is trained on images of the specimen's kind."""
+    return name == ADAPTED or needs_training(name)
+
+
 class Trained:
     """A sampler's model, trained when it is first asked for: trials that are kept already need none.
 
@@ -142,10 +150,13 @@ class Trained:
     def __call__(self) -> tuple[Any, float]:
         """Return the model, None where the sampler needs no training, and the seconds that it took."""
         if self._made is None:
-            if not needs_training(self._name):
+            if not trains(self._name):
                 self._made = (None, 0.0)
             else:
+                from ..sampling.learned_training import adapt
+
                 images = self._images()
                 start = time.perf_counter()
-                self._made = (train_slads(images, seed=self._seed), time.perf_counter() - start)
+                train = adapt if self._name == ADAPTED else train_slads
+                self._made = (train(images, seed=self._seed), time.perf_counter() - start)
         return self._made

@@ -35,7 +35,10 @@ def bench_sampling(
     seed: Annotated[int, typer.Option(min=0, help="first seed of the objects and of training")] = 0,
     samplers: Annotated[
         str | None,
-        typer.Option(help="samplers, with commas between  [default: slads and learned if installed]"),
+        typer.Option(
+            help="samplers, with commas between  [default: slads, learned, and adapted: the learned one adapted to "
+            "the images that slads is trained on, on the objects only]"
+        ),
     ] = None,
     objects: Annotated[
         str | None,
@@ -60,23 +63,25 @@ def bench_sampling(
     names = (
         [name.strip() for name in samplers.split(",")]
         if samplers
-        else [name for name in sampler_names() if name in ("slads", "learned")]
+        else [name for name in sampler_names() if name in ("slads", "learned")] + ["adapted"]
     )
-    for name in names:
-        check_name(name)
     parts = _parts(objects, quick, huge)
     from ..benchmarks import large, natural
     from ..benchmarks import objects as generated
     from ..benchmarks.coverage import coverage
+    from ..benchmarks.trace import ADAPTED
     from ..benchmarks.trials import make_trials
 
+    of_program = [name for name in names if name != ADAPTED]
+    for name in of_program:
+        check_name(name)
     rows = [row for row in generated.ROWS if row.name in parts]
     pictures = natural.PICTURES[: 3 if quick else None] if NATURAL in parts else ()
     sides = [side for part, side in ((START, large.START), (HUGE, large.HUGE)) if part in parts]
     trials = [
         *generated.object_trials(rows, names, seed),
-        *natural.natural_trials(pictures, names, seed),
-        *large.large_trials([name for name in names if name in ("slads", "learned")], sides, seed),
+        *natural.natural_trials(pictures, of_program, seed),
+        *large.large_trials([name for name in of_program if name in ("slads", "learned")], sides, seed),
     ]
     store = _store(keep)
     with _telling() as told:
@@ -89,7 +94,7 @@ def bench_sampling(
     figures["objects"] = [
         generated.summarise(row, name, seed, results, generated.SEEDS) for row in rows for name in names
     ]
-    figures["natural"] = natural.summarise(names, seed, results)
+    figures["natural"] = natural.summarise(of_program, seed, results)
     looks: dict[tuple[str, str], list[bool]] = {}
     for row in figures["objects"]:
         kind, _, size = row["object"].partition("-")
@@ -217,20 +222,22 @@ def _show_objects(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _show_natural(console: Console, rows: list[dict[str, Any]]) -> None:
+    from ..benchmarks.natural import STARTS
+
     names = list(rows[0]["needed"])
     others = [name for name in names if name != "slads"]
     table = _table(
-        "natural images: fraction needed for a distortion of b/50 (at least 0.0015)",
+        f"natural images, {STARTS} starts: fraction needed for a distortion of b/50 (0.0015 at least)",
         ("image", "phases", "b", *names, *(f"{n} / slads" for n in others)),
         ("image",),
     )
     for row in rows:
-        ratio = row["ratio"]
+        ratio, needed = row["ratio"], row["needed"]
         table.add_row(
             row["image"],
             str(row["phases"]),
             f"{row['boundary_fraction']:.3f}",
-            *(_told(row["needed"][n], True) for n in names),
+            *(f"{_told(needed[n]['median'], True)} ({_told(needed[n]['worst'], True)})" for n in names),
             *("–" if ratio.get(n) is None else f"{ratio[n]:.2f}" for n in others),
         )
     console.print(table)

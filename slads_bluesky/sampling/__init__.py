@@ -14,6 +14,7 @@ _HOME = {
     "NetworkReconstructor": "learned_reconstruct",
     "SladsModel": "model",
     "SladsSampler": "sampler",
+    "adapt": "learned_training",
     "boundary_fraction": "distortion",
     "check_label_image": "distortion",
     "distortion_curve": "order",

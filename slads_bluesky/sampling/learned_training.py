@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from .order import sampling_order
 from .training import default_radius, train_slads
 from .training_images import GENERATOR_VERSION, KINDS, training_image
 
-__all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "let_down"]
+__all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "adapt", "let_down"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class TrainingSettings:
         Added to an image's cross-entropy before the logarithm is taken.
     plain : int
         Steps at the start with the cross-entropy itself as the loss.
+    own : float
+        Share of the new images that are cut from a user's own, where there are any; the others are generated, so
+        that what is common to all specimens is not unlearnt.
     seed : int
         Seed of images, orders, batches and weights.
     """
@@ -66,13 +70,14 @@ class TrainingSettings:
     rate: float = 2e-3
     margin: float = 0.003
     plain: int = 1000
+    own: float = 0.8
     seed: int = 0
 
 
 CONTINUE = TrainingSettings(plain=0, rate=1e-3)
 """Settings for going on from a trained network with more generated images."""
 
-ADAPT = TrainingSettings(pool=300, every=50, fresh=16, rate=5e-4, plain=0)
+ADAPT = TrainingSettings(pool=300, batch=12, every=100, fresh=24, rate=1e-3, plain=0)
 """Settings for going on from a trained network with a user's own images, in a minute or two."""
 
 
@@ -143,8 +148,7 @@ class Trainer:
     settings : TrainingSettings
         See there.
     images : sequence of (rows, columns) uint8, optional
-        Label images to adapt to: each new image of the pool is then cut from one of these (turned and mirrored)
-        half of the time.
+        Label images to adapt to; see `TrainingSettings.own`.
     start : LearnedModel, optional
         Model to go on from.
     device : str
@@ -215,7 +219,7 @@ class Trainer:
 
     def _image(self) -> NDArray[np.uint8]:
         side = self.settings.side
-        if self.images and self._rng.random() < 0.5:
+        if self.images and self._rng.random() < self.settings.own:
             image = self.images[int(self._rng.integers(len(self.images)))]
             r = int(self._rng.integers(image.shape[0] - side + 1))
             c = int(self._rng.integers(image.shape[1] - side + 1))
@@ -316,3 +320,59 @@ class Trainer:
                 self.refresh(s.fresh)
             ahead = self._threads.submit(self._batch, self.steps)
             yield loss
+
+
+def adapt(
+    images: Sequence[NDArray[np.uint8]],
+    model: LearnedModel | None = None,
+    *,
+    steps: int = 800,
+    seed: int = 0,
+    report: Callable[[float], None] = lambda part: None,
+) -> LearnedModel:
+    """Go on training from a model with a user's own label images; ``train learned --adapt`` does it by the clock.
+
+    Parameters
+    ----------
+    images : sequence of (rows, columns) integer arrays
+        Label images, 1 … L, at least 32 × 32 pixels each.
+    model : LearnedModel, optional
+        Model to start from; the general one by default.
+    steps : int
+        Steps of training, at least 4: 800 take a minute and a half on two cores.
+    seed : int
+        Seed of cuts, orders and batches; with the same one, and as many threads, the weights are the same.
+    report : callable, optional
+        Told the part that is done.
+
+    Returns
+    -------
+    LearnedModel
+        With the analogues of `model` and of runs on `images`.
+
+    Raises
+    ------
+    DataError
+        If there is no image, or one is no label image, is too small, or holds ill pixels or one phase only.
+    """
+    from .learned_model import shipped_model
+    from .learned_outlook import learn_analogues
+
+    if not images:
+        raise DataError("no label image to adapt to")
+    first = model or shipped_model()
+    side, checked = check_images(images, [f"image {i}" for i in range(len(images))])
+    trainer = Trainer(replace(ADAPT, side=side, seed=seed, widths=first.widths), checked, first)
+    held = 3 * steps // 4
+    for _ in trainer.run(chain(repeat(1.0, held), let_down(steps - held))):
+        report(0.9 * trainer.steps / steps)
+    adapted = trainer.model({"from_sha256": first.sha256, "steps_held": held})
+    analogues = learn_analogues(
+        adapted,
+        checked,
+        seed=seed,
+        known=first.analogues,
+        generated=0,
+        report=lambda part: report(0.9 + 0.1 * part),
+    )
+    return replace(adapted, analogues=analogues)

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
+from slads_bluesky.benchmarks import natural
 from slads_bluesky.benchmarks.coverage import coverage
 from slads_bluesky.benchmarks.large import measure_large
-from slads_bluesky.benchmarks.natural import natural_images
 from slads_bluesky.benchmarks.objects import Row, object_trials, summarise, summary
 from slads_bluesky.benchmarks.trace import look_at, trace
 from slads_bluesky.benchmarks.trials import make_trials
@@ -56,7 +56,7 @@ def test_coverage_is_counted_per_group_and_over_all():
 
 
 def test_natural_images_are_real_label_images():
-    found = dict(natural_images(("camera", "coins", "no_such_picture"), 2, 64))
+    found = dict(natural.natural_images(("camera", "coins", "no_such_picture"), 2, 64))
     assert set(found) == {"camera", "coins"}
     for image in found.values():
         assert image.shape == (64, 64)
@@ -73,3 +73,23 @@ def test_a_large_grid_is_timed_over_whole_batches(model, make_blobs):
     assert found["peak_rss_mb"] >= found["rss_before_mb"] > 20
     learned = measure_large("learned", truth, None, 0, n_decisions=1)
     assert learned["decisions"] > 1  # a batch, with the network's pass that it costs
+
+
+def test_photographs_are_told_by_the_median_of_their_starts():
+    trials = natural.natural_trials(("camera",), ("slads", "learned"), 5)
+    assert len(trials) == len({trial.key for trial in trials}) == 2 * 2 * natural.STARTS
+    results = {}
+    for trial in trials:
+        _, _, phases, name, seed, start = trial.key.split("-")
+        assert seed == "5"
+        facts = {"image": "camera", "phases": int(phases), "boundary_fraction": 0.2, "wanted": 0.004}
+        reached = not (name == "learned" and phases == "4" and start != "0")
+        fraction = (0.25 if name == "slads" else 0.125) * (1 + int(start))
+        results[trial.key] = {**facts, "fraction": fraction, "reached": reached, "covered": [True, False]}
+    two, four = natural.summarise(("slads", "learned"), 5, results)
+    assert two["needed"]["slads"] == {"median": 0.5, "worst": 0.75}
+    assert two["ratio"] == {"learned": 0.5}
+    assert four["needed"]["learned"] == {"median": None, "worst": None}
+    assert four["ratio"] == {"learned": None}
+    assert len(four["covered"]["slads"]) == 6
+    json.dumps([two, four], allow_nan=False)

@@ -21,7 +21,7 @@ from slads_bluesky.sampling.learned_model import (
 from slads_bluesky.sampling.learned_planes import CAP, fold_planes, label_distances, one_against_rest, planes
 from slads_bluesky.sampling.learned_policy import batch_size, pick_batch
 from slads_bluesky.sampling.learned_rollout import NEVER, by_distance, roll_out
-from slads_bluesky.sampling.learned_training import Trainer, TrainingSettings, check_images, let_down
+from slads_bluesky.sampling.learned_training import Trainer, TrainingSettings, adapt, check_images, let_down
 from slads_bluesky.sampling.network import LabelNet
 from slads_bluesky.sampling.training_images import KINDS, training_image
 
@@ -232,6 +232,24 @@ def test_the_command_adapts_a_model(tmp_path, make_blobs, capsys):
     assert model.metadata["from_sha256"] == LearnedModel.load(start).sha256
     assert model.metadata["settings"]["side"] == 32
     assert len(model.metadata["images"]) == 1
+
+
+def test_a_model_is_adapted_to_images_at_hand(make_blobs):
+    first, images, told = tiny_model(), [make_blobs((40, 48), 5.0)], []
+    model = adapt(images, first, steps=4, seed=3, report=told.append)
+    assert model.sha256 != first.sha256
+    assert model.metadata["from_sha256"] == first.sha256
+    assert model.metadata["steps"] == 4
+    assert len(model.metadata["images"]) == 1
+    runs = set(model.analogues[:, -1])
+    assert len(runs) == 2  # two on the image
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+    assert adapt(images, first, steps=4, seed=3).sha256 == model.sha256
+    with pytest.raises(DataError, match="no label image"):
+        adapt([], first)
+    with pytest.raises(DataError, match="image 1 has one phase only"):
+        adapt([*images, np.ones((40, 40), np.uint8)], first, steps=4)
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
