@@ -119,7 +119,7 @@ class GridSettings(_Section):
 class SamplerSettings(_Section):
     """What decides where to measure."""
 
-    name: Literal["slads", "learned", "random", "low-discrepancy"] = "slads"
+    name: Literal["slads", "learned", "random", "low-discrepancy"] = "learned"
     model: Path | None = None
     fraction: Annotated[Number, Field(gt=0, le=1)] = 0.15
     initial: Annotated[Number, Field(gt=0, lt=1)] | None = None

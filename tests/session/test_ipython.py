@@ -54,7 +54,6 @@ def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothin
         {
             "mode: ioc": "mode: hardware",
             "class: SEMBeam": "class: SEMBeem",
-            "name: slads": "name: learned",
             "  file:\n  train: likelihood": "  file: nowhere.safetensors\n  train:",
             "  directory:\n": "  directory: /proc/none\n",
         }

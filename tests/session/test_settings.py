@@ -10,6 +10,8 @@ from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.instrument import read_settings
 from slads_bluesky.instrument.axes import beam_axes
 from slads_bluesky.instrument.metadata import PersistentMetadata
+from slads_bluesky.instrument.parts import make_models
+from slads_bluesky.sampling import shipped_model
 
 SHIPPED = Path(__file__).parents[2] / "profile" / "instrument.yml"
 
@@ -118,6 +120,33 @@ def test_paths_begin_at_the_file(tmp_path):
     settings, _ = read_settings(path)
     assert settings.classifier.file == tmp_path / "models" / "a"
     assert settings.catalog.directory == Path("~/x").expanduser()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        ("  name: slads\n", r"line 4, sampler\.name: slads needs a model .* or take the sampler learned"),
+        (
+            "  name: random\n  model: a.safetensors\n",
+            r"line 5, sampler\.model: the sampler 'random' takes no model",
+        ),
+        ("  model: none.safetensors\n", r"line 4, sampler\.model: .*none\.safetensors"),
+    ],
+)
+def test_a_sampler_that_cannot_work_is_named_with_its_line(tmp_path, sampler, words):
+    path = tmp_path / "instrument.yml"
+    path.write_text("mode: hardware\ngrid: {shape: [8, 8]}\nsampler:\n" + sampler)
+    settings, file = read_settings(path)
+    with pytest.raises(ConfigError, match=words):
+        make_models(settings, file)
+
+
+def test_on_hardware_the_usual_sampler_needs_no_file(tmp_path):
+    path = tmp_path / "instrument.yml"
+    path.write_text("mode: hardware\ngrid: {shape: [8, 8]}\n")
+    models = make_models(*read_settings(path))
+    assert models.sampler.sha256 == shipped_model().sha256
+    assert models.classifier is None
 
 
 def test_metadata_are_shared_by_all_who_have_the_file(tmp_path):
