@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +96,7 @@ def _experiments(
     from ..reproduction.campaign import Campaign
     from ..reproduction.schedule import steps
     from ..reproduction.table import markdown as as_markdown
+    from ..reproduction.table import smoother
     from ..reproduction.trial import METHODS
 
     plan = steps(chosen, seeds)
@@ -116,11 +118,21 @@ def _experiments(
             results: dict[str, list[Mapping[str, Any]]] = {}
             for step in (s for s in group if s.experiment == name):
                 results.setdefault(step.method, []).append(campaign.results[step])
-            figures[name], table = _show(console, out, name, results)
-            tables.append(table)
+            figures[name], (title, lines) = _show(console, out, name, results)
+            remark = ""
+            if figures[name]["paper"]["fraction_at_paper_td"]["median"] is None:
+                found = campaign.smoother(name, seeds, partial(_search_told, console, name))
+                figures[name]["smoother"] = [dict(of) for of in found]
+                remark = smoother(name, [of["boundary_fraction"] for of in found])
+                console.print(remark)
+            tables.append((title, lines, remark))
             if markdown is not None:
                 markdown.write_text(as_markdown(tables), encoding="utf-8")
     return figures
+
+
+def _search_told(console: Console, experiment: str, seed: int) -> None:
+    console.print(f"{experiment}, seed {seed}: how smooth must it be for the paper's method?")
 
 
 def _show(

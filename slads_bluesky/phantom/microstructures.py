@@ -63,7 +63,9 @@ def target_boundary_fraction(kind: Kind, size: int) -> float:
     return min(0.25, b1 * float((size / n1) ** slope))
 
 
-def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> NDArray[np.uint8]:
+def make_labels(
+    kind: Kind, size: int, seed: int = 0, role: Role = "test", *, wanted: float | None = None
+) -> NDArray[np.uint8]:
     """Draw a label image.
 
     Parameters
@@ -76,6 +78,8 @@ def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> ND
         Non-negative. Equal arguments give equal images.
     role : {"test", "train"}
         The two roles never share an image, whatever the seeds.
+    wanted : float, optional
+        Boundary fraction to aim at, 0.01 … 0.25, instead of the paper's: the same microstructure, finer or coarser.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> ND
     Raises
     ------
     ConfigError
-        If the kind, size, seed or role is not one of these.
+        If the kind, size, seed, role or boundary fraction is not one of these.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown kind of object '{kind}'; known: {', '.join(KINDS)}")
@@ -95,6 +99,10 @@ def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> ND
         raise ConfigError(f"seed must be 0 or more, not {seed}")
     if role not in ("test", "train"):
         raise ConfigError(f"role must be 'test' or 'train', not '{role}'")
+    if wanted is None:
+        wanted = target_boundary_fraction(kind, size)
+    if not 0.01 <= wanted <= 0.25:
+        raise ConfigError(f"boundary fraction must be 0.01 to 0.25, not {wanted}")
     entropy = [zlib.crc32(kind.encode()), size, seed, zlib.crc32(role.encode())]
     sequence = np.random.SeedSequence(entropy)
     draw = _eutectic if kind == "pbsn" else _powder
@@ -103,7 +111,7 @@ def make_labels(kind: Kind, size: int, seed: int = 0, role: Role = "test") -> ND
         child = sequence.spawn(1)[0]
         labels = _with_boundary_fraction(
             lambda scale, child=child: draw(size, scale, np.random.default_rng(child)),  # type: ignore[misc]
-            target_boundary_fraction(kind, size),
+            wanted,
             4.2 if kind == "pbsn" else 2.2,
         )
         if np.unique(labels).size == n_phases:

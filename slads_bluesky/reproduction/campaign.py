@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from .easier import smoother_object
 from .fingerprint import fingerprint
 from .process import in_own_process
 from .schedule import Schedule, Step
@@ -82,6 +83,37 @@ class Campaign:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+    def smoother(
+        self, experiment: str, seeds: Sequence[int], told: Callable[[int], None]
+    ) -> list[Mapping[str, Any]]:
+        """Search, for the object of each seed, the boundary fraction at which the paper's method reaches its figure.
+
+        Parameters
+        ----------
+        experiment : str
+        seeds : sequence of int
+        told : callable
+            Called with each seed whose search begins.
+
+        Returns
+        -------
+        list of dict
+            What `easier.smoother_object` gives, in the order of `seeds`; kept as steps are.
+        """
+        store = self._stores["references"]
+
+        def search(seed: int) -> Mapping[str, Any]:
+            key = f"{experiment}-smoother-{seed}"
+            found = store.load(key)
+            if found is None:
+                told(seed)
+                found = in_own_process(smoother_object, experiment, seed)
+                store.save(key, found)
+            return found
+
+        with ThreadPoolExecutor(self._jobs) as pool:
+            return list(pool.map(search, seeds))
 
     def _keep(self, step: Step, result: dict[str, Any]) -> None:
         self._stores[step.method].save(step.key, result)

@@ -17,7 +17,8 @@ __all__ = ["fingerprint"]
 
 SOURCES = (
     "agent.py", "experiment.py", "models.py", "devices", "phantom", "plans", "sampling", "spectra",
-    "reproduction/curves.py", "reproduction/real.py", "reproduction/recorded.py", "reproduction/trial.py",
+    "reproduction/curves.py", "reproduction/easier.py", "reproduction/real.py", "reproduction/recorded.py",
+    "reproduction/trial.py",
 )  # fmt: skip
 """Of the package: what decides, simulates, classifies and scores. The record, tables and charts are not among it."""
 

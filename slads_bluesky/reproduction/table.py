@@ -10,7 +10,7 @@ import numpy as np
 from .figures_of_paper import PAPER
 from .trial import METHODS, SCORES
 
-__all__ = ["COLUMNS", "heading", "markdown", "rows", "summarise", "titles"]
+__all__ = ["COLUMNS", "heading", "markdown", "rows", "smoother", "summarise", "titles"]
 
 COLUMNS = ("", "the paper", *(method.column for method in METHODS.values()))
 """What stands above each table."""
@@ -104,10 +104,23 @@ def titles(experiment: str) -> list[str]:
     return [row[0] for row in rows(experiment, empty, 1.0)]
 
 
-def markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> str:
-    """Tables in Markdown, one after the other: heading and lines of each, as `heading` and `rows` give them."""
+def smoother(experiment: str, boundary_fractions: Sequence[float | None]) -> str:
+    """Sentence on how smooth each object must be for the paper's method, from `easier.smoother_object`."""
+    paper = PAPER[experiment]
+    found = ", ".join("less than was tried" if b is None else f"{b:.3f}" for b in boundary_fractions)
+    return (
+        f"By the paper's method {_percent(paper.fraction)} of the pixels give a distortion of {paper.td} where the "
+        f"same objects are made coarser, up to boundary fractions of {found}."
+    )
+
+
+def markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]], str]]) -> str:
+    """Tables in Markdown, one after the other: heading, lines and a remark on each, "" for none.
+
+    Headings, lines and remarks are those of `heading`, `rows` and `smoother`.
+    """
     parts = []
-    for title, lines in tables:
+    for title, lines, remark in tables:
         name, _, about = title.partition(": ")
         head = [
             f"**{name}**: {about}",
@@ -116,6 +129,8 @@ def markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> str:
             "|---|" + "--:|" * (len(COLUMNS) - 1),
         ]
         parts.append("\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)]))
+        if remark:
+            parts.append(remark)
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from slads_bluesky.errors import ConfigError
 from slads_bluesky.phantom.microstructures import boundary_fraction, make_labels, target_boundary_fraction
 
 
@@ -20,6 +21,15 @@ def test_targets_are_the_papers():
     assert target_boundary_fraction("pbsn", 128) == pytest.approx(0.12)
     assert target_boundary_fraction("powder", 256) == pytest.approx(0.085)
     assert target_boundary_fraction("pbsn", 1024) == pytest.approx(0.061)
+
+
+@pytest.mark.parametrize("wanted", [0.03, 0.09])
+def test_another_boundary_fraction_is_the_same_microstructure_at_another_scale(wanted):
+    assert boundary_fraction(make_labels("pbsn", 256, 1, wanted=wanted)) == pytest.approx(wanted, rel=0.1)
+    own = target_boundary_fraction("pbsn", 256)
+    assert np.array_equal(make_labels("pbsn", 256, 1, wanted=own), make_labels("pbsn", 256, 1))
+    with pytest.raises(ConfigError, match=r"0\.01 to 0\.25, not nan"):
+        make_labels("pbsn", 64, wanted=float("nan"))
 
 
 def test_train_and_test_never_share_an_image():

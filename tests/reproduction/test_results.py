@@ -10,7 +10,7 @@ from slads_bluesky.reproduction import PAPER
 from slads_bluesky.reproduction.charts import band, charts
 from slads_bluesky.reproduction.schedule import Schedule, Step, steps
 from slads_bluesky.reproduction.store import TrialStore
-from slads_bluesky.reproduction.table import COLUMNS, heading, markdown, rows, summarise, titles
+from slads_bluesky.reproduction.table import COLUMNS, heading, markdown, rows, smoother, summarise, titles
 from slads_bluesky.reproduction.trial import METHODS, SCORES
 
 
@@ -76,12 +76,19 @@ def test_the_heading_names_the_boundary_fraction_of_each_object():
 
 def test_markdown_has_a_line_a_row_and_the_same_columns_in_each():
     lines = [["a", "–", "1", "2"], ["b", "–", "3", "4"]]
-    table = markdown([("one: 1 × 1", lines), ("two: 2 × 2", lines)]).splitlines()
+    table = markdown([("one: 1 × 1", lines, ""), ("two: 2 × 2", lines, "Mind the gap.")]).splitlines()
     assert table[0] == "**one**: 1 × 1"
     assert table[2] == f"| {' | '.join(COLUMNS)} |"
     assert table[4] == "| a | – | 1 | 2 |"
     assert table[7] == "**two**: 2 × 2"
     assert {line.count("|") for line in table if line.startswith("|")} == {len(COLUMNS) + 1}
+    assert table[13:] == ["", "Mind the gap."]
+
+
+def test_the_remark_tells_the_boundary_fraction_of_each_object_or_that_none_was_smooth_enough():
+    told = smoother("pbsn-1024", [0.0391, None])
+    assert "5 % of the pixels give a distortion of 0.0013" in told
+    assert told.endswith("up to boundary fractions of 0.039, less than was tried.")
 
 
 def test_the_band_is_median_and_range_and_a_curve_that_ends_stays_where_it_is():

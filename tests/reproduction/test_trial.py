@@ -1,8 +1,12 @@
 """One trial from end to end, small; and the curve made of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from slads_bluesky.reproduction import easier
+from slads_bluesky.reproduction.figures_of_paper import PAPER
 from slads_bluesky.reproduction.trial import METHODS, REFERENCES, SCORES, reference_curves, run_trial
 
 
@@ -36,3 +40,20 @@ def test_curves_of_what_asks_no_spectra():
     assert set(found) == set(REFERENCES)
     assert all(n > 0 and 0 <= td < 1 for curve in found.values() for n, td in curve)
     assert found["oracle"][-1][1] < 0.1 * found["low-discrepancy"][-1][1]
+
+
+def test_an_object_is_made_smoother_until_slads_reaches_the_figure(monkeypatch):
+    asked = replace(PAPER["pbsn-128"], fraction=0.08)
+    monkeypatch.setattr(easier, "PAPER", {"pbsn-128": asked})
+    found = easier.smoother_object("pbsn-128", 0)
+    assert len(found["tried"]) == 2 + easier.HALVINGS
+    enough = [b for b, td in found["tried"] if td <= asked.td]
+    assert found["boundary_fraction"] == max(enough) < max(b for b, _ in found["tried"])
+
+
+@pytest.mark.parametrize(("td", "tried"), [(0.5, 1), (0.0, 2)])
+def test_no_search_where_the_object_itself_will_do_or_none_will(monkeypatch, td, tried):
+    monkeypatch.setattr(easier, "PAPER", {"pbsn-128": replace(PAPER["pbsn-128"], fraction=0.02, td=td)})
+    found = easier.smoother_object("pbsn-128", 0)
+    assert len(found["tried"]) == tried
+    assert (found["boundary_fraction"] is None) == (td == 0.0)
