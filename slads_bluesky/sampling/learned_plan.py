@@ -9,7 +9,7 @@ from ..protocols import UNMEASURED
 from .distortion import boundary_fraction
 from .initial import initial_pixels
 from .learned_maps import Estimate, NetworkMapper
-from .learned_policy import expected_reduction, pick_batch, scores
+from .learned_policy import disputed, expected_reduction, interleave, pick_batch, scores
 
 __all__ = ["Plan", "hedge"]
 
@@ -18,10 +18,12 @@ HEDGE, HEDGE_FROM, HEDGE_TO = 0.4, 0.6, 1.1
 measurements, in units of the boundary fraction, it rises from nothing to that."""
 GAPS = 0.03
 """Conflict granted to every pixel then, so that gaps between the samples are still visited."""
+DISPUTED = 0.8
+"""Share of the picks that `disputed` ranks, at most, when the hedge is highest."""
 
 
 def hedge(labels: NDArray[np.uint8], seen: NDArray[np.int16], allowed: NDArray[np.bool_]) -> float:
-    """Return how much conflict counts as doubt beside what the network says, 0 … `HEDGE`.
+    """Return how much the network is hedged against, 0 … 1.
 
     Plain SLADS needs about as many measurements as the map has boundary pixels (SLADS with a k-NN vote: 1.05–1.2
     times as many). A network that knows such images is done well before; where it is not, it does not know them,
@@ -31,7 +33,7 @@ def hedge(labels: NDArray[np.uint8], seen: NDArray[np.int16], allowed: NDArray[n
     measured = float(np.mean(seen[allowed] != UNMEASURED))
     boundaries = boundary_fraction(np.where(allowed, labels, 0).astype(np.uint8))
     ratio = measured / max(boundaries, 1.0 / max(1, int(allowed.sum())))
-    return HEDGE * float(np.clip((ratio - HEDGE_FROM) / (HEDGE_TO - HEDGE_FROM), 0.0, 1.0))
+    return float(np.clip((ratio - HEDGE_FROM) / (HEDGE_TO - HEDGE_FROM), 0.0, 1.0))
 
 
 class Plan:
@@ -69,6 +71,13 @@ class Plan:
             self._estimate = self._mapper(self.seen)
         return self._estimate
 
+    @property
+    def hedged(self) -> float:
+        """How much the network is hedged against; see `hedge`."""
+        if self._hedge is None:
+            self._hedge = hedge(self.estimate.labels, self.seen, self._allowed)
+        return self._hedge
+
     def take(self, n: int, measured: NDArray[np.int16], likely: int) -> list[tuple[int, float]]:
         """Return the first `n` picks that are unmeasured by now, with their ERD; fewer if no more are left.
 
@@ -98,13 +107,17 @@ class Plan:
             self._gains = np.full(self._picks.size, np.nan)
         else:
             doubt, distance = 1 - self.estimate.probability, self.estimate.distance
-            if self._hedge is None:
-                self._hedge = hedge(self.estimate.labels, self.seen, self._allowed)
-            doubted = doubt
-            if self._hedge > 0.0:
-                doubted = doubt + np.float32(self._hedge) * (self.estimate.conflict**2 + np.float32(GAPS))
-            score = scores(doubted, distance)
-            score[(self.seen != UNMEASURED) | ~self._allowed] = -np.inf
-            self._picks = pick_batch(score, distance, n)
+            self._picks = self._ranked(doubt, distance, n)
             self._gains = expected_reduction(doubt, distance, self._picks)
         return self._picks.size > before
+
+    def _ranked(self, doubt: NDArray[np.float32], distance: NDArray[np.float32], n: int) -> NDArray[np.int64]:
+        """Return up to `n` picks: by the network's doubt and, as far as it is hedged against, by dispute."""
+        closed = (self.seen != UNMEASURED) | ~self._allowed
+        if self.hedged == 0.0:
+            return pick_batch(np.where(closed, -np.inf, scores(doubt, distance)), distance, n)
+        conflict = self.estimate.conflict
+        doubted = doubt + np.float32(HEDGE * self.hedged) * (conflict**2 + np.float32(GAPS))
+        wide = pick_batch(np.where(closed, -np.inf, scores(doubted, distance)), distance, n)
+        sharp = pick_batch(np.where(closed, -np.inf, disputed(doubt, conflict)), distance, n)
+        return interleave(wide, sharp, DISPUTED * self.hedged)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["batch_size", "expected_reduction", "pick_batch", "scores"]
+__all__ = ["batch_size", "disputed", "expected_reduction", "interleave", "pick_batch", "scores"]
 
 FLOOR = 3e-3
 """Uncertainty granted to pixels that the network is quite sure of, so that large gaps are still visited."""
@@ -25,6 +25,37 @@ def scores(
     """Return (u + FLOOR) · d^exponent for uncertainty u = 1 - P_max and distance d in pixels."""
     gap = distance if exponent == 1.0 else distance ** np.float32(exponent)
     return np.asarray((uncertainty + np.float32(FLOOR)) * gap, np.float32)
+
+
+def disputed(uncertainty: NDArray[np.float32], conflict: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return u^(1/4) · c for uncertainty u and conflict c (`learned_maps.Estimate`): where wrong pixels are left.
+
+    On photographs sampled as often as they have boundary pixels, the wrong pixels of the map were among the first
+    300 by this score two to ten times as often as by `scores`: the network ranks its doubts well even where it is
+    far too sure of itself, and most of them lie right beside a sample, where a factor d finds none.
+    """
+    return np.asarray(np.sqrt(np.sqrt(uncertainty)) * conflict, np.float32)
+
+
+def interleave(first: NDArray[np.int64], second: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Merge two lists of picks, each pixel once, to the length of the first: `share` of them from the second.
+
+    Where one list has come to its end the other goes on. Longer lists that begin with these give a list that begins
+    with this one, as long as neither has come to its end.
+    """
+    merged: dict[int, None] = {}
+    lists = iter(first.tolist()), iter(second.tolist())
+    due = 0.0
+    for _ in range(first.size):
+        due += share
+        turn = due >= 1.0
+        due -= turn
+        for source in (lists[turn], lists[not turn]):
+            pixel = next((p for p in source if p not in merged), None)
+            if pixel is not None:
+                merged[pixel] = None
+                break
+    return np.fromiter(merged, np.int64, len(merged))
 
 
 @njit(cache=True, nogil=True)

@@ -12,9 +12,11 @@ from slads_bluesky.phantom.microstructures import make_labels
 from slads_bluesky.sampling import learned_outlook
 from slads_bluesky.sampling.learned import LearnedSampler
 from slads_bluesky.sampling.learned_choice import examine
+from slads_bluesky.sampling.learned_maps import NetworkMapper
 from slads_bluesky.sampling.learned_model import LearnedModel, shipped_model
 from slads_bluesky.sampling.learned_outlook import PROGRESS, learn_analogues
-from slads_bluesky.sampling.learned_plan import HEDGE, hedge
+from slads_bluesky.sampling.learned_plan import Plan, hedge
+from slads_bluesky.sampling.learned_policy import disputed, interleave, pick_batch
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,8 @@ def test_analogues_are_seeded_runs_that_end_better_than_they_begin(model):
         assert guesses[-1] < guesses[0]
 
 
-def test_the_interval_narrows_and_ends_at_nothing(model, truth):
-    sampler = sampler_of(model, truth)
+def test_the_interval_narrows_and_ends_at_nothing(truth):
+    sampler = sampler_of(shipped_model(), truth)
     assert np.isnan(sampler.distortion_interval(0.9)[0])
     bounds = []
     for n in (60, 400, 1200):
@@ -120,6 +122,35 @@ def test_analogues_are_in_the_file_and_in_the_hash(model, tmp_path):
         replace(model, analogues=np.zeros((3, 6), np.float32))
 
 
+def test_hedged_picks_are_those_in_dispute_and_those_far_away_in_their_shares(truth):
+    mapper = NetworkMapper(shipped_model(), "float32")
+    rng = np.random.default_rng(3)
+    known = rng.permutation(truth.size)[: truth.size // 4]
+    seen = np.full(truth.size, -1, np.int16)
+    seen[known] = truth.ravel()[known]
+    plan = Plan(mapper, seen.reshape(truth.shape), np.ones(truth.shape, bool), 0)
+    picks = [pixel for pixel, _ in plan.take(40, plan.seen, 40)]
+    assert plan.hedged == 1.0
+    estimate = plan.estimate
+    doubt = 1 - estimate.probability
+    dispute = np.where(plan.seen < 0, disputed(doubt, estimate.conflict), -np.inf)
+    sharp = pick_batch(dispute, estimate.distance, 40)
+    assert len(set(picks)) == 40
+    assert len(set(picks) & set(sharp.tolist())) >= 0.8 * 40 - 1
+    assert [p for p, _ in plan.take(90, plan.seen, 40)][:40] == picks
+
+
+def test_two_lists_of_picks_are_merged_in_their_shares_to_the_last_pixel():
+    first, second = np.arange(10), np.arange(100, 110)
+    merged = interleave(first, second, 0.8)
+    assert merged.tolist() == [0, 100, 101, 102, 103, 1, 104, 105, 106, 107]
+    assert interleave(first, second, 0.0).tolist() == first.tolist()
+    longer = interleave(np.arange(30), np.arange(100, 130), 0.8)
+    assert longer[:10].tolist() == merged.tolist()
+    same = np.random.default_rng(0).permutation(10)
+    assert sorted(interleave(first, same, 0.5).tolist()) == first.tolist()
+
+
 def test_the_hedge_grows_with_measurements_that_a_known_specimen_would_not_need():
     labels = np.ones((50, 50), np.uint8)
     labels[:, 25:] = 2  # b = 0.04: 100 boundary pixels
@@ -132,6 +163,6 @@ def test_the_hedge_grows_with_measurements_that_a_known_specimen_would_not_need(
         return hedge(labels, seen.reshape(labels.shape), everywhere)
 
     assert at(50) == 0
-    assert 0 < at(80) < at(100) < HEDGE
-    assert at(120) == at(2000) == HEDGE
-    assert hedge(np.ones((5, 5), np.uint8), np.ones((5, 5), np.int16), np.ones((5, 5), bool)) == HEDGE
+    assert 0 < at(80) < at(100) < 1
+    assert at(120) == at(2000) == 1
+    assert hedge(np.ones((5, 5), np.uint8), np.ones((5, 5), np.int16), np.ones((5, 5), bool)) == 1
