@@ -203,20 +203,35 @@ def _cached(
     return load(path)
 
 
-def keep_models(directory: Path, models: Models) -> None:
+def keep_models(directory: Path, *models: Any) -> list[Path]:
     """Lay the models of a run beside its record, named by their hashes, so that a replay finds them.
 
     Parameters
     ----------
     directory : Path
         For instance ``models/`` in the directory of the record; made if it is not there.
-    models : Models
+    *models : model of a sampler, or classifier
+        None for a sampler that has no model.
+
+    Returns
+    -------
+    list of Path
+        Where they are, those that are None left out.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be written.
     """
+    paths = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for model in (models.sampler, models.classifier):
-            path = directory / f"{model.sha256}.safetensors"
-            if not path.exists():
-                model.save(path)  # type: ignore[union-attr]
+        for model in models:
+            if model is None:
+                continue
+            paths.append(directory / f"{model.sha256}.safetensors")
+            if not paths[-1].exists():
+                model.save(paths[-1])
     except OSError as error:
         raise ConfigError(f"{directory}: models cannot be kept there ({error.strerror})") from error
+    return paths

@@ -40,9 +40,13 @@ def test_a_damaged_model_is_trained_again(cache, models):
 
 
 def test_models_are_kept_beside_a_record_by_their_hashes(tmp_path, models):
-    keep_models(tmp_path / "kept", models)
-    names = {path.stem for path in (tmp_path / "kept").iterdir()}
-    assert names == {models.sampler.sha256, models.classifier.sha256}
+    kept = keep_models(tmp_path / "kept", models.sampler, models.classifier)
+    assert set(kept) == set((tmp_path / "kept").iterdir())
+    assert [path.stem for path in kept] == [models.sampler.sha256, models.classifier.sha256]
+    assert keep_models(tmp_path / "kept", None, models.classifier) == kept[1:]
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="models cannot be kept there"):
+        keep_models(tmp_path / "file" / "kept", models.classifier)
 
 
 @pytest.mark.parametrize(

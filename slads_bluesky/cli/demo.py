@@ -115,7 +115,7 @@ def demo(
                 seed=seed,
                 told=lambda what: status.update(what),
             )
-        keep_models(recorder.directory / "models", models)
+        keep_models(recorder.directory / "models", models.sampler, models.classifier)
         agent = make_agent(
             phantom, models, fraction=wanted, seed=seed, stop_at=stop_at, confidence=confidence
         )

@@ -45,8 +45,8 @@ def relabel(
     from ..catalog.runs import find_run
     from ..catalog.scan_id import scan_id_source
     from ..export.story import story
-    from ..models import Models, keep_models
-    from ..rebuild import find_sampler_model, model_directory, rebuild_agent, sampler_name
+    from ..models import keep_models
+    from ..rebuild import find_sampler_model, model_directory, rebuild_agent
     from ..rundata import load_map
     from ..spectra import load_classifier
 
@@ -67,8 +67,7 @@ def relabel(
     agent = rebuild_agent(start, model)
     sources = [run.documents for run in chain]
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        if model is not None:
-            keep_models(model_directory(recorder.directory), Models(sampler_name(start), model, other))
+        *_, kept = keep_models(model_directory(recorder.directory), model, other)
         number = scan_id_source(recorder.directory)(None)
         for name, doc in relabelled(sources, data, agent, other, number):
             recorder(name, doc)
@@ -79,8 +78,21 @@ def relabel(
     lines, figures = story(derived)
     for line in lines:
         console.print(line, markup=False)
+    if not agent.should_stop():
+        console.print(
+            f"to go on with this map, name the classifier {kept} as classifier.file in instrument.yml, and resume "
+            f"run {derived.uid[:8]}",
+            markup=False,
+        )
     write_json(
-        json_file, {**figures, "derived_from": data.uid, "changed": changed, "catalog_up_to_date": current}
+        json_file,
+        {
+            **figures,
+            "derived_from": data.uid,
+            "changed": changed,
+            "classifier_file": str(kept),
+            "catalog_up_to_date": current,
+        },
     )
 
 

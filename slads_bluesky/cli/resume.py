@@ -77,7 +77,7 @@ def resume(
     phantom = make_object(start["object"], int(start.get("object_seed", 0)))
     console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        keep_models(model_directory(recorder.directory), models)
+        keep_models(model_directory(recorder.directory), models.sampler, models.classifier)
         result = run_map(
             phantom,
             models,

@@ -13,7 +13,7 @@ from ..agent import SladsAgent
 from ..catalog import Recorder
 from ..errors import ConfigError
 from ..grid import ScanGrid
-from ..models import Models, keep_models
+from ..models import keep_models
 from .axes import beam_axes
 from .engine import RecordedEngine
 from .headless import is_headless
@@ -200,10 +200,7 @@ class Session:
             },
             self.models.sampler,
         )
-        if self.models.sampler is not None:
-            keep_models(
-                self.recorder.directory / "models", Models(usual.name, self.models.sampler, classifier)
-            )
+        keep_models(self.recorder.directory / "models", self.models.sampler, classifier)
         return self.agent
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:

@@ -143,7 +143,7 @@ def _random_field(size: int, spectrum: NDArray[np.float32], rng: np.random.Gener
     noise *= spectrum
     field: NDArray[np.float32] = fft.irfft2(noise, s=(size, size))
     field -= field.mean()
-    field /= field.std()
+    field /= field.std() or 1.0  # constant where the image is small beside its length scale
     return field
 
 
