@@ -118,9 +118,10 @@ class Publisher(ABC):
         if kind in self._told:
             return
         self._told.add(kind)
-        _log.warning("%s", text)
         if self._on_problem is not None:
             self._on_problem(text)
+        else:
+            _log.warning("%s", text)
 
     def _work(self) -> None:
         opened = False

@@ -81,6 +81,7 @@ def demo(
     from rich.console import Console
 
     from ..callbacks.progress import MapProgress
+    from ..callbacks.verdict_watch import VerdictWatch
     from ..catalog import Recorder
     from ..catalog.scan_id import scan_id_source
     from ..experiment import make_agent, run_map
@@ -126,7 +127,7 @@ def demo(
             soft=soft,
             dwell_s=dwell_s or CAP_S,
             error=None if dwell_s else error,
-            subscribers=[recorder, MapProgress(agent.distortion_estimate)],
+            subscribers=[recorder, MapProgress(agent.distortion_estimate), VerdictWatch(console.print)],
             scan_id_source=scan_id_source(recorder.directory),
         )
         with console.status("bringing the catalog up to date"):

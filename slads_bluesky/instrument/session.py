@@ -38,7 +38,8 @@ class Session:
     microscope : SimulatedMicroscope, optional
         Stopped when the session is closed.
     on_problem : callable, optional
-        Told of each trouble of a publisher in a sentence, from another thread.
+        Told in a sentence of each trouble of a publisher, from another thread, and of spectra that are not what they
+        should be.
     """
 
     def __init__(
@@ -78,6 +79,10 @@ class Session:
             from ..callbacks.publish import make_publisher
 
             self.RE.subscribe(make_publisher(where, on_problem=self._on_problem))
+        if self._on_problem is not None:
+            from ..callbacks.verdict_watch import VerdictWatch
+
+            self.RE.subscribe(VerdictWatch(self._on_problem))
         bec = BestEffortCallback()
         bec.disable_plots()
         if not self.settings.display.table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -99,9 +100,9 @@ def _joined(
     from .session import Session
 
     about = settings.catalog
-    recorder = Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_say)
+    recorder = Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_warn)
     try:
-        return Session(settings, devices, models, recorder, catalog, microscope, _say)
+        return Session(settings, devices, models, recorder, catalog, microscope, _warn)
     except BaseException:
         recorder.close()
         raise
@@ -123,3 +124,11 @@ def _say(text: str) -> None:
         from rich.console import Console
 
         Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def _warn(text: str) -> None:
+    """Tell of a trouble during a run; a headless worker's log is all that its staff reads."""
+    if is_headless():
+        logging.getLogger(__name__).warning(text)
+    else:
+        _say(text)

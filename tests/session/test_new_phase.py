@@ -47,6 +47,8 @@ def test_it_is_accepted_in_the_middle_of_a_map(sampler, open_lab, tmp_path, caps
     (uid,) = first.RE(queue_plans(first).map_sample("unexpected", rows=32, columns=32, budget_nc=1500.0))
     begun = first.records.load(uid)
     assert (begun.verdicts == "unknown").sum() >= 3  # as many as make a group
+    warned = "of none of the known phases: end the map" in capsys.readouterr().err
+    assert warned == (sampler == "learned")  # it returns to such places, and there are soon ten
 
     figures = tmp_path / "figures.json"
     options = ["--accept", "Si", "--catalog", str(tmp_path / "record"), "--json", str(figures)]

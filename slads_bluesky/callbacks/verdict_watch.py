@@ -1,0 +1,71 @@
+"""Says while a map grows that many of its spectra are not what they should be: the beam is still on the specimen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..protocols import EventKeys
+
+__all__ = ["VerdictWatch"]
+
+
+class _Concern(NamedTuple):
+    share: float
+    """Part of a run's spectra from which on it is told."""
+    found: str
+    advice: str
+
+
+CONCERNS: Mapping[str, _Concern] = {
+    "unknown": _Concern(
+        0.05,
+        "of none of the known phases",
+        "end the map and make a phase of them, `slads-bluesky relabel UID --accept NAME`; resume_map goes on",
+    ),
+    "ill": _Concern(0.1, "flat, blank, or on a wrong energy scale", "look at beam, detector and calibration"),
+    "low_counts": _Concern(0.2, "too poor to tell their phase", "a longer dwell, or a larger current"),
+    "mixed": _Concern(0.3, "of two phases at once", "the steps may be small beside what the beam excites"),
+}
+"""By verdict. Mixed spectra are common, since most measurements lie at boundaries."""
+
+LEAST = 10
+"""Spectra of a verdict that are told of at the earliest."""
+
+
+class VerdictWatch:
+    """Document callback that tells of each concern once a run, as soon as its share is reached.
+
+    Parameters
+    ----------
+    tell : callable
+        Told in a sentence.
+    keys : EventKeys, optional
+        Where in an Event to look.
+    """
+
+    def __init__(self, tell: Callable[[str], None], keys: EventKeys | None = None) -> None:
+        self._tell, self._key = tell, (keys or EventKeys()).verdict
+        self._primary = ""
+        self._verdicts: Counter[str] = Counter()
+        self._told: set[str] = set()
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take a document."""
+        if name == "start":
+            self._primary = ""
+            self._verdicts.clear()
+            self._told.clear()
+        elif name == "descriptor" and doc["name"] == "primary":
+            self._primary = doc["uid"]
+        elif name == "event" and doc["descriptor"] == self._primary and self._key in doc["data"]:
+            self._take(str(doc["data"][self._key]))
+
+    def _take(self, verdict: str) -> None:
+        self._verdicts[verdict] += 1
+        n, total, concern = self._verdicts[verdict], self._verdicts.total(), CONCERNS.get(verdict)
+        if concern is None or verdict in self._told or n < LEAST or n < concern.share * total:
+            return
+        self._told.add(verdict)
+        self._tell(f"{n} of {total} spectra are {concern.found}: {concern.advice}")

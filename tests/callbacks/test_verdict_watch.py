@@ -1,0 +1,38 @@
+"""What is wrong with the spectra of a run is said once, while it runs."""
+
+import pytest
+
+from slads_bluesky.callbacks.verdict_watch import CONCERNS, LEAST, VerdictWatch
+
+
+def run(watch, verdicts, stream="primary"):
+    watch("start", {"uid": "run"})
+    watch("descriptor", {"uid": "points", "name": stream})
+    for verdict in verdicts:
+        watch("event", {"descriptor": "points", "data": {"eds_verdict": verdict}})
+    watch("stop", {})
+
+
+@pytest.mark.parametrize("verdict", list(CONCERNS))
+def test_each_concern_is_told_once_a_run_when_its_share_is_reached(verdict):
+    told = []
+    watch = VerdictWatch(told.append)
+    few = round(0.8 * CONCERNS[verdict].share * 1000)
+    run(watch, ["ok"] * 1000 + [verdict] * few)
+    assert told == []
+    run(watch, ["ok"] * 100 + [verdict] * 100)
+    assert len(told) == 1
+    n, _, total = told[0].split(" spectra")[0].partition(" of ")
+    assert int(n) >= max(LEAST, CONCERNS[verdict].share * int(total))
+    assert int(n) - 1 < max(LEAST, CONCERNS[verdict].share * (int(total) - 1))
+    run(watch, [verdict] * LEAST)
+    assert len(told) == 2
+
+
+def test_good_spectra_few_bad_ones_and_other_streams_are_no_concern():
+    told = []
+    watch = VerdictWatch(told.append)
+    run(watch, ["ok"] * 300)
+    run(watch, ["unknown"] * (LEAST - 1))
+    run(watch, ["unknown"] * 50, stream="failed")
+    assert told == []
