@@ -194,7 +194,8 @@ def _real(console: Console, out: Path, path: Path, seed: int, phases: int) -> di
         f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}; "
         f"{100 * result['not_ok']:.1f} % of the spectra not ok"
         + ("" if own is None else f"; {100 * own:.1f} % of the map agree with its file's labels")
-        + "\nwhere it agrees with the map of all pixels: part of the pixels, part of the full map's dose"
+        + "\nwhere it agrees with the map of all pixels, those not ok left out: part of the pixels, part of the full "
+        "map's dose"
     )
     head = ("", *(f"{100 * a:.0f} %" for a in AGREEMENTS), "at the end")
     _table(console, title, head, real_rows(result))

@@ -52,6 +52,8 @@ class Course:
         The truth with label 0 where a pixel is ill, for the paper's own definition; `truth` without it.
     reconstruct : callable
         See `Reconstruct`.
+    counted : (rows, columns) bool array, optional
+        Pixels that are compared with the truth; all by default.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Course:
         *,
         labelled: NDArray[np.uint8] | None = None,
         reconstruct: Reconstruct = knn,
+        counted: NDArray[np.bool_] | None = None,
     ) -> None:
+        self._counted = np.ones(truth.shape, bool) if counted is None else counted
         self._truth, self._pixels, self._labels = truth, pixels, labels
         self._labelled = truth if labelled is None else labelled
         self._reconstruct = reconstruct
@@ -87,10 +91,10 @@ class Course:
         if not (labels > 0).any():
             return float("nan"), float("nan")
         found = self._reconstruct((self._truth.shape[0], self._truth.shape[1]), pixels, labels)
-        clean = float((found != self._truth).mean())
+        clean = float((found != self._truth)[self._counted].mean())
         found = found.copy()
         found.ravel()[pixels[labels == 0]] = 0
-        return clean, float((found != self._labelled).mean())
+        return clean, float((found != self._labelled)[self._counted].mean())
 
     def curve(self, numbers: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
         """Total distortion after each of `numbers` measurements, (len(numbers),)."""

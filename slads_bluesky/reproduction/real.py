@@ -1,7 +1,8 @@
 """The methods on measured maps: how much of a recorded map would have been enough to know it.
 
 The whole map, classified pixel by pixel, is what a full raster would have given: the reference. A method measures a
-part of the pixels, through the plan and the soft devices, and is asked when its map agreed with the reference.
+part of the pixels, through the plan and the soft devices, and is asked when its map agreed with the reference, at
+those pixels that the full raster was sure of: elsewhere the reference holds what their neighbours vote.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .trial import reconstructor
 __all__ = ["AGREEMENTS", "REAL_METHODS", "RealMethod", "map_real", "real_identity", "real_rows"]
 
 AGREEMENTS = (0.99, 0.98, 0.95)
-"""Parts of the pixels that shall agree with the map of the full map."""
+"""Parts of the pixels, those left out that the full map is unsure of, that shall agree with it."""
 MOST_POINTS = 50_000
 """A larger map is measured up to so many pixels."""
 
@@ -130,10 +131,12 @@ def _classifier(found: SpectrumMap, seed: int, n_phases: int) -> tuple[PhaseClas
 
 def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) -> dict[str, Any]:
     n_pixels = specimen.truth.size
+    # where the full map itself is unsure it holds a vote, which is no measurement to agree with
+    sure = specimen.labels > 0
     fraction = min(1.0, MOST_POINTS / n_pixels)
     if how.sampler == "low-discrepancy":
         pixels = initial_pixels(specimen.shape, fraction, seed=specimen.seed)
-        course = Course(specimen.truth, pixels, specimen.labels.ravel()[pixels])
+        course = Course(specimen.truth, pixels, specimen.labels.ravel()[pixels], counted=sure)
         return _course(how, course, np.ones(pixels.size))
     learned = shipped_model()
     model: Any = learned
@@ -158,6 +161,7 @@ def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) ->
         pixels,
         result.measured.ravel()[pixels],
         reconstruct=reconstructor(agent, models),
+        counted=sure,
     )
     return _course(how, course, result.statistics.live_times_s / specimen.full_dwell_s)
 

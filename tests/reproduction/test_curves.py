@@ -52,6 +52,18 @@ def test_by_the_paper_s_definition_an_ill_pixel_is_right_only_if_it_was_found_il
     assert found.at(order.size) == clean.mean()
 
 
+def test_pixels_that_are_not_counted_make_no_distortion(order):
+    whole = course(order, TRUTH.ravel()[order])
+    n = len(order) // 3
+    wrong = knn(TRUTH.shape, order[:n], TRUTH.ravel()[order[:n]]) != TRUTH
+    assert wrong.any()
+    assert whole.at(n) == wrong.mean()
+    half = np.zeros(TRUTH.shape, bool)
+    half[:, : TRUTH.shape[1] // 2] = True
+    assert course(order, TRUTH.ravel()[order], counted=half).at(n) == wrong[half].mean()
+    assert course(order, TRUTH.ravel()[order], counted=~wrong).at(n) == 0
+
+
 def test_each_moment_is_reconstructed_once(order):
     asked = []
 
