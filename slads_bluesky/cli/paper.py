@@ -44,7 +44,10 @@ def paper(
         int, typer.Option(min=2, max=12, help="Phases to look for in a measured map that names none.")
     ] = 4,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Trials on soft devices at a time; with one, each has all cores.")
+        int,
+        typer.Option(
+            min=1, help="Trials on soft devices, with --quick all, at a time; alone, each has all cores."
+        ),
     ] = 2,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as the README shows it.")
@@ -81,7 +84,7 @@ def paper(
     figures: dict[str, Any] = {"version": __version__}
     if simulated:
         numbers = range(seed, seed + (1 if quick else seeds))
-        figures["experiments"] = _experiments(console, out, chosen, numbers, jobs, markdown)
+        figures["experiments"] = _experiments(console, out, chosen, numbers, jobs, markdown, quick)
     if not maps:
         console.print("measured maps: skipped, need --real DIR")
         figures["real"] = None
@@ -91,7 +94,13 @@ def paper(
 
 
 def _experiments(
-    console: Console, out: Path, chosen: tuple[str, ...], seeds: range, jobs: int, markdown: Path | None
+    console: Console,
+    out: Path,
+    chosen: tuple[str, ...],
+    seeds: range,
+    jobs: int,
+    markdown: Path | None,
+    quick: bool,
 ) -> dict[str, Any]:
     from ..reproduction.campaign import Campaign
     from ..reproduction.schedule import steps
@@ -100,7 +109,7 @@ def _experiments(
     from ..reproduction.trial import METHODS
 
     plan = steps(chosen, seeds)
-    campaign = Campaign(plan, out, jobs)
+    campaign = Campaign(plan, out, jobs, together=quick)
     schedule = campaign.schedule
 
     def told(step: Step) -> None:

@@ -27,7 +27,9 @@ class Campaign:
         Directory of the results; what is found there, made by this very program, is not made again.
     jobs : int
         Steps at a time. Those that go through the whole system, which is several processes already, are taken
-        one by one.
+        one by one, so that their times are those of a machine left to itself.
+    together : bool
+        Take those several at a time, too: sooner done, their points a little slower. Each has a record of its own.
 
     Attributes
     ----------
@@ -37,14 +39,14 @@ class Campaign:
         What is left, and for how long.
     """
 
-    def __init__(self, plan: Sequence[Step], out: Path, jobs: int = 1) -> None:
-        self._out, self._jobs = out, jobs
+    def __init__(self, plan: Sequence[Step], out: Path, jobs: int = 1, together: bool = False) -> None:
+        self._out, self._jobs, self._together = out, jobs, together
         self._stores = {name: TrialStore(out, fingerprint(method)) for name, method in METHODS.items()}
         self._stores["references"] = TrialStore(out, fingerprint())
         found = {step: self._stores[step.method].load(step.key) for step in plan}
         self.results: dict[Step, Mapping[str, Any]] = {s: r for s, r in found.items() if r is not None}
         took = {step: float(result["trial_s"]) for step, result in self.results.items()}
-        self.schedule = Schedule(plan, took.get, jobs)
+        self.schedule = Schedule(plan, took.get, jobs, together)
 
     def run(self, steps: Sequence[Step], told: Callable[[Step], None]) -> None:
         """Do those of `steps` that are not done.
@@ -61,22 +63,17 @@ class Campaign:
             What a step raised; what others have done is kept.
         """
         todo = [step for step in steps if step not in self.results]
-        for step in (s for s in todo if s.whole_system):
+        beside = [step for step in todo if self._jobs > 1 and (self._together or not step.whole_system)]
+        for step in (s for s in todo if s not in beside):
             told(step)
             self._keep(step, _do(step, self._out, alone=True))
-        soft = [step for step in todo if not step.whole_system]
-        if self._jobs == 1:
-            for step in soft:
-                told(step)
-                self._keep(step, _do(step, self._out, alone=True))
-            return
         with ThreadPoolExecutor(self._jobs) as pool:
 
             def begin(step: Step) -> dict[str, Any]:
                 told(step)
                 return _do(step, self._out, alone=False)
 
-            futures: dict[Future[dict[str, Any]], Step] = {pool.submit(begin, step): step for step in soft}
+            futures: dict[Future[dict[str, Any]], Step] = {pool.submit(begin, step): step for step in beside}
             try:
                 for future in as_completed(futures):
                     self._keep(futures[future], future.result())
@@ -124,5 +121,5 @@ class Campaign:
 def _do(step: Step, out: Path, alone: bool) -> dict[str, Any]:
     if step.method not in METHODS:
         return in_own_process(reference_curves, step.experiment, step.seed)
-    record = out / "record" if step.whole_system else None
+    record = out / "record" / step.key if step.whole_system else None
     return in_own_process(run_trial_here, step.experiment, step.method, step.seed, record, alone=alone)

@@ -71,10 +71,18 @@ class Schedule:
         Seconds that a step took, as kept with its result; None for one that is to be done.
     jobs : int
         How many steps on soft devices are done at a time.
+    together : bool
+        So many of those through the whole system, too.
     """
 
-    def __init__(self, plan: Sequence[Step], took: Callable[[Step], float | None], jobs: int = 1) -> None:
-        self._plan, self._jobs = plan, jobs
+    def __init__(
+        self,
+        plan: Sequence[Step],
+        took: Callable[[Step], float | None],
+        jobs: int = 1,
+        together: bool = False,
+    ) -> None:
+        self._plan, self._jobs, self._together = plan, jobs, together
         self._took = {step: took(step) for step in plan}
 
     @property
@@ -97,4 +105,7 @@ class Schedule:
         done = [(step.expected_s, seconds) for step, seconds in self._took.items() if seconds is not None]
         pace = sum(seconds for _, seconds in done) / sum(e for e, _ in done) if done else 1.0
         left = [step for step, seconds in self._took.items() if seconds is None]
-        return pace * sum(step.expected_s / (1 if step.whole_system else self._jobs) for step in left)
+        return pace * sum(step.expected_s / self._at_a_time(step) for step in left)
+
+    def _at_a_time(self, step: Step) -> int:
+        return 1 if step.whole_system and not self._together else self._jobs

@@ -212,13 +212,13 @@ def run_trial_here(
 
     console = Console(stderr=True, highlight=False)
     bar = MapProgress(lambda: float("nan"), console)
+    shown = (bar,) if alone else ()
     if not alone:
         torch.set_num_threads(1)
-        return run_trial(experiment, method, seed)
     if record is None:
-        return run_trial(experiment, method, seed, subscribers=(bar,))
+        return run_trial(experiment, method, seed, subscribers=shown)
     with Recorder(record, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        result = run_trial(experiment, method, seed, soft=False, subscribers=(recorder, bar))
+        result = run_trial(experiment, method, seed, soft=False, subscribers=(recorder, *shown))
         recorder.flush(timeout=600)
     return result
 

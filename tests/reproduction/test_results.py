@@ -137,3 +137,4 @@ def test_only_steps_on_soft_devices_go_two_at_a_time():
         plan = steps([name], [0])
         one, two = (Schedule(plan, lambda step: None, jobs).left_s for jobs in (1, 2))
         assert one == pytest.approx(times * two)
+        assert Schedule(plan, lambda step: None, 2, together=True).left_s == pytest.approx(one / 2)
