@@ -31,7 +31,7 @@ def paper(
     experiment: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Objects of each kind.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first object; the others follow.")] = 0,
-    out: Annotated[Path, typer.Option(help="Directory of results, figures and the record.")] = Path(
+    out: Annotated[Path, typer.Option(help="Directory of results, figures and records.")] = Path(
         "paper-results"
     ),
     real: Annotated[

@@ -58,7 +58,7 @@ def train_learned(
 
     from ..sampling.files import read_label_image
     from ..sampling.learned_model import LearnedModel, shipped_model
-    from ..sampling.learned_outlook import learn_analogues
+    from ..sampling.learned_outlook import with_analogues
     from ..sampling.learned_training import (
         ADAPT,
         CONTINUE,
@@ -131,13 +131,7 @@ def train_learned(
     model.save(output)
     # The file is whole without them; an interruption here costs only the interval.
     with tracker("runs on known images", 1.0) as report:
-        if paths and first is not None:
-            analogues = learn_analogues(
-                model, images, seed=seed, known=first.analogues, generated=0, report=report
-            )
-        else:
-            analogues = learn_analogues(model, seed=seed, report=report)
-    model = replace(model, analogues=analogues)
+        model = with_analogues(model, first, images, seed=seed, report=report)
     model.save(output)
     taken = time.monotonic() - begun
     write_json(

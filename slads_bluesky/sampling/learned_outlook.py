@@ -14,6 +14,7 @@ The state is a function of the labels alone. A tenth of them is hidden, and pred
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from .learned_model import LearnedModel
 from .stopping import check_stop
 from .training_images import KINDS, training_image
 
-__all__ = ["GENERATED", "LearnedOutlook", "learn_analogues", "state_of_run"]
+__all__ = ["GENERATED", "LearnedOutlook", "learn_analogues", "state_of_run", "with_analogues"]
 
 GENERATED = 48
 """Generated images whose runs become analogues."""
@@ -216,3 +217,22 @@ def learn_analogues(
         out.append(_rows(image, model, first + i, seed + i))
         report((i + 1) / len(jobs))
     return np.concatenate(out).astype(np.float32)
+
+
+def with_analogues(
+    model: LearnedModel,
+    first: LearnedModel | None,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    seed: int,
+    report: Callable[[float], None] = lambda part: None,
+) -> LearnedModel:
+    """Return `model` with its analogues: an adapted one keeps those of `first`, and gets those of its own images.
+
+    Parameters are those of `learn_analogues`; `first` is what `model` was trained on from, None for nothing.
+    """
+    if images and first is not None:
+        found = learn_analogues(model, images, seed=seed, known=first.analogues, generated=0, report=report)
+    else:
+        found = learn_analogues(model, seed=seed, report=report)
+    return replace(model, analogues=found)

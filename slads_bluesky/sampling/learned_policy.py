@@ -30,10 +30,9 @@ def scores(
 def disputed(uncertainty: NDArray[np.float32], conflict: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return u^(1/4) · c for uncertainty u and conflict c (`learned_maps.Estimate`): where wrong pixels are left.
 
-    On five photographs sampled 0.8, 1.1 and 1.3 times as often as they have boundary pixels, twice as many of the
-    wrong pixels of the map were among the first 300 by this score as by the hedged `scores` (median, 1.3–13 times):
-    the network ranks its doubts well even where it is far too sure of itself, and most of them lie right beside a
-    sample, where a factor d finds none.
+    The network ranks its doubts well even where it is far too sure of itself, and most of the pixels that it then has
+    wrong lie right beside a sample, where a factor d finds none. `bench sampling --objects natural` says what it is
+    worth.
     """
     return np.asarray(np.sqrt(np.sqrt(uncertainty)) * conflict, np.float32)
 

@@ -356,7 +356,7 @@ def adapt(
         If there is no image, or one is no label image, is too small, or holds ill pixels or one phase only.
     """
     from .learned_model import shipped_model
-    from .learned_outlook import learn_analogues
+    from .learned_outlook import with_analogues
 
     if not images:
         raise DataError("no label image to adapt to")
@@ -367,12 +367,4 @@ def adapt(
     for _ in trainer.run(chain(repeat(1.0, held), let_down(steps - held))):
         report(0.9 * trainer.steps / steps)
     adapted = trainer.model({"from_sha256": first.sha256, "steps_held": held})
-    analogues = learn_analogues(
-        adapted,
-        checked,
-        seed=seed,
-        known=first.analogues,
-        generated=0,
-        report=lambda part: report(0.9 + 0.1 * part),
-    )
-    return replace(adapted, analogues=analogues)
+    return with_analogues(adapted, first, checked, seed=seed, report=lambda part: report(0.9 + 0.1 * part))
