@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as _version
 
-from .grid import ScanGrid
+import lazy_loader as _lazy
 
-__all__ = ["ScanGrid", "__version__"]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 __version__ = _version("slads-bluesky")

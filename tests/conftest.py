@@ -17,6 +17,6 @@ def shared_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pbsn_models(shared_cache):
     """Models for ``pbsn-64``, by the paper's method."""
-    from slads_bluesky.models import prepare_models
+    from slads_bluesky.simulation.models import prepare_models
 
     return prepare_models("pbsn-64", cache=shared_cache / "slads-bluesky" / "models")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ..colours import PHASE_COLOURS
+from ..export.colours import PHASE_COLOURS
 from ..protocols import ILL, UNMEASURED
 from .live_state import MapState
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.run_data import event_keys
 from ..errors import DataError
 from ..grid import ScanGrid
 from ..protocols import ILL, UNMEASURED
-from ..rundata import event_keys
 
 __all__ = ["MapState", "Newest", "is_map"]
 

@@ -1,7 +1,8 @@
 """The command line, ``slads-bluesky …``: thin; every command is a few calls into the packages.
 
 Each module beside this one adds its commands to `app` in a function ``register(app)``; what a command needs is
-imported when it runs, so that ``--help`` stays quick.
+imported when it runs, so that ``--help`` stays quick. The commands of `slads_bluesky.evaluation` (``paper`` and
+``bench``) are added by name, so that nothing of the runtime imports that package.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ def _options(
 
 for _module in (
     "demo",
-    "paper",
     "simulate",
     "ioc",
     "record",
@@ -53,9 +53,10 @@ for _module in (
     "estimate",
     "doctor",
     "train",
-    "bench",
 ):
     importlib.import_module(f".{_module}", __name__).register(app)
+for _module in ("paper", "bench"):
+    importlib.import_module(f"slads_bluesky.evaluation.commands.{_module}").register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

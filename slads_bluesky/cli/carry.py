@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 from .record import Uid, Where, open_map
 
 __all__ = ["export", "register", "report", "serve"]
@@ -55,8 +56,8 @@ def report(
     """Write a map's report: pictures, area fractions with intervals, dose and time, configuration."""
     from rich.console import Console
 
+    from ..analysis.summary import story
     from ..export.report import write_report
-    from ..export.story import story
     from .counterfactual import known_truth
 
     check_writable(json_file)
@@ -91,9 +92,9 @@ def serve(
     """Serve a record to browsers and to other machines, by Tiled, until interrupted."""
     from rich.console import Console
 
-    from ..catalog import default_directory
-    from ..catalog.serve import new_key
-    from ..catalog.serve import serve as serve_record
+    from ..record import default_directory
+    from ..record.catalog.serve import new_key
+    from ..record.catalog.serve import serve as serve_record
 
     console = Console(highlight=False, soft_wrap=True)
     own = key or new_key()

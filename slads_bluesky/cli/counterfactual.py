@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecordError
-from .figures import write_json
+from ..files import write_json
 
 if TYPE_CHECKING:
-    from ..catalog.runs import RecordedRun
-    from ..rundata import RunData
+    from ..analysis.run_data import RunData
+    from ..record.runs import RecordedRun
 
 __all__ = ["compare", "known_truth"]
 
@@ -99,7 +99,7 @@ def _sampler(
     from rich.progress import Progress
     from rich.table import Table
 
-    from ..rebuild import find_sampler_model, load_any_sampler, rebuild_agent
+    from ..record.rebuild import find_sampler_model, load_any_sampler, rebuild_agent
     from ..sampling.factory import make_sampler
 
     if truth is None:

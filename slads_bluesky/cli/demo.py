@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import ConfigError
-from ..reproduction import PAPER, PaperResult
-from .figures import check_writable, write_json
+from ..files import check_writable, write_json
+from ..phantom.paper_results import PAPER, PaperResult
 
 __all__ = ["demo", "register"]
 
@@ -82,12 +82,13 @@ def demo(
 
     from ..callbacks.progress import MapProgress
     from ..callbacks.verdict_watch import VerdictWatch
-    from ..catalog import Recorder
-    from ..catalog.scan_id import scan_id_source
-    from ..experiment import make_agent, run_map
     from ..export.figures import four_panels
-    from ..models import keep_models, prepare_models
+    from ..modelstore import keep_models
     from ..phantom import make_object
+    from ..record import Recorder
+    from ..record.scan_id import scan_id_source
+    from ..simulation.models import prepare_models
+    from ..simulation.run import make_agent, run_map
 
     console = Console(highlight=False)
     logging.getLogger("bluesky").setLevel(
@@ -152,7 +153,7 @@ def demo(
     console.print(_table(figures, PAPER.get(object_name)))
     console.print(f"figure: {picture}", soft_wrap=True)
     console.print(
-        f"\nOpen it from Python:\n\n    from slads_bluesky.catalog import open_catalog\n"
+        f"\nOpen it from Python:\n\n    from slads_bluesky.record import open_catalog\n"
         f"    run = open_catalog({str(recorder.directory)!r})[{result.uid[:8]!r}]\n"
         f"    run['primary']['eds_spectrum'].read()  # ({figures['n_measured']}, {phantom.axis.n_channels}) counts\n",
         markup=False,

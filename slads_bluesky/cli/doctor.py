@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 
 if TYPE_CHECKING:
-    from ..doctor import Finding
+    from ..instrument.diagnostics import Finding
 
 __all__ = ["doctor", "register"]
 
@@ -47,8 +48,8 @@ def doctor(
     """Check PVs, calibration, classifier, record and versions; exit code 1 if something is to be mended."""
     from rich.console import Console
 
-    from .. import doctor as checks
-    from ..catalog import default_directory
+    from ..instrument import diagnostics as checks
+    from ..record import default_directory
 
     console = Console(highlight=False, soft_wrap=True)
     check_writable(json_file)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 from .record import Where
 
 if TYPE_CHECKING:
-    from ..estimate import PastRun, Range
+    from ..analysis.cost import PastRun, Range
 
 __all__ = ["estimate", "register"]
 
@@ -42,7 +43,7 @@ def estimate(
     """Tell how long a map will take and what dose it will cost, from what earlier runs took."""
     from rich.console import Console
 
-    from ..estimate import estimate as predict
+    from ..analysis.cost import estimate as predict
 
     console = Console(highlight=False, soft_wrap=True)
     check_writable(json_file)
@@ -84,8 +85,8 @@ def _shape(text: str) -> tuple[int, int]:
 def _earlier(
     where: str | None, sample: str | None, object_name: str | None, last: int, tell: Any
 ) -> list[PastRun]:
-    from ..catalog.runs import list_runs
-    from ..estimate import past_run
+    from ..analysis.cost import past_run
+    from ..record.runs import list_runs
 
     found: list[PastRun] = []
     try:

@@ -39,7 +39,7 @@ def ioc(
 
     from ..devices.sim.ioc import open_specimen, run_until, serve
     from ..devices.sim.pvs import list_pvs as pvs
-    from .figures import check_writable
+    from ..files import check_writable
 
     console = Console(soft_wrap=True, highlight=False)
     if list_pvs:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 
 if TYPE_CHECKING:
-    from ..catalog.runs import RecordedRun
-    from ..rundata import RunData
+    from ..analysis.run_data import RunData
+    from ..record.runs import RecordedRun
 
 __all__ = ["model_folders", "open_map", "register", "replay", "runs", "show"]
 
@@ -46,8 +47,8 @@ def register(app: typer.Typer) -> None:
 
 def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[RecordedRun], RunData]:
     """Find a run and load the map that it ends: itself and the runs that it goes on from."""
-    from ..catalog.runs import find_run, map_runs
-    from ..rundata import load_map
+    from ..analysis.run_data import load_map
+    from ..record.runs import find_run, map_runs
 
     chain = map_runs(find_run(uid, where), where)
     return chain, load_map([run.documents for run in chain], spectra=spectra)
@@ -55,8 +56,8 @@ def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[Re
 
 def model_folders(where: str | None) -> list[Path]:
     """Folders in which a record keeps the models of its runs."""
-    from ..catalog.runs import record_directory
-    from ..rebuild import model_directory
+    from ..modelstore import model_directory
+    from ..record.runs import record_directory
 
     directory = record_directory(where)
     return [] if directory is None else [model_directory(directory)]
@@ -77,7 +78,7 @@ def runs(
     from rich.console import Console
     from rich.table import Table
 
-    from ..catalog.runs import list_runs
+    from ..record.runs import list_runs
 
     console = Console(highlight=False)
     if not console.is_terminal:  # into a pipe, whole lines
@@ -130,7 +131,7 @@ def show(uid: Uid, catalog: Where = None, json_file: Json = None) -> None:
     """Tell one run's story in a screen."""
     from rich.console import Console
 
-    from ..export.story import story
+    from ..analysis.summary import story
 
     check_writable(json_file)
     chain, data = open_map(uid, catalog, spectra=False)
@@ -198,9 +199,9 @@ def _verify(
 
     from rich.progress import Progress
 
-    from ..catalog.verify import explain, verify
     from ..plans.adaptive import versions
-    from ..rebuild import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
+    from ..record.rebuild import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
+    from ..record.verify import explain, verify
     from ..spectra import load_classifier
 
     _, data = open_map(uid, catalog)
@@ -253,8 +254,8 @@ def _verify(
 def _emit(uid: str, catalog: str | None, speed: float | None, json_file: Path | None) -> None:
     from bluesky.callbacks.best_effort import BestEffortCallback
 
-    from ..catalog.replay import replay as emit
-    from ..catalog.runs import find_run
+    from ..record.replay import replay as emit
+    from ..record.runs import find_run
 
     watcher = BestEffortCallback()
     watcher.disable_plots()

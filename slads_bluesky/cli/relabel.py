@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
-    from ..rundata import RunData
+    from ..analysis.run_data import RunData
 
 __all__ = ["register", "relabel"]
 
@@ -40,14 +41,14 @@ def relabel(
     """Call a finished map anew, as a run of its own that names its source."""
     from rich.console import Console
 
-    from ..catalog import Recorder
-    from ..catalog.relabel import configuration_for, relabelled
-    from ..catalog.runs import find_run
-    from ..catalog.scan_id import scan_id_source
-    from ..export.story import story
-    from ..models import keep_models
-    from ..rebuild import find_sampler_model, model_directory, rebuild_agent
-    from ..rundata import load_map
+    from ..analysis.run_data import load_map
+    from ..analysis.summary import story
+    from ..modelstore import keep_models, model_directory
+    from ..record import Recorder
+    from ..record.rebuild import find_sampler_model, rebuild_agent
+    from ..record.relabel import configuration_for, relabelled
+    from ..record.runs import find_run
+    from ..record.scan_id import scan_id_source
     from ..spectra import load_classifier
 
     if (classifier is None) == (accept is None):
@@ -98,9 +99,9 @@ def relabel(
 
 def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]) -> Any:
     """The run's classifier with the largest group of its unknown spectra as one phase more."""
-    from ..rebuild import find_classifier
-    from ..spectra.classifier import PhaseClassifier
-    from ..spectra.newphase import accept_phase, find_new_phases
+    from ..record.rebuild import find_classifier
+    from ..spectra.likelihood.classifier import PhaseClassifier
+    from ..spectra.likelihood.new_phase import accept_phase, find_new_phases
 
     known = find_classifier(data.start, *folders)
     if not isinstance(known, PhaseClassifier):

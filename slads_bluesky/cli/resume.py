@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RecordError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
-    from ..rundata import RunData
+    from ..analysis.run_data import RunData
 
 __all__ = ["register", "resume"]
 
@@ -41,16 +42,22 @@ def resume(
     """
     from rich.console import Console
 
+    from ..analysis.run_data import load_map
+    from ..analysis.summary import story
     from ..callbacks.progress import MapProgress
-    from ..catalog import Recorder
-    from ..catalog.journal import is_being_taken
-    from ..catalog.scan_id import scan_id_source
-    from ..experiment import run_map
-    from ..export.story import story
-    from ..models import Models, keep_models
+    from ..modelstore import keep_models, model_directory
     from ..phantom import make_object
-    from ..rebuild import find_classifier, find_sampler_model, model_directory, rebuild_agent, sampler_name
-    from ..rundata import load_map
+    from ..record import Recorder
+    from ..record.journal.writing import is_being_taken
+    from ..record.rebuild import (
+        find_classifier,
+        find_sampler_model,
+        rebuild_agent,
+        sampler_name,
+    )
+    from ..record.scan_id import scan_id_source
+    from ..simulation.models import Models
+    from ..simulation.run import run_map
 
     console = Console(highlight=False, soft_wrap=True)
     check_writable(json_file)
@@ -91,7 +98,7 @@ def resume(
         )
         with console.status("bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
-    from ..catalog.runs import find_run
+    from ..record.runs import find_run
 
     whole = load_map(
         [*(run.documents for run in chain), find_run(result.uid, where).documents], spectra=False

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 
 __all__ = ["parse_fractions", "register"]
 
@@ -56,13 +57,13 @@ def simulate(
     from rich.console import Console
     from rich.table import Table
 
-    from ..benchmarks.simulation import run_simulation
     from ..errors import ConfigError, DataError
+    from ..images.distortion import boundary_fraction
+    from ..images.files import read_label_image
     from ..memory import peak_rss_mb
-    from ..sampling.distortion import boundary_fraction
+    from ..progress import stage_tracker, tracker
     from ..sampling.factory import check_name, load_model, needs_training
-    from ..sampling.files import read_label_image
-    from .progress import stage_tracker, tracker
+    from ..simulation.sampler_alone import run_simulation
 
     check_name(sampler)
     wanted = parse_fractions(checkpoints, fraction)
@@ -83,7 +84,7 @@ def simulate(
     elif needs_training(sampler):
         if not images:
             raise ConfigError(f"the sampler '{sampler}' needs --train IMAGE or --model FILE")
-        from ..sampling.training import train_slads
+        from ..sampling.slads.training import train_slads
 
         start = time.perf_counter()
         with stage_tracker("training") as report:

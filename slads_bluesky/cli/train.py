@@ -14,4 +14,4 @@ MODULES: tuple[str, ...] = ("train_sampler", "train_learned", "train_classifier"
 
 def register(app: typer.Typer) -> None:
     """Add the group ``train`` to `app`."""
-    add_group(app, "train", "Train samplers and classifiers.", MODULES)
+    add_group(app, "train", "Train samplers and classifiers.", __package__, MODULES)

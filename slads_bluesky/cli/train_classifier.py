@@ -39,12 +39,12 @@ def train_classifier(
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from ..spectra.classifier import PhaseClassifier
-    from ..spectra.detector import Detector
-    from ..spectra.paper import PaperClassifier
-    from ..spectra.phasefile import load_phases
-    from ..spectra.physics import expected_counts
-    from .figures import check_writable, write_json
+    from ..files import check_writable, write_json
+    from ..spectra.io.phase_file import load_phases
+    from ..spectra.likelihood.classifier import PhaseClassifier
+    from ..spectra.paper.classifier import PaperClassifier
+    from ..spectra.physics.detector import Detector
+    from ..spectra.physics.spectrum import expected_counts
 
     console = Console()
     check_writable(output)
@@ -66,7 +66,7 @@ def train_classifier(
             false_alarm_rate=file.false_alarm_rate,
         )
     else:
-        from ..spectra.training import train_paper_classifier
+        from ..spectra.paper.training import train_paper_classifier
 
         rng = np.random.default_rng([seed, 0xC1A55])
         detector = Detector(resolution_ev=file.resolution_ev)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
-from .figures import check_writable, write_json
+from ..files import check_writable, write_json
 
 __all__ = ["register"]
 
@@ -56,18 +56,11 @@ def train_learned(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..sampling.files import read_label_image
-    from ..sampling.learned_model import LearnedModel, shipped_model
-    from ..sampling.learned_outlook import with_analogues
-    from ..sampling.learned_training import (
-        ADAPT,
-        CONTINUE,
-        Trainer,
-        TrainingSettings,
-        check_images,
-        let_down,
-    )
-    from .progress import tracker
+    from ..images.files import read_label_image
+    from ..progress import tracker
+    from ..sampling.learned.error_monitor import with_analogues
+    from ..sampling.learned.model import LearnedModel, shipped_model
+    from ..sampling.learned.training import ADAPT, CONTINUE, Trainer, TrainingSettings, check_images, let_down
 
     check_writable(output)
     check_writable(json_file)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .figures import check_writable, write_json
+from ..files import check_writable, write_json
 
 __all__ = ["register"]
 
@@ -30,10 +30,10 @@ def train_sampler(
     from rich.console import Console
     from rich.table import Table
 
-    from ..sampling.files import read_image, read_label_image
-    from ..sampling.segment import segment
-    from ..sampling.training import train_slads
-    from .progress import stage_tracker
+    from ..images.files import read_image, read_label_image
+    from ..images.segmentation import segment
+    from ..progress import stage_tracker
+    from ..sampling.slads.training import train_slads
 
     check_writable(output)
     check_writable(json_file)

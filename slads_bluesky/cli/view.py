@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from .figures import Json, check_writable, write_json
+from ..files import check_writable, write_json
+from .options import Json
 from .record import Uid, Where
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _templates(classifier: Path | None) -> Any:
 def _stored(uid: str, where: str | None) -> MapState:
     """Take all documents of a map, those of the runs it goes on from first."""
     from ..callbacks.live_state import MapState, is_map
-    from ..catalog.runs import find_run, map_runs
+    from ..record.runs import find_run, map_runs
 
     state: MapState | None = None
     for run in map_runs(find_run(uid, where), where):
@@ -145,9 +146,9 @@ def _draw(state: MapState, save: Path | None, templates: Any) -> None:
 
 def _growing(uid: str, where: str | None) -> Iterator[tuple[str, dict[str, Any]] | None]:
     """Yield documents of a journal as they are written, None where there is nothing new yet."""
-    from ..catalog.journal import is_being_taken
-    from ..catalog.reading import JournalTail
-    from ..catalog.runs import find_run
+    from ..record.journal.reading import JournalTail
+    from ..record.journal.writing import is_being_taken
+    from ..record.runs import find_run
 
     run = find_run(uid, where)
     if not Path(run.source).is_file():

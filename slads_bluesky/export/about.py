@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from slads_bluesky.errors import ConfigError
-from slads_bluesky.rundata import RunData
+from ..analysis.run_data import RunData
 
-__all__ = ["Acquisition", "acquisition", "elements_of", "whole"]
+__all__ = ["Acquisition", "acquisition", "elements_of"]
 
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
 
@@ -52,7 +45,7 @@ def acquisition(data: RunData) -> Acquisition:
                 out[theirs] = float(value)
     simulated: dict[str, float] = {}
     if "object" in data.start:
-        from slads_bluesky.spectra.detector import Detector
+        from ..spectra.physics.detector import Detector
 
         simulated = {"elevation_angle": TAKE_OFF_DEG, "energy_resolution": Detector().resolution_ev}
     for ours, theirs in (
@@ -89,28 +82,3 @@ def elements_of(data: RunData) -> list[str]:
         if spelled == "".join(parts) and known.issuperset(symbols):
             found.update(symbols)
     return sorted(found)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write to; on success it takes the place of `path`, else it is removed.
-
-    Raises
-    ------
-    ConfigError
-        If the folder cannot be written or the disk is full.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.absolute().parent))
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-    partial = folder / path.name
-    try:
-        yield partial
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slads_bluesky.rundata import RunData
-
-from .about import whole
+from ..analysis.run_data import RunData
+from ..files import atomic_write
 
 __all__ = ["write_csv", "write_npz"]
 
@@ -44,7 +43,7 @@ def write_npz(data: RunData, path: Path) -> list[Path]:
         arrays["spectra"] = data.spectra
     if data.reconstruction is not None:
         arrays["reconstruction"] = data.reconstruction
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
     return [path]
 
@@ -52,7 +51,7 @@ def write_npz(data: RunData, path: Path) -> list[Path]:
 def write_csv(data: RunData, path: Path) -> list[Path]:
     """Write one line a measured pixel, in the order of their measurement, without the spectra."""
     counts = data.spectra.sum(axis=1) if data.spectra is not None else np.full(data.n_measured, -1)
-    with whole(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             [

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from slads_bluesky.rundata import RunData
+from ..analysis.run_data import RunData
 
 __all__ = ["draw_comparison"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slads_bluesky.rundata import RunData
-
-from .about import Acquisition, acquisition, whole
+from ..analysis.run_data import RunData
+from ..files import atomic_write
+from .about import Acquisition, acquisition
 
 __all__ = ["write_msa"]
 
@@ -85,7 +85,7 @@ def _write(
     if "magnification" in settings:
         fields.append(("MAGCAM", f"{settings['magnification']:.6g}"))
     fields.append(("COMMENT", f"run {data.uid}, {int(which.sum())} pixels"))
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         lines = [f"#{name:<12s}: {value}" for name, value in fields]
         lines += ["#SPECTRUM    : Spectral Data Starts Here", *(f"{n:.1f}," for n in counts)]
         partial.write_text(

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ..colours import PHASE_COLOURS
 from ..errors import DataError
+from .colours import PHASE_COLOURS
 
 __all__ = ["PHASE_COLOURS", "four_panels"]
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slads_bluesky.errors import ConfigError, RecordError
-from slads_bluesky.rundata import RunData
+
+from ..analysis.run_data import RunData
 
 __all__ = ["export_map", "suffixes"]
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.rundata import RunData
 
-from .about import acquisition, elements_of, whole
+from ..analysis.run_data import RunData
+from ..files import atomic_write
+from .about import acquisition, elements_of
 
 __all__ = ["write_hyperspy"]
 
@@ -45,7 +46,7 @@ def write_hyperspy(data: RunData, path: Path) -> list[Path]:
     write = _hspy if path.suffix == ".hspy" else _zspy
     listed = path.with_suffix(f".measured{path.suffix}")
     for target, signal in ((path, _dense(data, spectra)), (listed, _listed(data, spectra))):
-        with whole(target) as partial:
+        with atomic_write(target) as partial:
             write(partial, signal)
     return [path, listed]
 

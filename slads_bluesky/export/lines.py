@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slads_bluesky.spectra.lines import element_lines
+from ..spectra.physics.lines import element_lines
 
 __all__ = ["LineLabel", "line_labels"]
 

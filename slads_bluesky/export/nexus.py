@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from slads_bluesky.rundata import RunData
-
-from .about import acquisition, elements_of, whole
+from ..analysis.run_data import RunData
+from ..files import atomic_write
+from .about import acquisition, elements_of
 
 __all__ = ["write_nexus"]
 
@@ -43,7 +43,7 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
     spectra = data.calibrated_spectra()
     start = data.start
     ended = data.stop["time"] if data.stop else float(data.times[-1])
-    with whole(path) as partial, h5py.File(partial, "w") as file:
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry", "creator": "slads-bluesky"})
         entry = _group(file, "entry", "NXentry", default="map")
         _field(entry, "definition", "NXem").attrs["version"] = DEFINITION_VERSION

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from slads_bluesky.rundata import RunData
-
+from ..analysis.areas import phase_sums
+from ..analysis.run_data import RunData
 from .about import acquisition, elements_of
-from .areas import phase_sums
 from .figures import PHASE_COLOURS
 from .lines import line_labels
 

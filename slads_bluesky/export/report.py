@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.rundata import RunData
 
-from .about import whole
+from ..analysis.run_data import RunData
+from ..analysis.summary import story
+from ..files import atomic_write
 from .panels import draw_maps, draw_progress, draw_spectra, figure_of
-from .story import story
 
 __all__ = ["REPORTS", "write_report"]
 
@@ -61,7 +61,7 @@ def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = No
     lines, figures = story(data)
     tables = _tables(data, figures)
     title = f"{data.start.get('sample', 'map')}, run {data.uid[:8]}"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         if path.suffix == ".html":
             partial.write_text(_html(title, lines, tables, _pictures(data, truth), data), "utf-8")
         elif path.suffix == ".pdf":

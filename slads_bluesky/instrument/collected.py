@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ..catalog.runs import RecordedRun
 from ..errors import RecordError
 from ..plans.collect import PHASE_KEY
+from ..record.runs import RecordedRun
 from ..spectra.axis import EnergyAxis
 
 __all__ = ["Collected", "collected_spectra", "doubtful", "write_phases"]

@@ -7,8 +7,8 @@ from typing import Any
 from bluesky import RunEngine
 
 from ..callbacks.windows import LivingWindows
-from ..catalog import Recorder
-from ..catalog.scan_id import scan_id_source
+from ..record import Recorder
+from ..record.scan_id import scan_id_source
 from .metadata import PersistentMetadata
 
 __all__ = ["RecordedEngine"]

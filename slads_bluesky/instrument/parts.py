@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, InstrumentError, SladsError
-from ..models import prepare_models
 from ..protocols import Classifier
+from ..simulation.models import prepare_models
 from .settings import DeviceSettings, InstrumentSettings
 from .yamlfile import YamlFile
 
@@ -90,7 +90,7 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
             model = prepared.sampler
         classifier = classifier or prepared.classifier
     elif model is None and wanted.name == "learned":
-        from ..sampling.learned_model import shipped_model
+        from ..sampling.learned.model import shipped_model
 
         model = shipped_model()
     _check_error(settings, file, classifier)

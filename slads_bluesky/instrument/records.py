@@ -12,9 +12,9 @@ from ..errors import RecordError
 from .parts import MapModels
 
 if TYPE_CHECKING:
-    from ..catalog.runs import RecordedRun
-    from ..catalog.verify import Verification
-    from ..rundata import RunData
+    from ..analysis.run_data import RunData
+    from ..record.runs import RecordedRun
+    from ..record.verify import Verification
 
 __all__ = ["Records"]
 
@@ -60,8 +60,8 @@ class Records:
         RecordError
             If there is no such run, it is being taken, is complete, or had another classifier than this session.
         """
-        from ..catalog.journal import is_being_taken
-        from ..rebuild import find_sampler_model, rebuild_agent
+        from ..record.journal.writing import is_being_taken
+        from ..record.rebuild import find_sampler_model, rebuild_agent
 
         chain, data = self._map(run)
         if is_being_taken(chain[-1].source):
@@ -88,7 +88,7 @@ class Records:
 
     def run(self, run: str | int = -1) -> RecordedRun:
         """Find one run."""
-        from ..catalog.runs import find_run
+        from ..record.runs import find_run
 
         return find_run(str(run), self._where)
 
@@ -102,8 +102,8 @@ class Records:
         The classifier and the sampler of the session are taken; that they are not those of the run is a
         RecordError.
         """
-        from ..catalog.verify import verify
-        from ..rebuild import rebuild_agent
+        from ..record.rebuild import rebuild_agent
+        from ..record.verify import verify
 
         data = self.load(run)
         ours = {"sampler": self._models.sampler, "classifier": self._models.classifier}
@@ -124,7 +124,7 @@ class Records:
         int
             Documents shown.
         """
-        from ..catalog.replay import replay
+        from ..record.replay import replay
 
         return replay(self.run(run).documents(), [self._shown], speed)
 
@@ -143,7 +143,7 @@ class Records:
         Path
             Of ``phases.yml``. Spectra that look like another phase than their own are named by a warning.
         """
-        from ..catalog.runs import list_runs
+        from ..record.runs import list_runs
         from .collected import collected_spectra, doubtful, write_phases
 
         chosen = list_runs(self._where) if runs is None else [self.run(run) for run in runs]
@@ -153,8 +153,8 @@ class Records:
         return write_phases(collected, Path(directory).expanduser())
 
     def _map(self, run: str | int, spectra: bool = False) -> tuple[list[Any], RunData]:
-        from ..catalog.runs import map_runs
-        from ..rundata import load_map
+        from ..analysis.run_data import load_map
+        from ..record.runs import map_runs
 
         chain = map_runs(self.run(run), self._where)
         return chain, load_map([one.documents for one in chain], spectra=spectra)

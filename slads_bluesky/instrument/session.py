@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
-from ..catalog import Recorder
 from ..errors import ConfigError
 from ..grid import ScanGrid
-from ..models import keep_models
+from ..modelstore import keep_models
+from ..record import Recorder
 from .axes import beam_axes
 from .engine import RecordedEngine
 from .headless import is_headless
@@ -261,7 +261,7 @@ class Session:
     def _stop_rule(self, error: float, cap_s: float) -> None:
         """Let each acquisition end as soon as its phase is sure enough, or, with no error allowed, at the preset."""
         from ..spectra import PhaseClassifier
-        from ..spectra.sequential import SequentialTest
+        from ..spectra.dwell import SequentialTest
 
         classifier = self.models.classifier
         if not error or classifier is None:

@@ -59,7 +59,7 @@ def open_session(path: str | Path) -> Session:
         raise StartupError(f"the session is not started: {error}") from None
 
     def catalog() -> Any:
-        from ..catalog import default_directory, open_catalog
+        from ..record import default_directory, open_catalog
 
         return open_catalog(settings.catalog.uri or settings.catalog.directory or default_directory())
 
@@ -96,7 +96,7 @@ def _joined(
     settings: InstrumentSettings, devices: Devices, models: MapModels, catalog: Any, microscope: Any
 ) -> Session:
     """Make a session of its parts; the recorder last, which starts a process of its own."""
-    from ..catalog import Recorder
+    from ..record import Recorder
     from .session import Session
 
     about = settings.catalog

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from ..errors import ConfigError
+from ..images.distortion import boundary_fraction
 
-__all__ = ["KINDS", "Kind", "Role", "boundary_fraction", "make_labels", "target_boundary_fraction"]
+__all__ = ["KINDS", "Kind", "Role", "make_labels", "target_boundary_fraction"]
 
 Kind = Literal["pbsn", "powder"]
 Role = Literal["test", "train"]
@@ -32,28 +33,6 @@ _TARGETS: dict[str, dict[int, float]] = {
 
 _MIN_GRAIN = 6
 """Smallest connected patch in pixels: the paper's segmented images are denoised (3.1.1)."""
-
-
-def boundary_fraction(labels: NDArray[np.integer]) -> float:
-    """Fraction of pixels that have a 4-neighbour of another label.
-
-    Parameters
-    ----------
-    labels : (rows, columns) integer array
-
-    Returns
-    -------
-    float
-        b, 0 … 1.
-    """
-    edge = np.zeros(labels.shape, bool)
-    down = labels[1:] != labels[:-1]
-    right = labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= right
-    edge[:, :-1] |= right
-    return float(edge.mean())
 
 
 def target_boundary_fraction(kind: Kind, size: int) -> float:

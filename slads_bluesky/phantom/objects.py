@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
+from ..images.distortion import boundary_fraction
 from ..spectra.axis import EnergyAxis
 from .acquisition import Acquisition
-from .microstructures import boundary_fraction, make_labels
+from .microstructures import make_labels
 from .recipes import FULL_DWELL_S, RECIPES, Recipe, phase_spectra
 
 __all__ = ["OBJECT_NAMES", "Phantom", "make_object", "object_from_labels", "read_labels", "training_spectra"]

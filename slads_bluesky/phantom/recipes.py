@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spectra.axis import EnergyAxis
-from ..spectra.composition import Composition
-from ..spectra.physics import expected_counts
+from ..spectra.physics.composition import Composition
+from ..spectra.physics.spectrum import expected_counts
 
 __all__ = ["FULL_DWELL_S", "RECIPES", "Recipe", "phase_spectra"]
 

@@ -19,7 +19,7 @@ STATIC = ("random", "low-discrepancy")
 
 def sampler_names() -> tuple[str, ...]:
     """Return the samplers that can be made here; ``learned`` where its general model is installed."""
-    learned = (Path(__file__).with_name("learned_general.safetensors")).is_file()
+    learned = (Path(__file__).parent / "learned" / "general.safetensors").is_file()
     return ("slads", *STATIC, *(("learned",) if learned else ()))
 
 
@@ -39,11 +39,11 @@ def load_model(name: str, path: str | Path) -> Any:
     """Read the model file of the sampler `name`; ModelFileError if it is none of its kind."""
     check_name(name)
     if name == "slads":
-        from .model import SladsModel
+        from .slads.model import SladsModel
 
         return SladsModel.load(path)
     if name == "learned":
-        from .learned_model import LearnedModel
+        from .learned.model import LearnedModel
 
         return LearnedModel.load(Path(path))
     raise ConfigError(f"the sampler '{name}' takes no model")
@@ -102,12 +102,12 @@ def make_sampler(
 
         return StaticSampler(shape, name, **masks)  # type: ignore[arg-type]
     if name == "learned":
-        from .learned import LearnedSampler
+        from .learned.sampler import LearnedSampler
 
         return LearnedSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
     if model is None:
         raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")
-    from .sampler import SladsSampler
+    from .slads.sampler import SladsSampler
 
     return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
 
@@ -128,11 +128,11 @@ def restore_sampler(
 
         return StaticSampler.from_state(arrays, facts)
     if name == "learned":
-        from .learned import LearnedSampler
+        from .learned.sampler import LearnedSampler
 
         return LearnedSampler.from_state(arrays, facts, model)
     if name == "slads":
-        from .sampler import SladsSampler
+        from .slads.sampler import SladsSampler
 
         if model is None:
             raise ConfigError("the state of a 'slads' sampler needs its model")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from ..protocols import UNMEASURED, Suggestion
-from .initial import initial_pixels, random_pixels
-from .reconstruct import fill_outside, knn_reconstruct
-from .samples import GridSampler, read_state
+from .base import GridSampler, read_state
+from .masks import initial_pixels, random_pixels
+from .slads.reconstruct import fill_outside, knn_reconstruct
 
 __all__ = ["StaticSampler"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..errors import ModelFileError
 from ..modelfile import read_kind
-from .classifier import PhaseClassifier
-from .paper import PaperClassifier
+from .likelihood.classifier import PhaseClassifier
+from .paper.classifier import PaperClassifier
 
 __all__ = ["load_classifier"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from event_model import DocumentNames, schema_validators
 
-from slads_bluesky.catalog import journal_directory, read_journal
 from slads_bluesky.phantom import make_object
+from slads_bluesky.record import journal_directory, read_journal
 
 SIZE = 64
 FRACTION = 0.2
@@ -112,7 +112,7 @@ def test_the_catalog_in_another_process_has_it_by_uid_scan_id_and_search(run, do
     record, figures, _ = run
     code = """
 import sys, json, numpy as np
-from slads_bluesky.catalog import open_catalog
+from slads_bluesky.record import open_catalog
 from tiled.queries import Key
 db = open_catalog(sys.argv[1]); uid = sys.argv[2]; scan_id = int(sys.argv[3])
 assert db[scan_id].metadata["start"]["uid"] == uid

@@ -21,10 +21,10 @@ import zmq
 from readme_blocks import README, blocks, spans
 from readme_reader import Reader, answers_at, wait
 
-from slads_bluesky.catalog.runs import list_runs
 from slads_bluesky.cli import app
 from slads_bluesky.devices.sim.ports import free_port
 from slads_bluesky.phantom import make_labels
+from slads_bluesky.record.runs import list_runs
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = blocks(TEXT)

@@ -1,0 +1,1 @@
+"""What a recorded map says: run data, area fractions, summary, cost."""

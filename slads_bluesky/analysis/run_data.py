@@ -1,0 +1,303 @@
+"""The documents of a map as arrays: what exports, reports and comparisons start from. Pure: documents in, arrays out.
+
+A map may be several runs, each going on where its parent stopped; of an event that was emitted again (a pause
+rewinds), and of a pixel that was measured again, the last counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RecordError
+from ..grid import ScanGrid
+from ..protocols import ILL, UNMEASURED, EventKeys
+
+__all__ = ["RunData", "event_keys", "load_map"]
+
+Documents = Iterable[tuple[str, dict[str, Any]]]
+Source = Callable[[], Documents]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A map, N measured pixels in the order in which they were measured."""
+
+    starts: tuple[dict[str, Any], ...]
+    """Start documents, the oldest run first."""
+    stop: dict[str, Any] | None
+    """Stop document of the last run, None if it was cut off."""
+    grid: ScanGrid
+    phases: tuple[str, ...]
+    """Names; label l is ``phases[l - 1]``."""
+    keys: EventKeys
+    pixels: NDArray[np.int64]
+    """(N,) flat pixel indices."""
+    erd: NDArray[np.float64]
+    """(N,) expected reduction in distortion that was predicted; NaN in the initial mask."""
+    labels: NDArray[np.int64]
+    """(N,) labels as classified, 0 where ill."""
+    probabilities: NDArray[np.float64]
+    """(N,)."""
+    verdicts: NDArray[np.str_]
+    """(N,)."""
+    spectra: NDArray[Any] | None
+    """(N, channels) counts; None if they were not asked for."""
+    live_time_s: NDArray[np.float64]
+    """(N,)."""
+    real_time_s: NDArray[np.float64]
+    """(N,)."""
+    dose_nc: NDArray[np.float64]
+    """(N,) NaN where it was not recorded."""
+    position_um: NDArray[np.float64]
+    """(N, 2): (x, y), as the beam read back; the grid's where it did not."""
+    times: NDArray[np.float64]
+    """(N,) seconds since 1970."""
+    failed: NDArray[np.bool_]
+    """(N,) points that failed: known as ill, their spectra all zero."""
+    energy_offset_kev: float
+    energy_width_kev: float
+    """Channel i is centred at offset + i × width; both NaN if not recorded."""
+    configuration: dict[str, Any]
+    """Configuration of all devices, by their data keys."""
+    settings: dict[str, Any]
+    """The microscope's settings, the first reading of the stream ``baseline``."""
+    maps: tuple[dict[str, Any], ...]
+    """Events of the stream ``map`` without the prefix of their keys, in their order."""
+    ledger: dict[str, Any]
+    """What the stream ``ledger`` holds; empty without one."""
+
+    @property
+    def uid(self) -> str:
+        """Uid of the last run."""
+        return str(self.starts[-1]["uid"])
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """Start document of the first run, which says what is mapped and how."""
+        return self.starts[0]
+
+    @property
+    def n_measured(self) -> int:
+        """Different pixels."""
+        return int(self.pixels.size)
+
+    @property
+    def votes(self) -> NDArray[np.int64]:
+        """(N,) labels that take part in the reconstruction: `ILL` for every verdict but ``ok``."""
+        return np.where(self.verdicts == "ok", self.labels, ILL)
+
+    @property
+    def measured(self) -> NDArray[np.int16]:
+        """(rows, columns): label of each measured pixel, 0 where it does not vote, -1 where unmeasured."""
+        out = np.full(self.grid.shape, UNMEASURED, np.int16)
+        out.ravel()[self.pixels] = self.votes
+        return out
+
+    @property
+    def reconstruction(self) -> NDArray[np.uint8] | None:
+        """(rows, columns): the last recorded map, None if there is none."""
+        for recorded in reversed(self.maps):
+            if "labels" in recorded:
+                return np.asarray(recorded["labels"], np.uint8)
+        return None
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield for each pixel, in order, an Event of what an agent looks at (no spectrum)."""
+        keys = self.keys
+        for i in range(self.n_measured):
+            data = {
+                keys.pixel: int(self.pixels[i]),
+                keys.erd: float(self.erd[i]),
+                keys.label: int(self.labels[i]),
+                keys.probability: float(self.probabilities[i]),
+                keys.verdict: str(self.verdicts[i]),
+            }
+            yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
+
+    def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:
+        """(N, channels) counts; RecordError if there are none, or of another number of channels."""
+        if self.spectra is None:
+            raise RecordError(f"run {self.uid[:8]} has no spectra")
+        if n_channels is not None and self.spectra.shape[1] != n_channels:
+            raise RecordError(
+                f"run {self.uid[:8]} has spectra of {self.spectra.shape[1]} channels, "
+                f"the classifier takes {n_channels}"
+            )
+        return self.spectra
+
+    def calibrated_spectra(self) -> NDArray[Any]:
+        """(N, channels) counts; RecordError if there are none, or without an energy calibration."""
+        spectra = self.spectra_of()
+        if not (np.isfinite(self.energy_offset_kev) and np.isfinite(self.energy_width_kev)):
+            raise RecordError(f"run {self.uid[:8]} has no energy calibration")
+        return spectra
+
+    @property
+    def energies_kev(self) -> NDArray[np.float64]:
+        """(channels,) middle of each channel."""
+        n = 0 if self.spectra is None else self.spectra.shape[1]
+        return np.float64(self.energy_offset_kev) + self.energy_width_kev * np.arange(n, dtype=np.float64)
+
+
+POINTS = ("primary", "failed")
+"""Streams whose events are points of the map."""
+
+_Place = tuple[int, str, int]  # run, stream, seq_num
+
+
+class _Gathered:
+    """Scalars and the place of each event that counts, over all runs of a map; spectra stay where they are."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.starts: list[dict[str, Any]] = []
+        self.stop: dict[str, Any] | None = None
+        self.configuration: dict[str, Any] = {}
+        self.streams: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+        self.points: dict[_Place, dict[str, Any]] = {}  # of all runs, in the order of their measurement
+        spectrum = ""
+        for run, source in enumerate(sources):
+            names: dict[str, str] = {}
+            self.stop = None
+            for name, doc in source():
+                if name == "start":
+                    self.starts.append(doc)
+                    spectrum = event_keys(doc).spectrum
+                elif name == "descriptor":
+                    names[doc["uid"]] = doc["name"]
+                    self.streams.setdefault(doc["name"], {})
+                    for device in doc.get("configuration", {}).values():
+                        self.configuration.update(device.get("data", {}))
+                elif name == "event":
+                    kept = {key: value for key, value in doc["data"].items() if key != spectrum}
+                    stream, event = names[doc["descriptor"]], {"time": doc["time"], "data": kept}
+                    self.streams[stream][run, doc["seq_num"]] = event
+                    if stream in POINTS:
+                        self.points[run, stream, doc["seq_num"]] = event
+                elif name == "stop":
+                    self.stop = doc
+
+
+def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
+    """Gather a map from the documents of its runs.
+
+    Parameters
+    ----------
+    sources : sequence of callable
+        Each gives the documents of one run anew each time it is called, the oldest run first.
+    spectra : bool
+        Whether to keep the spectra (4 bytes a channel and pixel).
+
+    Raises
+    ------
+    RecordError
+        If there is no run, or a run is not of a map: another program's, or one without a pixel to its events.
+    """
+    gathered = _Gathered(sources)
+    if not gathered.starts:
+        raise RecordError("no documents of a run")
+    start = gathered.starts[0]
+    keys = event_keys(start)
+    grid = _grid(start)
+    events = gathered.points
+    for (run, stream, seq_num), event in events.items():
+        if keys.pixel not in event["data"] or keys.label not in event["data"]:
+            raise RecordError(
+                f"run {gathered.starts[run]['uid'][:8]} by plan '{start.get('plan_name')}' is no map of ours: "
+                f"event {seq_num} of '{stream}' has no '{keys.pixel}' with a '{keys.label}'"
+            )
+    last = {event["data"][keys.pixel]: place for place, event in events.items()}  # a pixel measured again
+    kept = {place: event for place, event in events.items() if last[event["data"][keys.pixel]] == place}
+    rows = [event["data"] for event in kept.values()]
+
+    def column(key: str, dtype: Any, missing: Any) -> NDArray[Any]:
+        return np.array([row.get(key, missing) for row in rows], dtype)
+
+    pixels = column(keys.pixel, np.int64, -1)
+    if pixels.size and (pixels.min() < 0 or pixels.max() >= grid.shape[0] * grid.shape[1]):
+        raise RecordError(
+            f"run {start['uid'][:8]}: pixels {pixels.min()} … {pixels.max()} lie outside its grid {grid.shape}"
+        )
+    configuration = gathered.configuration
+    motors = start.get("motors") or ["beam"]
+    at_grid = np.array([grid.position(int(pixel)) for pixel in pixels]).reshape(-1, 2)
+    position = np.column_stack(
+        [column(f"{motors[0]}_{axis}", np.float64, np.nan) for axis in ("x", "y")]
+    ).reshape(-1, 2)
+    detector = (start.get("detectors") or ["eds"])[0]
+    return RunData(
+        starts=tuple(gathered.starts),
+        stop=gathered.stop,
+        grid=grid,
+        phases=tuple(start.get("phases") or start.get("agent", {}).get("phases") or ()),
+        keys=keys,
+        pixels=pixels,
+        erd=column(keys.erd, np.float64, np.nan),
+        labels=column(keys.label, np.int64, ILL),
+        probabilities=column(keys.probability, np.float64, np.nan),
+        verdicts=column(keys.verdict, np.str_, "ok"),
+        spectra=_spectra(sources, keys.spectrum, list(kept)) if spectra else None,
+        live_time_s=column(keys.live_time, np.float64, np.nan),
+        real_time_s=column(keys.real_time, np.float64, np.nan),
+        dose_nc=column(keys.dose, np.float64, np.nan),
+        position_um=np.where(np.isnan(position), at_grid, position),
+        times=np.array([event["time"] for event in kept.values()], np.float64),
+        failed=np.array([stream == "failed" for _, stream, _ in kept], bool),
+        energy_offset_kev=float(configuration.get(f"{detector}_energy_offset", np.nan)),
+        energy_width_kev=float(configuration.get(f"{detector}_energy_width", np.nan)),
+        configuration=configuration,
+        settings=_first(gathered.streams.get("baseline", {})),
+        maps=tuple(_unprefixed(event["data"]) for event in gathered.streams.get("map", {}).values()),
+        ledger=_first(gathered.streams.get("ledger", {})),
+    )
+
+
+def event_keys(start: Mapping[str, Any]) -> EventKeys:
+    """Where the events of a run hold what an agent needs, by its start document."""
+    known = {field.name for field in fields(EventKeys)}
+    given = start.get("agent", {}).get("keys", {})
+    return EventKeys(**{name: key for name, key in given.items() if name in known})
+
+
+def _grid(start: Mapping[str, Any]) -> ScanGrid:
+    if "grid" not in start:
+        raise RecordError(
+            f"run {str(start.get('uid'))[:8]} by plan '{start.get('plan_name')}' is no map of ours: no grid"
+        )
+    return ScanGrid.from_json(start["grid"])
+
+
+def _spectra(sources: Sequence[Source], key: str, places: list[_Place]) -> NDArray[Any] | None:
+    """(N, channels): one array, filled on a second pass, so that nothing is held twice."""
+    row = {place: i for i, place in enumerate(places)}
+    out: NDArray[Any] | None = None
+    for run, source in enumerate(sources):
+        names: dict[str, str] = {}
+        for name, doc in source():
+            if name == "descriptor":
+                names[doc["uid"]] = doc["name"]
+            elif name == "event" and key in doc["data"]:
+                i = row.get((run, names[doc["descriptor"]], doc["seq_num"]))
+                if i is None:
+                    continue
+                spectrum = np.asarray(doc["data"][key])
+                if out is None:
+                    out = np.zeros((len(places), spectrum.size), spectrum.dtype)
+                if spectrum.shape != out.shape[1:]:
+                    raise RecordError(
+                        f"event {doc['seq_num']}: a spectrum of {spectrum.size} channels among ones of {out.shape[1]}"
+                    )
+                out[i] = spectrum
+    return out
+
+
+def _first(stream: dict[tuple[int, int], dict[str, Any]]) -> dict[str, Any]:
+    return dict(next(iter(stream.values()))["data"]) if stream else {}
+
+
+def _unprefixed(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("map_"): value for key, value in data.items()}

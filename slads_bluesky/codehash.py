@@ -1,0 +1,98 @@
+"""A hash of the source code that a result depends on, so that no result of other code is taken for this one's.
+
+The sources are found, not listed by hand: a module, and whatever of this package it imports, at the top or inside a
+function, and so on. In a checkout the version stays while the code changes, hence the hash.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+__all__ = ["code_hash", "imported_sources"]
+
+_ROOT = Path(__file__).parent
+_PACKAGE = "slads_bluesky"
+
+
+def _source(module: str) -> Path | None:
+    """File of a module of this package; None for what is none."""
+    path = _ROOT.joinpath(*module.split(".")[1:])
+    for candidate in (path / "__init__.py", path.with_suffix(".py") if module != _PACKAGE else path):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _imports(module: str, path: Path) -> set[str]:
+    """Modules of this package that a source file imports, its packages' ``__init__`` and stub included."""
+    is_package = path.name == "__init__.py"
+    found: set[str] = set()
+    stub = path.with_suffix(".pyi")
+    for file in (path, *([stub] if stub.is_file() else [])):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:
+                    parts = module.split(".")
+                    parts = parts[: len(parts) - node.level + is_package]
+                    base = ".".join([*parts, *([node.module] if node.module else [])])
+                found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.split(".")[0] == _PACKAGE and name != _PACKAGE and _source(name)}
+
+
+@lru_cache
+def imported_sources(*modules: str) -> tuple[Path, ...]:
+    """Source files of some modules and of all of this package that they import, sorted.
+
+    Parameters
+    ----------
+    *modules : str
+        Full names, such as ``slads_bluesky.simulation.models``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module.
+    """
+    todo, seen = list(modules), {}
+    while todo:
+        module = todo.pop()
+        path = _source(module)
+        if path is None:
+            raise ValueError(f"{_PACKAGE} has no module '{module}'")
+        if module not in seen:
+            seen[module] = path
+            todo += _imports(module, path) - seen.keys()
+    return tuple(sorted(set(seen.values())))
+
+
+@lru_cache
+def code_hash(*modules: str) -> str:
+    """Hash of this program's version and of the sources that some modules depend on.
+
+    Parameters
+    ----------
+    *modules : str
+        As for `imported_sources`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> len(code_hash("slads_bluesky.grid"))
+    64
+    """
+    digest = hashlib.sha256(version("slads-bluesky").encode())
+    for path in imported_sources(*modules):
+        digest.update(f"\n{path.relative_to(_ROOT)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What the project claims, measured; the runtime never imports it."""

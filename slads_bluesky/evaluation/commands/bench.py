@@ -1,0 +1,24 @@
+"""``slads-bluesky bench …``: the figures of this project, measured here and now."""
+
+from __future__ import annotations
+
+import typer
+
+from ...cli.groups import add_group
+
+__all__ = ["register"]
+
+MODULES: tuple[str, ...] = (
+    "bench_sampling",
+    "bench_point",
+    "bench_spectra",
+    "bench_record",
+    "bench_kills",
+    "bench_session",
+)
+"""Modules beside this one, each adding one sub-command in its ``register(app)``."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``bench`` to `app`."""
+    add_group(app, "bench", "Measure the figures that this project claims.", __package__, MODULES)

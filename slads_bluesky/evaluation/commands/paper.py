@@ -1,0 +1,223 @@
+"""``slads-bluesky paper``: the paper's experiments, by its method and by ours, in one table; and measured maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import ConfigError
+from ...files import check_writable, write_json
+from ...phantom.paper_results import PAPER
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..paper.schedule import Step
+
+__all__ = ["paper", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command()(paper)
+
+
+def paper(
+    quick: Annotated[bool, typer.Option("--quick", help="The two small experiments, one seed.")] = False,
+    experiment: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Objects of each kind.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first object; the others follow.")] = 0,
+    out: Annotated[Path, typer.Option(help="Directory of results, figures and records.")] = Path(
+        "paper-results"
+    ),
+    real: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of measured maps (.npz, .hspy, .bcf).")
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option(help="Run the paper's experiments; without them, only the maps of --real.")
+    ] = True,
+    phases: Annotated[
+        int, typer.Option(min=2, max=12, help="Phases to look for in a measured map that names none.")
+    ] = 4,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Trials on soft devices, with --quick all, at a time; alone, each has all cores."
+        ),
+    ] = 2,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as the README shows it.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
+    ] = None,
+) -> None:
+    """Run the paper's experiments (3.2.1, 3.2.2); what is done is kept, so an interrupted run goes on."""
+    import logging
+
+    from rich.console import Console
+
+    from ... import __version__
+    from ...spectra.io.maps import list_maps
+    from ..paper.schedule import QUICK
+
+    chosen = tuple(dict.fromkeys(experiment or (QUICK if quick else PAPER)))
+    unknown = [name for name in chosen if name not in PAPER]
+    if unknown:
+        raise ConfigError(f"unknown experiment '{unknown[0]}'; known: {', '.join(PAPER)}")
+    if not simulated and real is None:
+        raise ConfigError("--no-simulated leaves nothing to do without --real DIR")
+    if not simulated and markdown is not None:
+        raise ConfigError(
+            "--markdown writes the table of the paper's experiments, which --no-simulated omits"
+        )
+    check_writable(json_file)
+    check_writable(markdown)
+    maps = [] if real is None else list_maps(real)
+    # what it would tell of a failed run, main() tells
+    logging.getLogger("bluesky").setLevel(logging.CRITICAL)
+    console = Console(highlight=False)
+    figures: dict[str, Any] = {"version": __version__}
+    if simulated:
+        numbers = range(seed, seed + (1 if quick else seeds))
+        figures["experiments"] = _experiments(console, out, chosen, numbers, jobs, markdown, quick)
+    if not maps:
+        console.print("measured maps: skipped, need --real DIR")
+        figures["real"] = None
+    else:
+        figures["real"] = [_real(console, out, path, seed, phases) for path in maps]
+    write_json(json_file, figures)
+
+
+def _experiments(
+    console: Console,
+    out: Path,
+    chosen: tuple[str, ...],
+    seeds: range,
+    jobs: int,
+    markdown: Path | None,
+    quick: bool,
+) -> dict[str, Any]:
+    from ..paper.campaign import Campaign
+    from ..paper.schedule import steps
+    from ..paper.table import markdown as as_markdown
+    from ..paper.table import smoother
+    from ..paper.trial import METHODS
+
+    plan = steps(chosen, seeds)
+    campaign = Campaign(plan, out, jobs, together=quick)
+    schedule = campaign.schedule
+
+    def told(step: Step) -> None:
+        title = METHODS[step.method].title if step.method in METHODS else "other samplers"
+        left = f", about {max(1, round(schedule.left_s / 60))} min left" if schedule.n_done else ""
+        console.print(
+            f"{schedule.n_done} of {schedule.n_steps} done{left}; {step.experiment}, {title}, seed {step.seed}"
+        )
+
+    figures, tables = {}, []
+    for whole_system in (True, False):
+        group = [step for step in plan if step.whole_system == whole_system]
+        campaign.run(group, told)
+        for name in dict.fromkeys(step.experiment for step in group):
+            results: dict[str, list[Mapping[str, Any]]] = {}
+            for step in (s for s in group if s.experiment == name):
+                results.setdefault(step.method, []).append(campaign.results[step])
+            figures[name], (title, lines) = _show(console, out, name, results)
+            remark = ""
+            if figures[name]["paper"]["fraction_at_paper_td"]["median"] is None:
+                found = campaign.smoother(name, seeds, partial(_search_told, console, name))
+                figures[name]["smoother"] = [dict(of) for of in found]
+                remark = smoother(name, [of["boundary_fraction"] for of in found])
+                console.print(remark)
+            tables.append((title, lines, remark))
+            if markdown is not None:
+                markdown.write_text(as_markdown(tables), encoding="utf-8")
+    return figures
+
+
+def _search_told(console: Console, experiment: str, seed: int) -> None:
+    console.print(f"{experiment}, seed {seed}: how smooth must it be for the paper's method?")
+
+
+def _show(
+    console: Console, out: Path, name: str, results: Mapping[str, list[Mapping[str, Any]]]
+) -> tuple[dict[str, Any], tuple[str, list[list[str]]]]:
+    """Print one experiment's table and draw its figures; return its figures and the table."""
+    from ...export.figures import four_panels
+    from ..paper.charts import charts
+    from ..paper.table import COLUMNS, heading, rows, summarise
+    from ..paper.trial import METHODS, REFERENCES
+
+    # what asks no spectra is reckoned at the paper's dose a pixel
+    doses = [trial["dose_nC"] / trial["n_measured"] for trial in results["paper"]]
+    curves = {
+        key: [
+            [[n, n * dose, td] for n, td in trial["curves"][key]]
+            for trial, dose in zip(results["references"], doses, strict=True)
+        ]
+        for key in REFERENCES
+    }
+    for method, about in METHODS.items():
+        curves[method] = [trial["curve"] for trial in results[method]]
+        first = results[method][0]["maps"]
+        four_panels(
+            out / f"{name}-{method}.png",
+            title=f"{name}, {about.title}: {about.about}",
+            **{**first, "phases": tuple(first["phases"])},
+        )
+    charts(out / f"{name}-curves.png", name, curves)
+    summaries = {method: summarise(results[method]) for method in METHODS}
+    b = [trial["boundary_fraction"] for trial in results["paper"]]
+    raster = results["paper"][0]["raster_dose_nC"]
+    title, lines = heading(name, b), rows(name, summaries, raster)
+    several = ": median (worst)" if len(b) > 1 else ""
+    _table(console, f"{title}{several}", COLUMNS, lines)
+    return {"boundary_fractions": b, "raster_dose_nC": raster, **summaries}, (title, lines)
+
+
+def _real(console: Console, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:
+    """Map one measured map, or take what is known of it; print its table and draw its curves."""
+    from ..paper.charts import real_chart
+    from ..paper.fingerprint import fingerprint
+    from ..paper.measured_maps import AGREEMENTS, map_real, real_identity, real_rows
+    from ..paper.process import in_own_process
+    from ..paper.store import TrialStore
+    from ..paper.trial import METHODS
+
+    store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases)}")
+    key = f"real-{path.name}-{seed}"
+    result = store.load(key)
+    if result is None:
+        console.print(f"{path.name}: mapping")
+        result = in_own_process(map_real, path, seed, phases)
+        store.save(key, result)
+    rows, columns = result["shape"]
+    own = result["agrees_with_its_labels"]
+    title = (
+        f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts a pixel, boundary fraction "
+        f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}; "
+        f"{100 * result['not_ok']:.1f} % of the spectra not ok"
+        + ("" if own is None else f"; {100 * own:.1f} % of the map agree with its file's labels")
+        + "\nwhere it agrees with the map of all pixels, those not ok left out: part of the pixels, part of the full "
+        "map's dose"
+    )
+    head = ("", *(f"{100 * a:.0f} %" for a in AGREEMENTS), "at the end")
+    _table(console, title, head, real_rows(result))
+    real_chart(out / f"real-{path.stem}.png", result)
+    return {k: v for k, v in result.items() if k != "program_version"}
+
+
+def _table(console: Console, title: str, head: Any, lines: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(head):
+        table.add_column(column, justify="right" if i else "left")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)

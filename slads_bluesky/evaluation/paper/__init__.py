@@ -1,0 +1,1 @@
+"""The paper's experiments, repeated and compared with ours: trials, their curves, the table."""

@@ -1,0 +1,1 @@
+"""How good the classifiers are, on simulated and on measured spectra."""

@@ -1,0 +1,5 @@
+"""Label images: reading, checking, segmentation, generated training images, boundary fraction and distortion."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,355 @@
+"""What stands in the way of a map, found before the specimen is in: each check says what it saw and what mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InstrumentError, ModelFileError, SladsError
+from ..protocols import Classifier
+
+__all__ = [
+    "Finding",
+    "all_well",
+    "check_classifier_file",
+    "check_detector",
+    "check_devices",
+    "check_proxy",
+    "check_record",
+    "check_settings",
+    "check_versions",
+]
+
+LEAST_FREE_GB = 2.0
+"""A map of 1024² pixels at 5 % takes about 0.5 GB in the journal and as much in the catalog."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw."""
+
+    what: str
+    ok: bool
+    told: str
+    mend: str = ""
+    """What to do about it; empty if it is all right."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def check_versions(package: str = "slads-bluesky") -> list[Finding]:
+    """Compare Python and the installed packages with what a package asks for, its extras left out."""
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    about = metadata.metadata(package)
+    python = ".".join(str(n) for n in sys.version_info[:3])
+    wanted = str(about["Requires-Python"]) if "Requires-Python" in about else ""
+    findings = []
+    if python not in SpecifierSet(wanted):
+        findings.append(
+            Finding("Python", False, f"{python}, {wanted} is needed", "make a virtual environment with it")
+        )
+    n = 0
+    for line in metadata.requires(package) or []:
+        need = Requirement(line)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        n += 1
+        try:
+            found = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            found = ""
+        if not found or not need.specifier.contains(found, prereleases=True):
+            findings.append(
+                Finding(
+                    need.name, False, f"{found or 'is missing'}, {need.specifier or 'any version'} is needed",
+                    f"pip install -c constraints.txt '{need}'",
+                )
+            )  # fmt: skip
+    if not findings:
+        told = f"Python {python}; the {n} packages that {package} {about['Version']} needs are there"
+        findings.append(Finding("versions", True, told))
+    return findings
+
+
+def check_record(directory: Path) -> list[Finding]:
+    """Look whether a record can be written and read: journal, room on its disk, catalog.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the record; one that does not exist is all right where it can be made.
+    """
+    from ..record.catalog.store import catalog_directory, journal_directory
+
+    journal = journal_directory(directory)
+    writable = _writable(journal)
+    findings = [writable]
+    if not writable.ok:
+        return findings
+    free = shutil.disk_usage(_existing(directory)).free / 1e9
+    room = free >= LEAST_FREE_GB
+    findings.append(
+        Finding(
+            "disk", room, f"{free:.1f} GB free", "" if room else "make room, or record elsewhere (--catalog)"
+        )
+    )
+    if journal.is_dir():
+        findings += _journals(directory)
+    if catalog_directory(directory).is_dir():
+        findings.append(_catalog(directory))
+    return findings
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _writable(journal: Path) -> Finding:
+    place = _existing(journal)
+    mend = f"let {place} be writable for you, or record elsewhere (--catalog)"
+    if not place.is_dir():
+        return Finding(
+            "journal", False, f"{place} is a file, not a folder", "move it away, or record elsewhere"
+        )
+    began = time.perf_counter()
+    try:  # permissions alone do not tell: nobody can write to /proc
+        if place != journal:
+            tempfile.TemporaryDirectory(dir=place, prefix=".doctor-").cleanup()
+            return Finding("journal", True, f"{journal} will be made by the first run")
+        with tempfile.NamedTemporaryFile(dir=journal, prefix=".doctor-") as file:
+            file.write(bytes(8192))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding("journal", False, f"{place} cannot be written: {error.strerror}", mend)
+    took = (time.perf_counter() - began) * 1e3
+    return Finding("journal", True, f"{journal} takes a spectrum, safely on the disk in {took:.1f} ms")
+
+
+def _journals(directory: Path) -> list[Finding]:
+    from ..record.journal.writing import is_being_taken
+    from ..record.runs import list_runs
+
+    broken: list[str] = []
+    runs = list_runs(directory, broken.append)
+    findings = [
+        Finding("journal", False, text, "move the file out of the journal's folder; no other run is harmed")
+        for text in broken
+    ]
+    cut = [run for run in runs if run.stop is None and not is_being_taken(run.source)]
+    told = f"{_runs(len(runs))} can be read"
+    if cut:
+        told += f"; {len(cut)} were cut off and can be gone on with, such as {cut[-1].uid[:8]}"
+    return [*findings, Finding("runs", True, told)]
+
+
+def _runs(n: int) -> str:
+    return f"{n} run" if n == 1 else f"{n} runs"
+
+
+def _catalog(directory: Path) -> Finding:
+    from ..record.catalog.store import catalog_directory, close_catalog, open_catalog
+    from ..record.runs import list_runs
+
+    folder = catalog_directory(directory)
+    rebuild = f"move {folder} away: it is rebuilt from the journal"
+    try:
+        with sqlite3.connect(folder / "catalog.db", timeout=2) as database:
+            database.execute("BEGIN IMMEDIATE")  # as a writer would, and nothing is written
+            database.rollback()
+        database.close()
+        catalog = open_catalog(directory, create=False, catch_up=False)
+    except sqlite3.Error as error:
+        return Finding("catalog", False, f"{folder}/catalog.db: {error}", rebuild)
+    except SladsError as error:
+        return Finding("catalog", False, str(error), rebuild)
+    try:
+        held = set(catalog)
+    except Exception as error:  # whatever tiled or its database says
+        return Finding("catalog", False, f"{folder} cannot be read: {error}", rebuild)
+    finally:
+        close_catalog(catalog)
+    missing = sum(run.uid not in held for run in list_runs(directory, lambda _: None))
+    more = f"; {missing} more are in the journal only and follow when it is next opened" if missing else ""
+    return Finding("catalog", True, f"{folder} can be written and read, {_runs(len(held))}{more}")
+
+
+def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[Finding]:
+    """Look whether all PVs of the instrument answer, and whether beam and detector are fit to begin.
+
+    Parameters
+    ----------
+    beam, eds, sem : SEMBeam, EDSDetector, Microscope
+    timeout_s : float
+        For all of them together.
+    """
+    from ..devices.connect import connect
+
+    limit = time.monotonic() + timeout_s
+    findings, there = [], []
+    for device in (beam, eds, sem):
+        n = sum(1 for _ in device.walk_signals())
+        try:
+            connect(device, max(0.1, limit - time.monotonic()))
+        except InstrumentError as error:
+            findings.append(Finding(device.name, False, str(error), _where_ca_looks(device.prefix)))
+        else:
+            there.append(device)
+            findings.append(Finding(device.name, True, f"all {n} signals under {device.prefix} answer"))
+    if beam in there:
+        findings += _beam_is_fit(beam)
+    return findings
+
+
+def _where_ca_looks(prefix: str) -> str:
+    looked = os.environ.get("EPICS_CA_ADDR_LIST", "").strip()
+    automatic = os.environ.get("EPICS_CA_AUTO_ADDR_LIST", "YES").strip().upper() != "NO"
+    places = [looked] if looked else []
+    places += ["the local network (EPICS_CA_AUTO_ADDR_LIST)"] if automatic else []
+    return (
+        f"is the IOC running, and {prefix} its prefix? Channel Access looks at "
+        f"{' and '.join(places) or 'no address'}; EPICS_CA_ADDR_LIST names others"
+    )
+
+
+def _beam_is_fit(beam: Any) -> list[Finding]:
+    try:
+        blanked, current = bool(beam.blanker.get()), float(beam.current.get())
+        dose_ok = bool(beam.dose_ok.get())
+    except Exception as error:  # whatever the control layer raises for a value that does not come
+        return [Finding("beam", False, f"{beam.name} cannot be read: {error}", "look at the IOC")]
+    return [
+        Finding("blanker", blanked, f"the beam is {'blanked' if blanked else 'on the specimen'}",
+                "" if blanked else "blank it: between plans nothing needs it"),
+        Finding("current", current > 0, f"{current:.4g} nA",
+                "" if current > 0 else "switch the beam on, or reset the trip"),
+        Finding("dose", dose_ok, "within its budget" if dose_ok else "the specimen's dose budget is spent",
+                "" if dose_ok else "take another specimen, or give it a larger budget"),
+    ]  # fmt: skip
+
+
+def check_detector(eds: Any, classifier: Classifier | None) -> Finding:
+    """Compare channels and calibration of a detector that answers with those of a classifier, if there is one."""
+    from ..devices.reading import check_classifier
+
+    channels, quadratic = int(eds.channels.get()), float(eds.energy_quadratic.get())
+    offset, width = float(eds.energy_offset.get()), float(eds.energy_width.get())
+    told = f"{channels} channels, {offset:.5g} keV + i × {width:.5g} keV"
+    if quadratic != 0:
+        mend = "calibrate the detector linearly (CALQ = 0)"
+        return Finding(
+            "calibration", False, f"{told} + i² × {quadratic:.3g} keV, which is not supported", mend
+        )
+    try:
+        check_classifier(eds.name, channels, offset, width, classifier)
+    except InstrumentError as error:
+        mend = "set the detector's calibration, or train a classifier for this one (slads-bluesky train classifier)"
+        return Finding("calibration", False, str(error), mend)
+    return Finding(
+        "calibration", True, told + (", as the classifier has it" if classifier is not None else "")
+    )
+
+
+def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]:
+    """Compare beam energy, elevation angle and resolution with those that a classifier was made for.
+
+    Parameters
+    ----------
+    beam, eds : SEMBeam, EDSDetector
+        Connected. What they do not tell is not compared.
+    classifier : Classifier
+        One that does not say what it was made for gives no finding.
+    """
+    made_for = getattr(classifier, "settings", None)
+    facts = getattr(eds, "facts", None)
+    findings = []
+    for what, found, field, most, unit, mend in (
+        (
+            "beam energy",
+            _energy(beam),
+            "beam_kev",
+            0.5,
+            "kV",
+            "set the high voltage, or train a classifier for it",
+        ),
+        (
+            "elevation angle",
+            getattr(facts, "elevation_angle_deg", None),
+            "takeoff_deg",
+            3.0,
+            "°",
+            _MEND_FACTS,
+        ),
+        (
+            "resolution",
+            getattr(facts, "energy_resolution_ev", None),
+            "resolution_ev",
+            10.0,
+            "eV",
+            _MEND_FACTS,
+        ),
+    ):
+        wanted = getattr(made_for, field, None)
+        if found is None or wanted is None:
+            continue
+        if abs(found - wanted) <= most:
+            findings.append(Finding(what, True, f"{found:g} {unit}, as the classifier has it"))
+        else:
+            told = f"{found:g} {unit}, the classifier was made for {wanted:g} {unit}"
+            findings.append(Finding(what, False, told, mend))
+    return findings
+
+
+_MEND_FACTS = "mend devices.eds.options in instrument.yml, or train a classifier for this detector"
+
+
+def _energy(beam: Any) -> float | None:
+    signal = getattr(beam, "energy", None)
+    return None if signal is None else float(signal.get())
+
+
+def check_classifier_file(path: Path) -> tuple[Finding, Classifier | None]:
+    """Load a classifier and let it classify nothing; the classifier is None if that fails."""
+    from ..spectra import load_classifier
+
+    try:
+        classifier: Classifier = load_classifier(path)
+        classifier.classify(np.zeros(classifier.n_channels, np.int32))
+    except ModelFileError as error:
+        return Finding("classifier", False, str(error), "train it anew: slads-bluesky train classifier"), None
+    return Finding(
+        "classifier", True, f"{path}: {', '.join(classifier.phases)}; {classifier.n_channels} channels"
+    ), classifier  # fmt: skip
+
+
+def check_proxy(address: str, timeout_s: float) -> Finding:
+    """Look whether a 0MQ proxy takes documents at its incoming side."""
+    from ..callbacks.publish_zmq import proxy_answers
+
+    there = proxy_answers(address, timeout_s)
+    mend = "start it: bluesky-0MQ-proxy --in-address HOST:PORT --out-address HOST:PORT"
+    return Finding(
+        "0MQ proxy", there, f"{address} {'takes documents' if there else 'does not answer'}", "" if there else mend
+    )  # fmt: skip
+
+
+def all_well(findings: Iterable[Finding]) -> bool:
+    """Whether nothing is to be mended."""
+    return all(finding.ok for finding in findings)

@@ -1,0 +1,297 @@
+"""The process that carries journals into the catalog while they grow: ``python -m slads_bluesky.record.catalog.follower``.
+
+A process of its own, because writing to the catalog is milliseconds of Python a point, which in a thread would be
+taken from the plan's loop; and because it finishes its work when the acquiring process is killed. It is driven by
+`Recorder` over its standard input and output, one JSON object a line:
+
+    in:  {"follow": PATH}   {"sync": NUMBER}   end of file: write what is left and exit
+    out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}   {"mended": TEXT}
+
+A catalog may fail in mid-run: its server restarts, its disk is full, another process holds its database. The run is
+then written anew, from the journal, after a while that doubles each time, at each ``sync`` and at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from slads_bluesky.errors import RecordError, SladsError
+
+from ..journal.reading import JournalTail
+from .store import close_catalog, journal_directory, open_catalog
+from .writer import Rewound, RunWriter, catch_up, hold_journal, remove_run, run_metadata, write_run
+
+__all__ = ["Follower", "main"]
+
+POLL_S = 0.2
+"""How often the journals are looked at."""
+FLUSH_S = 2.0
+"""How long an event may wait for its batch."""
+FIRST_FLUSH_S = 10.0
+"""How long the first batch may gather: its size becomes the chunk of the arrays on disk."""
+FIRST_FLUSH = 100
+"""Events after which the first batch is big enough."""
+RETRY_S = 5.0
+"""How soon after its first failure the catalog is tried again; twice as long after each further one."""
+RETRY_MOST_S = 300.0
+"""How long it may be left alone."""
+
+
+class _Run:
+    """One journal on its way into the catalog."""
+
+    def __init__(self, catalog: Any, path: Path) -> None:
+        self.path = path
+        self.failed = False
+        self.problem: str | None = None
+        """What was told of its failure, until it is mended."""
+        self._retry_at, self._failures = math.inf, 0
+        self._lock = ExitStack()
+        self._lock.enter_context(hold_journal(path, shared=True))
+        self._tail = JournalTail(path)
+        self._catalog = catalog
+        self._writer: RunWriter | None = None  # made in the first step: the catalog may be out of reach now
+        self._held: int | None = None  # events of a run that the catalog holds whole already
+        self.rewound = False
+        self._waiting_since: float | None = None
+        self._flushed = self._rewritten = 0
+
+    def fail(self, error: Exception) -> None:
+        """Note a failure, and when to try again; what the journal itself is to blame for is not tried again."""
+        self.failed = True
+        self._failures += 1
+        pause = min(RETRY_S * 2 ** (self._failures - 1), RETRY_MOST_S)
+        self._retry_at = math.inf if isinstance(error, RecordError) else time.monotonic() + pause
+
+    def wants_retry(self, at_once: bool) -> bool:
+        """Whether it failed, and it is time to try again, or may be tried `at_once`."""
+        if not self.failed or math.isinf(self._retry_at):
+            return False
+        return at_once or time.monotonic() >= self._retry_at
+
+    def forget(self) -> None:
+        """Begin anew at the next step, whatever the catalog took of it."""
+        self._writer = None
+        self.failed = False
+
+    def _begin(self) -> RunWriter:
+        """Start from the first document, with nothing of the run in the catalog; leave a whole one alone."""
+        metadata = run_metadata(self._catalog, self.path.stem)
+        if metadata is not None and "stop" in metadata:
+            # a short run may have been caught up together with the earlier ones
+            self._held = sum(metadata["stop"].get("num_events", {}).values())
+        elif metadata is not None:
+            remove_run(self._catalog, self.path.stem)
+        self._tail.close()
+        self._tail = JournalTail(self.path)
+        self.rewound = False
+        self._waiting_since = None
+        self._flushed = self._rewritten = 0
+        return RunWriter(self._catalog)
+
+    @property
+    def n_events(self) -> int:
+        if self._held is not None:
+            return self._held
+        return 0 if self._writer is None else self._rewritten or self._writer.n_events
+
+    @property
+    def over(self) -> bool:
+        return self._tail.stopped or self._held is not None
+
+    def step(self, flush: bool) -> None:
+        """Take what the journal has; write it if it is time, or at once with `flush`."""
+        if self.failed:
+            return
+        if self._writer is None:
+            self._writer = self._begin()
+        if self._held is not None:
+            return
+        for name, doc in self._tail.read():
+            if self.rewound:
+                continue
+            try:
+                self._writer(name, doc)
+            except Rewound:
+                self.rewound = True
+        if self.rewound:
+            return
+        if self._writer.n_events > self._flushed and self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        if flush or self._due():
+            self._writer.flush()
+            self._flushed = self._writer.n_events
+            self._waiting_since = None
+
+    def _due(self) -> bool:
+        if self._waiting_since is None:
+            return False
+        waited = time.monotonic() - self._waiting_since
+        if self._flushed:
+            return waited > FLUSH_S
+        return waited > FIRST_FLUSH_S or (self.n_events >= FIRST_FLUSH and waited > FLUSH_S)
+
+    def finish(self) -> None:
+        """Nothing more will come: leave the catalog as whole as the journal."""
+        if self.rewound:
+            remove_run(self._catalog, self.path.stem)
+            self._rewritten = write_run(self._catalog, self.path)
+        elif self._writer is not None and not self.failed and not self.over:
+            self._writer.mark_unfinished(self._tail.position)
+        self.close()
+
+    def close(self) -> None:
+        self._tail.close()
+        self._lock.close()
+
+
+class Follower:
+    """Carries any number of growing journals into one catalog.
+
+    Parameters
+    ----------
+    catalog : databroker client
+        Where to write.
+    report : callable
+        Takes the JSON objects described on top of this module.
+    """
+
+    def __init__(self, catalog: Any, report: Callable[[dict[str, Any]], None]) -> None:
+        self._catalog = catalog
+        self._report = report
+        self._runs: dict[Path, _Run] = {}
+        self._done = 0
+        self._reported = -1
+
+    @property
+    def n_events(self) -> int:
+        """Events taken from all journals followed so far."""
+        return self._done + sum(run.n_events for run in self._runs.values())
+
+    def follow(self, path: Path) -> None:
+        """Begin with the journal at `path`, which has its start document."""
+        if path in self._runs:
+            return
+        self._runs[path] = _Run(self._catalog, path)
+
+    def step(self, flush: bool = False) -> None:
+        """One round over all journals."""
+        for path, run in list(self._runs.items()):
+            failed_before = run.failed
+            self._guarded(run, lambda run=run: run.step(flush))  # type: ignore[misc]
+            if run.wants_retry(at_once=flush and failed_before):
+                self._retry(run)
+            if run.over and not run.failed:
+                self._guarded(run, run.finish)
+            if run.over and not run.failed:
+                self._done += run.n_events
+                run.close()
+                del self._runs[path]
+        if self.n_events != self._reported:
+            self._reported = self.n_events
+            self._report({"events": self._reported})
+
+    def finish(self) -> None:
+        """Write all that is left; runs without a stop document are marked as such."""
+        self.step(flush=True)  # with a last try for what failed
+        for run in self._runs.values():
+            self._guarded(run, run.finish)
+            run.close()
+        self._runs.clear()
+
+    def _guarded(self, run: _Run, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever the catalog throws, the journal goes on
+            run.fail(error)
+            if run.problem is None:
+                run.problem = f"run {run.path.stem[:8]}: {_first_line(error)}"
+                self._report({"problem": run.problem})
+
+    def _retry(self, run: _Run) -> None:
+        run.forget()
+        self._guarded(run, lambda: run.step(flush=True))
+        if not run.failed:
+            self._report({"mended": run.problem})
+            run.problem = None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def main(where: str, journal_dir: str) -> int:
+    """Follow what standard input names until it ends.
+
+    Parameters
+    ----------
+    where : str
+        Catalog, as for `open_catalog`.
+    journal_dir : str
+        Folder of the journals, for what earlier processes left behind.
+    """
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints must not end up among our lines
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def report(message: dict[str, Any]) -> None:
+        # with the acquiring process gone there is nobody to tell, and the work goes on
+        try:
+            out.write(json.dumps(message) + "\n")
+        except BrokenPipeError:
+            sys.stderr.write(f"{message}\n")
+
+    try:
+        catalog = open_catalog(where, catch_up=False)
+    except SladsError as error:
+        report({"problem": str(error)})
+        return 1
+    report({"ready": True})
+    try:
+        catch_up(catalog, journal_dir)
+    except Exception as error:
+        report({"problem": f"earlier runs could not be caught up: {_first_line(error)}"})
+    follower = Follower(catalog, report)
+    _serve(follower, report)
+    follower.finish()
+    close_catalog(catalog)
+    return 0
+
+
+def _serve(follower: Follower, report: Callable[[dict[str, Any]], None]) -> None:
+    """Obey standard input until its end."""
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    rest = b""
+    while True:
+        for _ in selector.select(POLL_S):
+            chunk = os.read(0, 65536)
+            if not chunk:
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                command = json.loads(line)
+                if "follow" in command:
+                    try:
+                        follower.follow(Path(command["follow"]))
+                    except (OSError, RecordError) as error:
+                        report({"problem": str(error)})
+                if "sync" in command:
+                    follower.step(flush=True)
+                    report({"synced": command["sync"]})
+        follower.step()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else str(journal_directory(sys.argv[1]))))

@@ -1,0 +1,244 @@
+"""From the journal into the catalog: in batches, and again for what the catalog lacks or holds in part."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# TiledWriter itself writes by numbers of events only, and a slow run would stay invisible for hours. The class that
+# it makes for each run has what a flush needs; private there, hence pinned in constraints.txt and tested here.
+from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
+
+from slads_bluesky.errors import RecordError
+
+from ..journal.writing import SUFFIX
+from ..journal.reading import JournalTail
+
+__all__ = ["Rewound", "RunWriter", "catch_up", "hold_journal", "write_run"]
+
+BATCH = 1000
+"""Events of a stream that are written at once at most."""
+
+_UNFINISHED = "journal_bytes"  # metadata of a run without a stop document: how much of its journal is in
+_log = logging.getLogger(__name__)
+
+
+class Rewound(RecordError):
+    """A stream went back to an event that the catalog holds already: the run must be written anew."""
+
+
+class RunWriter:
+    """Writes the documents of one run into a catalog, arrays to zarr, scalars to tables.
+
+    Holds back the last event of each stream: a pause that rewinds past a save emits a ``seq_num`` again, and the
+    last of these is the one that counts. (Written as they come, they would shift arrays against scalars.)
+
+    Parameters
+    ----------
+    catalog : databroker client
+        Where to write.
+    batch : int
+        Events of a stream to write at once.
+    """
+
+    def __init__(self, catalog: Any, batch: int = BATCH) -> None:
+        self._writer = _RunWriter(catalog.include_data_sources(), batch_size=batch, max_array_size=0)
+        self._normalizer = RunNormalizer()
+        self._normalizer.subscribe(self._writer)
+        self._stream: dict[str, str] = {}  # descriptor -> stream
+        self._held: dict[str, dict[str, Any]] = {}  # stream -> its last event
+        self.n_events = 0
+        """Different events taken so far, over all streams."""
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take one document; events are written when a batch is full, at `flush` and with the stop document.
+
+        Raises
+        ------
+        Rewound
+            If an event comes before the one held back.
+        """
+        if name == "event":
+            self._hold(doc)
+            return
+        if name == "descriptor":
+            self._stream[doc["uid"]] = doc["name"]
+        elif name == "stop":
+            self._release()
+        self._normalizer(name, doc)
+
+    def _hold(self, doc: dict[str, Any]) -> None:
+        stream = self._stream[doc["descriptor"]]
+        held = self._held.get(stream)
+        if held is None or doc["seq_num"] > held["seq_num"]:
+            self.n_events += 1
+            if held is not None:
+                self._normalizer("event", held)
+        elif doc["seq_num"] < held["seq_num"]:
+            raise Rewound(f"stream {stream!r} went back from event {held['seq_num']} to {doc['seq_num']}")
+        self._held[stream] = doc
+
+    def _release(self) -> None:
+        for doc in self._held.values():
+            self._normalizer("event", doc)
+        self._held.clear()
+
+    def flush(self, everything: bool = False) -> None:
+        """Write what was taken but for the events held back; with `everything`, those too."""
+        if everything:
+            self._release()
+        writer = self._writer
+        for stream, rows in writer._internal_data_cache.items():
+            if rows:
+                writer._write_internal_data(rows, desc_node=writer._desc_nodes[stream])
+                rows.clear()
+        for doc in list(writer._external_data_cache.values()):
+            writer._write_external_data(doc)
+        writer._external_data_cache.clear()
+
+    def mark_unfinished(self, journal_bytes: int) -> None:
+        """Note that the run has no stop document, and how much of its journal was written."""
+        self.flush(everything=True)
+        if self._writer.root_node is not None:
+            self._writer.root_node.update_metadata({_UNFINISHED: journal_bytes}, drop_revision=True)
+
+
+def write_run(
+    catalog: Any, path: Path, on_event: Callable[[int], None] | None = None, batch: int = BATCH
+) -> int:
+    """Write a whole journal into a catalog that does not hold its run; of a repeated event, the last.
+
+    Parameters
+    ----------
+    catalog : databroker client
+        Where to write.
+    path : path
+        The journal; a run without a stop document is written as far as it goes and marked so.
+    on_event : callable, optional
+        Called with the number of events taken, now and then.
+
+    Returns
+    -------
+    int
+        Events written, over all streams; records that are damaged are logged and left out.
+
+    Raises
+    ------
+    RecordError
+        If the journal cannot be read.
+    """
+    last: dict[tuple[str, int], int] = {}
+    stream: dict[str, str] = {}
+    with JournalTail(path, _log.warning) as tail:
+        for i, (name, doc) in enumerate(tail.read()):
+            if name == "descriptor":
+                stream[doc["uid"]] = doc["name"]
+            elif name == "event":
+                last[stream[doc["descriptor"]], doc["seq_num"]] = i
+    writer = RunWriter(catalog, batch)
+    with JournalTail(path, _ignore) as tail:
+        for i, (name, doc) in enumerate(tail.read()):
+            if name == "event" and last[stream[doc["descriptor"]], doc["seq_num"]] != i:
+                continue
+            writer(name, doc)
+            if on_event is not None and name == "event" and writer.n_events % 100 == 0:
+                on_event(writer.n_events)
+        if tail.position and not tail.stopped:
+            writer.mark_unfinished(tail.position)
+    return writer.n_events
+
+
+def catch_up(
+    catalog: Any, journal_dir: str | Path, progress: Callable[[int, int], None] | None = None
+) -> list[str]:
+    """Write the runs that a catalog lacks or holds in part, from their journals; idempotent.
+
+    Runs that a living process still writes, or that another is catching up, are left alone. A journal that
+    cannot be read is logged and passed over: one bad file must not hide all other runs.
+
+    Parameters
+    ----------
+    catalog : databroker client
+        Where to write.
+    journal_dir : path
+        Folder of the journals.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in runs.
+
+    Returns
+    -------
+    list of str
+        The uids that were written.
+    """
+    journals = sorted(Path(journal_dir).glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    if not journals:
+        return []
+    from tiled.queries import KeyPresent
+
+    finished = set(catalog.search(KeyPresent("stop.uid")).keys())
+    missing = [path for path in journals if path.stem not in finished]
+    written = []
+    for done, path in enumerate(missing):
+        if progress is not None:
+            progress(done, len(missing))
+        with hold_journal(path) as held:
+            if not held:
+                continue
+            try:
+                metadata = run_metadata(catalog, path.stem)
+                if metadata is not None:
+                    if "stop" in metadata or metadata.get(_UNFINISHED) == _whole_bytes(path):
+                        continue
+                    remove_run(catalog, path.stem)
+                write_run(catalog, path)
+            except RecordError as error:
+                _log.warning("not in the catalog: %s", error)
+                continue
+        written.append(path.stem)
+    if progress is not None:
+        progress(len(missing), len(missing))
+    return written
+
+
+def run_metadata(catalog: Any, uid: str) -> dict[str, Any] | None:
+    """Metadata of a run in the catalog (``start``, ``stop`` if it has one), or None if it is not there."""
+    try:
+        return dict(catalog[uid].metadata)
+    except KeyError:
+        return None
+
+
+def remove_run(catalog: Any, uid: str) -> None:
+    """Take a run out of the catalog, data and all."""
+    catalog.delete_contents(uid, recursive=True, external_only=False)
+
+
+@contextmanager
+def hold_journal(path: Path, shared: bool = False) -> Iterator[bool]:
+    """Hold a journal for oneself (or, `shared`, with its writer) for a while; yields whether it was free."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def _ignore(text: str) -> None:
+    """Take what was told before."""
+
+
+def _whole_bytes(path: Path) -> int:
+    with JournalTail(path, _ignore) as tail:
+        for _ in tail.read():
+            pass
+        return tail.position

@@ -1,0 +1,148 @@
+"""A finished map called anew by another classifier, as a derived run: after a phase was accepted, say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import event_model
+import numpy as np
+
+from slads_bluesky.analysis.run_data import RunData, Source
+from slads_bluesky.errors import RecordError
+from slads_bluesky.protocols import Agent, Classifier
+
+from .journal.writing import Document
+
+__all__ = ["configuration_for", "relabelled"]
+
+# plan_args stay: the dwell in them is that of the points, and of those with which the map may go on
+_NOT_INHERITED = ("uid", "time", "scan_id", "resumes", "plan_name", "plan_type")
+
+
+def configuration_for(data: RunData, classifier: Classifier) -> dict[str, Any]:
+    """Return the agent's configuration of a map, for the phases of another classifier.
+
+    Parameters
+    ----------
+    data : RunData
+    classifier : Classifier
+
+    Raises
+    ------
+    RecordError
+        If the classifier does not know the map's phases, in their order and first: labels would change meaning.
+    """
+    known = tuple(classifier.phases)
+    if known[: len(data.phases)] != data.phases:
+        raise RecordError(
+            f"the classifier's phases {', '.join(known)} do not begin with the map's {', '.join(data.phases)}"
+        )
+    configuration = dict(data.start["agent"])
+    hashes = {**configuration.get("model_hashes", {}), "classifier": classifier.sha256}
+    return {**configuration, "n_labels": len(known), "phases": list(known), "model_hashes": hashes}
+
+
+def relabelled(
+    sources: Sequence[Source], data: RunData, agent: Agent, classifier: Classifier, scan_id: int | None = None
+) -> Iterator[Document]:
+    """Yield the documents of the derived run: every point with its new label, and the map that follows from them.
+
+    Parameters
+    ----------
+    sources : sequence of callable
+        Documents of the map's runs, as for `load_map`.
+    data : RunData
+        The same map, with its spectra.
+    agent : Agent
+        Fresh, of `configuration_for`; ingests all points and reconstructs.
+    classifier : Classifier
+    scan_id : int, optional
+        Number of the derived run.
+
+    Raises
+    ------
+    RecordError
+        If the map has no spectra of the classifier's channels.
+    """
+    calls = _calls(data, classifier)
+    inherited = {key: value for key, value in data.start.items() if key not in _NOT_INHERITED}
+    configuration = agent.configuration()
+    bundle = event_model.compose_run(
+        metadata={
+            **inherited,
+            "plan_name": "relabel",
+            "derived_from": data.uid,
+            "agent": configuration,
+            "phases": list(classifier.phases),
+            "model_hashes": configuration.get("model_hashes", {}),
+            **({} if scan_id is None else {"scan_id": scan_id}),
+        }
+    )
+    yield "start", dict(bundle.start_doc)
+    composers: dict[str, Any] = {}
+    points: dict[int, tuple[str, dict[str, Any]]] = {}
+    for source in sources:
+        streams: dict[str, str] = {}
+        for name, doc in source():
+            if name == "descriptor":
+                streams[doc["uid"]] = doc["name"]
+                if doc["name"] in ("primary", "failed", "baseline") and doc["name"] not in composers:
+                    composers[doc["name"]] = bundle.compose_descriptor(
+                        name=doc["name"],
+                        data_keys=doc["data_keys"],
+                        object_keys=doc.get("object_keys"),
+                        configuration=_configuration(doc, classifier),
+                    )
+                    yield "descriptor", dict(composers[doc["name"]].descriptor_doc)
+            elif name == "event" and streams[doc["descriptor"]] in ("primary", "failed"):
+                points[doc["data"][data.keys.pixel]] = (streams[doc["descriptor"]], doc)
+            elif name == "event" and streams[doc["descriptor"]] == "baseline":
+                yield "event", _event(composers["baseline"], doc["data"], doc["timestamps"])
+    for pixel in data.pixels.tolist():
+        stream, doc = points[pixel]
+        event = _event(composers[stream], {**doc["data"], **calls.get(pixel, {})}, doc["timestamps"])
+        agent.ingest(event)
+        yield "event", event
+    the_map = {f"map_{key}": value for key, value in agent.map_data().items()}
+    descriptor = bundle.compose_descriptor(
+        name="map", data_keys={k: _data_key(v) for k, v in the_map.items()}
+    )
+    yield "descriptor", dict(descriptor.descriptor_doc)
+    yield "event", _event(descriptor, the_map, dict.fromkeys(the_map, data.times[-1]))
+    yield "stop", dict(bundle.compose_stop(reason=f"relabelled from {data.uid[:8]}"))
+
+
+def _calls(data: RunData, classifier: Classifier) -> dict[int, dict[str, Any]]:
+    """What the classifier says of each pixel that has a spectrum."""
+    spectra = data.spectra_of(classifier.n_channels)
+    asked = np.flatnonzero(~data.failed)
+    labels, probabilities, verdicts = classifier.classify_batch(spectra[asked])
+    keys = data.keys
+    return {
+        int(data.pixels[i]): {
+            keys.label: int(labels[j]),
+            keys.probability: float(probabilities[j]),
+            keys.verdict: str(verdicts[j]),
+        }
+        for j, i in enumerate(asked)
+    }
+
+
+def _configuration(doc: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:
+    """Configuration of the devices, with the hash of the new classifier where there was that of the old."""
+    out: dict[str, Any] = {}
+    for device, about in doc.get("configuration", {}).items():
+        values = {k: classifier.sha256 if k.endswith("_classifier") else v for k, v in about["data"].items()}
+        out[device] = {**about, "data": values}
+    return out
+
+
+def _event(descriptor: Any, data: Mapping[str, Any], timestamps: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(descriptor.compose_event(data=dict(data), timestamps=dict(timestamps), validate=False))
+
+
+def _data_key(value: Any) -> dict[str, Any]:
+    array = np.asarray(value)
+    kind = "array" if array.ndim else "integer" if array.dtype.kind in "iu" else "number"
+    return {"source": "relabel", "dtype": kind, "dtype_numpy": array.dtype.str, "shape": list(array.shape)}

@@ -1,0 +1,264 @@
+"""Finding runs, in a record's journal or in any catalog, and giving their documents back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slads_bluesky.errors import RecordError
+
+from .catalog.store import catalog_directory, default_directory, journal_directory, open_catalog
+from .hdf5_spectra import filled, spectra_directory
+from .journal.reading import read_journal, read_start, read_stop
+from .journal.writing import SUFFIX, Document
+
+__all__ = [
+    "RecordedRun",
+    "catalog_documents",
+    "find_run",
+    "list_runs",
+    "map_runs",
+    "read_array",
+    "record_directory",
+]
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run that is on record."""
+
+    start: dict[str, Any]
+    stop: dict[str, Any] | None
+    """None for a run that was cut off, or is still being written."""
+    documents: Callable[[], Iterator[Document]]
+    """Gives its documents, anew each time; of a damaged journal those that are whole, and logs what is not."""
+    source: str
+    """The file or the catalog that it comes from."""
+
+    @property
+    def uid(self) -> str:
+        """Full uid."""
+        return str(self.start["uid"])
+
+    @property
+    def parent(self) -> str | None:
+        """Uid of the run that this one goes on from."""
+        return self.start.get("resumes")
+
+    @property
+    def exit_status(self) -> str:
+        """``success``, ``abort``, ``fail``, or ``unfinished`` without a stop document."""
+        return str(self.stop["exit_status"]) if self.stop else "unfinished"
+
+
+def list_runs(
+    where: str | Path | None = None, told: Callable[[str], None] | None = None
+) -> list[RecordedRun]:
+    """Return all runs, the oldest first.
+
+    Parameters
+    ----------
+    where : path or str, optional
+        As for `open_catalog`. Of a record's directory the journal is read, which takes no database.
+    told : callable, optional
+        Told of each journal that cannot be read, in a sentence; such a file hides no other run.
+
+    Raises
+    ------
+    RecordError
+        If there is no record.
+    """
+    directory = record_directory(where)
+    if directory is None:
+        return [_from_catalog(run, str(where)) for run in open_catalog(where).values()]
+    if not journal_directory(directory).is_dir():
+        if not catalog_directory(directory).is_dir():
+            raise RecordError(f"{directory} holds no record of runs")
+        return [_from_catalog(run, str(directory)) for run in open_catalog(directory).values()]
+    runs = []
+    for path in journal_directory(directory).glob(f"*{SUFFIX}"):
+        try:
+            runs.append(_from_journal(path))
+        except RecordError as error:
+            if told is not None:
+                told(str(error))
+    return sorted(runs, key=lambda run: float(run.start["time"]))
+
+
+def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
+    """Find one run.
+
+    Parameters
+    ----------
+    key : str
+        A uid or the beginning of one (two characters at least), a scan_id, or ``-1`` for the latest run.
+    where : path or str, optional
+        As for `list_runs`.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or several; those are named.
+    """
+    directory = record_directory(where)
+    if directory is not None and len(key) == 36:
+        path = journal_directory(directory) / f"{key}{SUFFIX}"
+        if path.exists():
+            return _from_journal(path)
+    broken: list[str] = []
+    runs = list_runs(where, broken.append)
+    place = str(where if where is not None else default_directory())
+    if key.startswith("-") and key[1:].isdigit() and int(key) < 0:
+        if len(runs) < -int(key):
+            raise RecordError(f"{place} holds {len(runs)} runs, none is number {key}")
+        return runs[int(key)]
+    if key.isdigit() and len(key) < 8:
+        numbered = [run for run in runs if run.start.get("scan_id") == int(key)]
+        if numbered:
+            return numbered[-1]  # scan_ids may begin anew; the latest is meant, as databroker does it
+    if len(key) < 2:
+        raise RecordError(f"no run has the scan_id '{key}' in {place}, and for a uid it is too short")
+    found = [run for run in runs if run.uid.startswith(key)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(run.uid for run in found[:5]) + (" …" if len(found) > 5 else "")
+        raise RecordError(f"'{key}' fits {len(found)} runs in {place}: {names}")
+    unreadable = (
+        f" ({broken[0]})" if len(broken) == 1 else f" ({len(broken)} files are unreadable)" if broken else ""
+    )
+    raise RecordError(f"no run '{key}' in {place}{unreadable}")
+
+
+def map_runs(run: RecordedRun, where: str | Path | None = None) -> list[RecordedRun]:
+    """Return the runs that make the map which `run` ends: itself and those that it goes on from, oldest first.
+
+    Raises
+    ------
+    RecordError
+        If one of them is not on record: half a map is not shown for the whole.
+    """
+    chain = [run]
+    while (parent := chain[0].parent) is not None:
+        if any(parent == known.uid for known in chain):
+            raise RecordError(f"run {run.uid[:8]} goes on from itself")
+        try:
+            chain.insert(0, find_run(parent, where))
+        except RecordError as error:
+            raise RecordError(
+                f"run {chain[0].uid[:8]} goes on from {parent[:8]}, which is missing: {error}"
+            ) from None
+    return chain
+
+
+def catalog_documents(run: Any) -> Iterator[Document]:
+    """Yield the documents of a run in a databroker catalog, events of all streams by time.
+
+    Tiled keeps columns, not documents: uids of events are made anew (the same each time), all else is as it was
+    recorded, arrays with their dtype. A run without a stop document gets none.
+
+    Parameters
+    ----------
+    run : databroker BlueskyRun
+    """
+    metadata = run.metadata
+    yield "start", dict(metadata["start"])
+    events: list[tuple[float, dict[str, Any]]] = []
+    for stream in run:
+        descriptor = dict(run[stream].descriptors[0])
+        for about in descriptor["data_keys"].values():
+            about.pop("external", None)  # arrays are in the events, wherever the catalog has them from
+        yield "descriptor", descriptor
+        events += [(event["time"], event) for event in _events(run[stream], descriptor)]
+    for _, event in sorted(events, key=lambda pair: pair[0]):
+        yield "event", event
+    if metadata.get("stop"):
+        yield "stop", dict(metadata["stop"])
+
+
+def _events(stream: Any, descriptor: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    parts = stream.base  # one request a part: the table of all scalars, each array
+    columns: dict[str, Any] = {}
+    for part in parts:
+        client = parts[part]
+        if hasattr(client, "columns"):
+            table = client.read()
+            columns.update((str(key), table[key].to_numpy()) for key in table.columns)
+        else:
+            columns[part] = read_array(client)
+    numbers, times = columns.pop("seq_num"), columns.pop("time")
+    stamps = {key[3:]: columns.pop(key) for key in list(columns) if key.startswith("ts_")}
+    for i, seq_num in enumerate(numbers):
+        yield {
+            "uid": str(uuid.uuid5(uuid.UUID(descriptor["uid"]), str(seq_num))),
+            "descriptor": descriptor["uid"],
+            "seq_num": int(seq_num),
+            "time": float(times[i]),
+            "data": {key: _plain(values[i]) for key, values in columns.items()},
+            "timestamps": {key: float(values[i]) for key, values in stamps.items()},
+            "filled": {},
+        }
+
+
+def read_array(client: Any) -> NDArray[Any]:
+    """Read an array of a catalog block by block into one array, so that no more than one block is held twice.
+
+    Parameters
+    ----------
+    client : tiled ArrayClient
+        Such as ``run["primary"]["eds_spectrum"]``; its own ``read()`` takes more than twice the array's memory.
+    """
+    out = np.empty(client.shape, client.dtype)
+    begin = 0
+    for rows in client.chunks[0] if client.ndim else ():
+        out[begin : begin + rows] = client[begin : begin + rows]
+        begin += rows
+    return out if client.ndim else np.asarray(client.read())
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _from_journal(path: Path) -> RecordedRun:
+    spectra = spectra_directory(path.parent.parent)
+    said: set[str] = set()  # documents are given more than once, and so is damage met
+
+    def warn(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            _log.warning(text)
+
+    def documents() -> Iterator[Document]:
+        return filled(read_journal(path, warn, warn), spectra)
+
+    return RecordedRun(read_start(path), read_stop(path), documents, str(path))
+
+
+def _from_catalog(run: Any, where: str) -> RecordedRun:
+    stop = run.metadata.get("stop")
+    return RecordedRun(dict(run.start), dict(stop) if stop else None, lambda: catalog_documents(run), where)
+
+
+def record_directory(where: str | Path | None) -> Path | None:
+    """Directory of the record that `open_catalog` would open; None for a server or a profile."""
+    if where is None:
+        return default_directory()
+    if isinstance(where, Path) or (os.sep in where and "://" not in where) or Path(where).is_dir():
+        return Path(where).expanduser().absolute()
+    if "://" in where:
+        return None
+    from .catalog.store import _is_profile
+
+    return None if _is_profile(where) else Path(where).absolute()

@@ -1,0 +1,176 @@
+"""Whether a record holds together: its spectra, classified and decided upon again, give the recorded run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from slads_bluesky.analysis.run_data import RunData
+from slads_bluesky.protocols import Agent, Classifier, RateClassifier
+
+__all__ = ["Difference", "Verification", "explain", "verify"]
+
+BATCH = 512
+"""Spectra that are classified at once."""
+TOLERANCE = 1e-6
+"""Relative, for probabilities and predicted reductions: the last digits may depend on the machine."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that came out otherwise."""
+
+    event: int
+    """Number of the event in the map, from 1; 0 for the map as a whole."""
+    pixel: int
+    what: str
+    """``decision``, ``erd``, ``label``, ``verdict``, ``probability``, ``stop``, ``map``."""
+    recorded: Any
+    again: Any
+
+    def __str__(self) -> str:
+        where = f"event {self.event} (pixel {self.pixel}): " if self.event else ""
+        return f"{where}{self.what} recorded {self.recorded}, now {self.again}"
+
+
+@dataclass
+class Verification:
+    """What came of verifying a map."""
+
+    n_events: int
+    differences: list[Difference] = field(default_factory=list)
+    """In the order of the events; at most a hundred are kept."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many of each kind there are."""
+    not_classified: int = 0
+    """Spectra that the instrument had called invalid, which no classifier was asked about."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is the same."""
+        return not self.counts
+
+    def add(self, difference: Difference) -> None:
+        """Take a difference."""
+        self.counts[difference.what] = self.counts.get(difference.what, 0) + 1
+        if len(self.differences) < 100:
+            self.differences.append(difference)
+
+
+def verify(
+    data: RunData, agent: Agent, classifier: Classifier | None, progress: Callable[[int], None] | None = None
+) -> Verification:
+    """Feed a recorded map to a fresh agent and classifier and compare every decision, label and verdict.
+
+    The agent is told what was recorded, also where it would have decided otherwise, so that each difference is
+    one of its own and not a consequence of an earlier one.
+
+    Parameters
+    ----------
+    data : RunData
+        The map, with its spectra if a classifier is given.
+    agent : Agent
+        As it stood before the first point.
+    classifier : Classifier, optional
+        Without one, labels and verdicts are taken as they are.
+    progress : callable, optional
+        Called with the number of events done, now and then.
+
+    Raises
+    ------
+    RecordError
+        If the map has no spectra, or ones that the classifier does not take.
+    """
+    result = Verification(data.n_measured)
+    for i, event in enumerate(data.events()):
+        if classifier is not None and i % BATCH == 0:
+            _classify(data, classifier, slice(i, i + BATCH), result)
+        if progress is not None and i % 100 == 0:
+            progress(i)
+        _decide(data, agent, i, result)
+        agent.ingest(event)
+    _end(data, agent, result)
+    if progress is not None:
+        progress(data.n_measured)
+    result.differences.sort(key=lambda difference: difference.event or data.n_measured + 1)
+    return result
+
+
+def _decide(data: RunData, agent: Agent, i: int, result: Verification) -> None:
+    pixel = int(data.pixels[i])
+    if agent.should_stop():
+        result.add(Difference(i + 1, pixel, "decision", pixel, f"the end: {agent.stop_reason}"))
+        return
+    suggestion = agent.suggest(1)[0]
+    if suggestion.pixel != pixel:
+        result.add(Difference(i + 1, pixel, "decision", pixel, suggestion.pixel))
+    elif not _same(data.erd[i], suggestion.erd):
+        result.add(Difference(i + 1, pixel, "erd", float(data.erd[i]), suggestion.erd))
+
+
+def _classify(data: RunData, classifier: Classifier, part: slice, result: Verification) -> None:
+    spectra = data.spectra_of(classifier.n_channels)
+    labels, probabilities, verdicts = classifier.classify_batch(spectra[part])
+    for j, i in enumerate(range(part.start, min(part.stop, data.n_measured))):
+        recorded = (int(data.labels[i]), str(data.verdicts[i]), float(data.probabilities[i]))
+        if data.failed[i] or (recorded[:2] == (0, "ill") and math.isnan(recorded[2])):
+            result.not_classified += 1
+            continue
+        again = (int(labels[j]), str(verdicts[j]), float(probabilities[j]))
+        if recorded[:2] != again[:2] or not _same(recorded[2], again[2]):
+            # in the run each was classified by itself, which may round otherwise, and with its live time
+            if getattr(classifier, "uses_live_time", False):
+                single = cast(RateClassifier, classifier).classify(spectra[i], float(data.live_time_s[i]))
+            else:
+                single = classifier.classify(spectra[i])
+            again = (int(single.label), str(single.verdict), float(single.probability))
+        pixel = int(data.pixels[i])
+        for what, ours, theirs in zip(("label", "verdict"), recorded, again, strict=False):
+            if ours != theirs:
+                result.add(Difference(i + 1, pixel, what, ours, theirs))
+        if recorded[:2] == again[:2] and not _same(recorded[2], again[2]):
+            result.add(Difference(i + 1, pixel, "probability", recorded[2], again[2]))
+
+
+def _end(data: RunData, agent: Agent, result: Verification) -> None:
+    if data.stop is not None and data.stop.get("exit_status") == "success" and not agent.should_stop():
+        result.add(Difference(0, -1, "stop", data.stop.get("reason", ""), "the map would go on"))
+    final = data.maps[-1] if data.maps else None
+    if final is not None and final.get("n_measured") == data.n_measured:
+        again = agent.map_data()
+        for key in ("labels", "measured"):
+            if key in final and key in again and not np.array_equal(final[key], again[key]):
+                n = int((np.asarray(final[key]) != again[key]).sum())
+                result.add(Difference(0, -1, "map", f"{key} as recorded", f"{n} other pixels"))
+
+
+def explain(start: Mapping[str, Any], hashes: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
+    """Say what is not as it was in the run: model hashes and versions, a sentence each.
+
+    Parameters
+    ----------
+    start : mapping
+        Start document.
+    hashes : mapping
+        Hashes of the models used now, by the names of the start document's ``model_hashes``.
+    versions : mapping
+        Versions of the packages installed now.
+    """
+    found = []
+    for what, recorded in start.get("model_hashes", {}).items():
+        now = hashes.get(what)
+        if now is not None and now != recorded:
+            found.append(f"model: {what} was {recorded[:12]}…, is {now[:12]}…")
+    for package, recorded in start.get("versions", {}).items():
+        now = versions.get(package)
+        if now != recorded:
+            found.append(f"version: {package} was {recorded}, is {now or 'not installed'}")
+    return found
+
+
+def _same(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12) or (math.isnan(a) and math.isnan(b))

@@ -1,0 +1,1 @@
+"""The learned sampler: a network as policy and reconstruction."""

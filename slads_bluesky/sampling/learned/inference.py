@@ -1,0 +1,191 @@
+"""The network at work: from a map of measured labels to the most probable label of every pixel.
+
+Maps of any size are cut into tiles whose margins exceed the cap on distances, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+
+from ...errors import ConfigError
+from .inputs import N_PLANES, fold_planes, label_distances
+from .loading import load_network
+from .model import LearnedModel
+from .network import MULTIPLE
+
+__all__ = ["Estimate", "NetworkMapper", "Precision", "resolve_precision"]
+
+Precision = Literal["auto", "bfloat16", "float32"]
+
+_TILE, _MARGIN = 1024, 112
+
+
+def resolve_precision(precision: Precision) -> Literal["bfloat16", "float32"]:
+    """Return `precision`, or for "auto" the fastest that this processor computes natively."""
+    if precision not in ("auto", "bfloat16", "float32"):
+        raise ConfigError(f"precision must be auto, bfloat16 or float32, not {precision!r}")
+    if precision != "auto":
+        return precision
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bfloat16" if native else "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is believed of every pixel."""
+
+    labels: NDArray[np.uint8]
+    """(rows, columns): the most probable label; its own where measured."""
+    probability: NDArray[np.float32]
+    """(rows, columns): probability of that label, 1 where measured."""
+    distance: NDArray[np.float32]
+    """(rows, columns): distance to the nearest voting sample, pixels, at most `learned_planes.CAP`."""
+    conflict: NDArray[np.float32]
+    """(rows, columns): d / (d + d'), d and d' the distances to the nearest sample of the most probable label and of
+    any other; over 1/2 where another label is nearer, 0 where measured or where no other label is known."""
+
+
+@njit(cache=True, nogil=True)
+def _logistic(x):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+@njit(cache=True, nogil=True)
+def _decide(logits, values, distances, measured, labels, probability, distance, conflict):  # type: ignore[no-untyped-def]
+    """Turn folded logits (maps, rows / 2, columns / 2, 4) into labels, their probability, distances and conflict.
+
+    `distances` are squared, (labels, rows, columns) uint16.
+    """
+    rows, columns = labels.shape
+    maps = logits.shape[0]
+    for r in range(rows):
+        for c in range(columns):
+            lane = (r % 2) * 2 + c % 2
+            nearest = distances[0, r, c]
+            for i in range(1, values.size):
+                nearest = min(nearest, distances[i, r, c])
+            distance[r, c] = np.sqrt(np.float32(nearest))
+            conflict[r, c] = 0.0
+            if measured[r, c] > 0:
+                labels[r, c], probability[r, c] = measured[r, c], 1.0
+                continue
+            best = 0
+            p = _logistic(logits[0, r // 2, c // 2, lane])
+            if values.size == 2 and p < 0.5:
+                best, p = 1, 1.0 - p
+            elif values.size > 2:
+                total = p
+                for i in range(1, maps):
+                    q = _logistic(logits[i, r // 2, c // 2, lane])
+                    total += q
+                    if q > p:
+                        best, p = i, q
+                p /= max(total, 1e-9)
+            labels[r, c], probability[r, c] = values[best], p
+            if values.size > 1:
+                own = np.sqrt(np.float32(distances[best, r, c]))
+                rest = distances[1 if best == 0 else 0, r, c]
+                for i in range(values.size):
+                    if i != best:
+                        rest = min(rest, distances[i, r, c])
+                conflict[r, c] = own / (own + np.sqrt(np.float32(rest)) + np.float32(1e-6))
+
+
+class NetworkMapper:
+    """Maps measured labels to an `Estimate` with a model's network.
+
+    Parameters
+    ----------
+    model : LearnedModel
+        Weights.
+    precision : {"auto", "bfloat16", "float32"}
+        Arithmetic of the network. The two differ in rounding, hence now and then in a decision: a record of a map
+        names the one that was used.
+
+    Notes
+    -----
+    Two labels take one pass of the network, L > 2 labels take L. Only the labels that were measured within a
+    tile can be predicted there.
+    """
+
+    def __init__(self, model: LearnedModel, precision: Precision = "auto") -> None:
+        self.precision = resolve_precision(precision)
+        self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        net = load_network(model).requires_grad_(False)
+        self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, measured: NDArray[np.int16]) -> Estimate:
+        """Estimate every pixel from (rows, columns) int16 labels, 0 where ill, -1 where unmeasured.
+
+        With no voting sample at all every pixel gets label 1 with probability 0.
+        """
+        rows, columns = measured.shape
+        out = Estimate(
+            np.ones(measured.shape, np.uint8),
+            *(np.zeros(measured.shape, np.float32) for _ in range(3)),
+        )
+        if not (measured > 0).any():
+            return out
+        step_r = _TILE if rows > _TILE + _MARGIN else rows
+        step_c = _TILE if columns > _TILE + _MARGIN else columns
+        for top in range(0, rows, step_r):
+            for left in range(0, columns, step_c):
+                self._tile(measured, (top, min(rows, top + step_r)), (left, min(columns, left + step_c)), out)
+        return out
+
+    def _tile(
+        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int], out: Estimate
+    ) -> None:
+        top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
+        window = measured[top : rows[1] + _MARGIN, left : columns[1] + _MARGIN]
+        height, width = (-(-n // MULTIPLE) * MULTIPLE for n in window.shape)
+        padded = np.full((height, width), -1, np.int16)
+        padded[: window.shape[0], : window.shape[1]] = window
+        values = np.unique(padded[padded > 0])
+        core = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+        if values.size == 0:
+            out.distance[core] = np.float32(100.0)
+            return
+        lookup = np.full(int(values[-1]) + 2, -1, np.int16)
+        lookup[values] = np.arange(1, values.size + 1, dtype=np.int16)
+        distances = label_distances(lookup[np.maximum(padded, -1)], values.size)
+        logits = self._logits(distances)
+        inner = np.s_[: rows[1] - top, : columns[1] - left]
+        # The kernel starts at the window's corner, so that 2 × 2 folding stays aligned; the core is cut out after.
+        shape = (rows[1] - top, columns[1] - left)
+        labels = np.empty(shape, np.uint8)
+        probability, distance, conflict = (np.empty(shape, np.float32) for _ in range(3))
+        _decide(
+            logits,
+            values.astype(np.uint8),
+            distances[:, *inner],
+            padded[inner],
+            labels,
+            probability,
+            distance,
+            conflict,
+        )
+        cut = np.s_[rows[0] - top :, columns[0] - left :]
+        out.labels[core], out.probability[core] = labels[cut], probability[cut]
+        out.distance[core], out.conflict[core] = distance[cut], conflict[cut]
+
+    def _logits(self, distances: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each."""
+        n, rows, columns = distances.shape
+        maps = 1 if n <= 2 else n
+        out = np.empty((maps, rows // 2, columns // 2, 4), np.float32)
+        x = np.empty((1, rows // 2, columns // 2, 4 * N_PLANES), np.float32)
+        for i in range(maps):
+            rest = [distances[j] for j in range(n) if j != i]
+            other = np.minimum.reduce(rest) if rest else np.full((rows, columns), 100 * 100, np.uint16)
+            fold_planes(distances[i], other, x[0])
+            with torch.inference_mode():
+                planes = torch.from_numpy(x).to(self._dtype).permute(0, 3, 1, 2)
+                out[i] = self._net.folded(planes)[0].permute(1, 2, 0).float().numpy()
+        return out

@@ -1,0 +1,161 @@
+"""The learned sampler's model file: weights in half precision as safetensors, and how they came about as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelFileError
+from ...modelfile import check_version, read_file, write_file
+from ..slads.model import TERMS
+from .inputs import N_PLANES
+
+__all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
+
+FORMAT = "slads-bluesky/learned"
+VERSION = 1
+SHIPPED = Path(__file__).with_name("general.safetensors")
+"""The general model that comes with the program."""
+
+
+def expected_shapes(widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every weight of a network with these channels."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def layer(name: str, n_in: int, n_out: int, size: int) -> None:
+        shapes[f"{name}.weight"] = (n_out, n_in, size, size)
+        shapes[f"{name}.bias"] = (n_out,)
+
+    for level, (n_in, n_out) in enumerate(zip((4 * N_PLANES, *widths[:-1]), widths, strict=True)):
+        layer(f"down.{level}.first", n_in, n_out, 3)
+        layer(f"down.{level}.second", n_out, n_out, 3)
+    for step, (deep, fine) in enumerate(zip(widths[:0:-1], widths[-2::-1], strict=True)):
+        layer(f"narrow.{step}", deep, fine, 1)
+        layer(f"up.{step}.first", fine, fine, 3)
+        layer(f"up.{step}.second", fine, fine, 3)
+    layer("out", widths[0], 4, 1)
+    return shapes
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedModel:
+    """Weights of a `network.LabelNet`.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels of each level.
+    weights : dict of str to float16 array
+        By the names of ``LabelNet.state_dict()``.
+    fallback : (26,) float64 array
+        Coefficients of SLADS (`model.TERMS`), trained on images of the same kinds: it takes over on specimens
+        for which the network turns out to be no good.
+    metadata : dict
+        JSON: training settings, steps, seed, hashes, versions.
+    analogues : (m, 7) float32 array
+        States of runs on known images, by which the remaining distortion is estimated (`learned_outlook`); none
+        by default: then the estimate is the network's own doubt, and there is no interval.
+    """
+
+    widths: tuple[int, ...]
+    weights: Mapping[str, NDArray[np.float16]]
+    fallback: NDArray[np.float64]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    analogues: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
+
+    def __post_init__(self) -> None:
+        theta = np.array(self.fallback, np.float64)
+        if theta.shape != (len(TERMS),) or not np.isfinite(theta).all():
+            raise ModelFileError(
+                f"learned model: fallback must be {len(TERMS)} finite numbers, not {theta.shape}"
+            )
+        theta.flags.writeable = False
+        object.__setattr__(self, "fallback", theta)
+        analogues = np.array(self.analogues, np.float32)
+        if analogues.ndim != 2 or analogues.shape[1] != 7 or not np.isfinite(analogues).all():
+            raise ModelFileError(
+                f"learned model: analogues must be finite numbers of shape (m, 7), not {analogues.shape}"
+            )
+        analogues.flags.writeable = False
+        object.__setattr__(self, "analogues", analogues)
+        if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
+            raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
+        wanted = expected_shapes(self.widths)
+        for name in sorted(set(wanted) ^ set(self.weights)):
+            raise ModelFileError(
+                f"learned model: weight {name} is {'missing' if name in wanted else 'unknown'}"
+            )
+        for name, shape in wanted.items():
+            array = self.weights[name]
+            if array.shape != shape or array.dtype != np.float16:
+                raise ModelFileError(
+                    f"learned model: weight {name} is {array.dtype} {array.shape}, wanted float16 {shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ModelFileError(f"learned model: weight {name} holds values that are not finite")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that predictions and estimates depend on."""
+        digest = hashlib.sha256(json.dumps([FORMAT, VERSION, self.widths]).encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].tobytes())
+        digest.update(self.fallback.tobytes())
+        digest.update(self.analogues.tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to `path`; a half-written file never shows."""
+        header = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "widths": json.dumps(list(self.widths)),
+            "metadata": json.dumps(dict(self.metadata)),
+            "sha256": self.sha256,
+        }
+        own: dict[str, NDArray[Any]] = {"fallback": self.fallback, "analogues": self.analogues}
+        write_file(path, {**self.weights, **own}, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LearnedModel:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, truncated, foreign, of a newer version, or damaged; it names the field.
+        """
+        weights, header = read_file(path)
+        if header.get("format") != FORMAT:
+            raise ModelFileError(f"{path}: field format is {header.get('format')!r}, wanted {FORMAT!r}")
+        check_version(path, header.get("version", ""), VERSION)
+        try:
+            fallback = weights.pop("fallback")
+            analogues = weights.pop("analogues", np.zeros((0, 7), np.float32))
+            widths = tuple(int(w) for w in json.loads(header["widths"]))
+            metadata = json.loads(header["metadata"])
+        except KeyError as error:
+            raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
+        try:
+            model = cls(widths, weights, fallback, metadata, analogues)
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        if header.get("sha256") != model.sha256:
+            raise ModelFileError(f"{path}: field sha256 does not match the contents")
+        return model
+
+
+@lru_cache(maxsize=1)
+def shipped_model() -> LearnedModel:
+    """Return the general model that comes with the program."""
+    return LearnedModel.load(SHIPPED)

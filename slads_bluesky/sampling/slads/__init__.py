@@ -1,0 +1,1 @@
+"""The paper's sampler: SLADS for labelled images."""

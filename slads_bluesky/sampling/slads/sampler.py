@@ -1,0 +1,306 @@
+"""SLADS as a `Sampler`: labels in, the next pixels out, every decision at the cost of the pixels it touches.
+
+The decisions are those of a full recomputation after every label. They depend on the set of labels measured so
+far and on the seed, never on the order in which the labels came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ...protocols import UNMEASURED, Suggestion
+from ..base import GridSampler, read_state
+from ..error_forecast import Record
+from ..masks import initial_pixels
+from ..travel import travel_order
+from .engine import advance, copy_changed, pick_batch, rebuild, take_back
+from .erd import best_pixel
+from .error_monitor import Outlook
+from .model import SladsModel, theta_matrix
+from .reconstruct import fill_outside, label_map
+from .state import LANES, Field, copy_field, empty_field
+
+__all__ = ["SladsSampler"]
+
+STATE_VERSION = 1
+
+
+class SladsSampler(GridSampler):
+    """SLADS on a grid, Eqs. 4 to 6 of the paper, with an initial low-discrepancy mask.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    model : SladsModel
+        A trained model.
+    labels : int or sequence of int
+        The labels that may be measured: 1 … n for a number n.
+    seed : int
+        Seed of the initial mask.
+    initial : float
+        Fraction of the initial mask, of the pixels that may be measured.
+    roi : (rows, columns) bool array, optional
+        Region of interest: only its pixels are mapped and measured.
+    forbidden : (rows, columns) bool array, optional
+        Pixels that are mapped but must not be measured.
+    stop_at : float, optional
+        Total distortion at which `should_stop` is to hold; by default it holds when no pixel is left.
+    confidence : float, optional
+        With it `should_stop` holds once the total distortion is at most `stop_at` with this probability, by
+        `distortion_bound`; without it, by the stop function of the references.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the labels, the fraction, the masks or the wanted distortion cannot be.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        model: SladsModel,
+        *,
+        labels: int | Sequence[int],
+        seed: int = 0,
+        initial: float = 0.01,
+        roi: NDArray[np.bool_] | None = None,
+        forbidden: NDArray[np.bool_] | None = None,
+        stop_at: float | None = None,
+        confidence: float | None = None,
+    ) -> None:
+        super().__init__(shape, labels, roi, forbidden)
+        self._model = model
+        self._values = np.array(self._labels, np.uint8)
+        self._compact = {label: i for i, label in enumerate(self._labels)}
+        self._seed, self._fraction = int(seed), float(initial)
+        self._initial = initial_pixels(self._shape, initial, seed=self._seed, allowed=self._allowed)
+        self._n_voting = 0
+        self._cursor = 0
+        self._field: Field | None = None
+        self._next: Suggestion | None = None
+        self._twin: Field | None = None
+        self._twin_step = 0
+        self._in_initial = np.zeros(self._flat.size, bool)
+        self._in_initial[self._initial] = True
+        self._n_initial_left = int(self._initial.size)
+        self._outlook = Outlook(model, int(self._inside.sum()), stop_at, confidence)
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def model(self) -> SladsModel:
+        """The trained model."""
+        return self._model
+
+    @property
+    def n_initial(self) -> int:
+        """Pixels of the initial mask."""
+        return int(self._initial.size)
+
+    # ------------------------------------------------------------------ where to measure
+
+    def suggest(self, n: int = 1, *, spread: int = 0, travel: bool = False) -> list[Suggestion]:
+        """Return up to `n` pixels to measure next, none measured or masked; changes nothing.
+
+        The initial mask comes first, alone. After it a batch is chosen pixel by pixel, each time pretending that
+        the reconstruction of the pixel before was measured; `spread` keeps that many pixels around each of a
+        batch free of others, and `travel` gives the batch in the order of a short way, its best pixel first.
+        """
+        if n < 1 or self._n_open == 0:
+            return []
+        start = self._next_initial(n)
+        if start:
+            way = travel_order(start, self._shape[1]) if travel else range(len(start))
+            return [Suggestion(start[i], float("nan")) for i in way]
+        field = self._built()
+        if n == 1:
+            if self._next is None:
+                self._next = self._read(field, int(best_pixel(field)))
+            return [self._next]
+        if self._twin is None:
+            self._twin = copy_field(field)
+        else:
+            copy_changed(field, self._twin, self._twin_step)
+        self._twin_step = int(field.counts[1])
+        pixels, erds = pick_batch(self._twin, min(n, self._n_open), int(spread), len(self._labels))
+        way = travel_order(pixels, self._shape[1]) if travel else range(len(pixels))
+        return [Suggestion(int(pixels[i]), float(erds[i])) for i in way]
+
+    def _next_initial(self, n: int) -> list[int]:
+        """Return up to n unmeasured pixels of the initial mask; of a longer one while no phase is known."""
+        while self._cursor < self._initial.size and self._flat[self._initial[self._cursor]] != UNMEASURED:
+            self._cursor += 1
+        if self._cursor == self._initial.size and self._n_voting == 0:
+            everything = initial_pixels(self._shape, 1.0, seed=self._seed, allowed=self._allowed)
+            left = everything[self._flat[everything] == UNMEASURED]
+            return [int(p) for p in left[:n]]
+        found: list[int] = []
+        for pixel in self._initial[self._cursor :]:
+            if len(found) == n:
+                break
+            if self._flat[pixel] == UNMEASURED:
+                found.append(int(pixel))
+        return found
+
+    def _read(self, field: Field, pixel: int) -> Suggestion:
+        row, column = divmod(pixel, self._shape[1])
+        per_row = -(-self._shape[1] // LANES)
+        return Suggestion(pixel, float(field.erd[row * per_row + column // LANES, column % LANES]))
+
+    # ------------------------------------------------------------------ what was measured
+
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a measured label, 0 for ill; the same pixel and label twice change nothing, another replaces.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
+        """
+        pixel, label = int(pixel), int(label)
+        before = self._take(pixel, label)
+        if before is None:
+            return
+        self._next = None
+        self._outlook.forget()
+        if before == UNMEASURED:
+            self._n_initial_left -= bool(self._in_initial[pixel])
+        self._n_voting += (label > 0) - (before > 0)
+        if self._field is not None:
+            self._update(self._field, pixel, before, label)
+        elif self._n_initial_left == 0 and self._n_voting > 0:
+            self._built()
+        if self._field is not None and self._n_initial_left == 0:
+            self._outlook.check(self._field, self._n_measured)
+
+    def _update(self, field: Field, pixel: int, before: int, label: int) -> None:
+        """Bring the field up to date after the label of a pixel became another."""
+        n_labels = len(self._labels)
+        row, column = divmod(pixel, self._shape[1])
+        if self._n_voting == 0:
+            self._field = self._twin = None
+        elif before > 0:
+            pixels, labels = self._votes()
+            take_back(field, pixel, pixels, labels, n_labels, label=self._compact.get(label))
+        else:
+            # An ill pixel that is measured again is closed already; a first label closes it.
+            following, risk, agreed, missed = advance(
+                field, row, column, self._compact.get(label, -1), n_labels, self._model.risk
+            )
+            if following >= 0:
+                self._next = self._read(field, int(following))
+            if label > 0 and before == UNMEASURED and not self._in_initial[pixel]:
+                self._outlook.take(risk, agreed, missed)
+
+    def _votes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Flat pixels and compact labels of the voting samples."""
+        pixels = np.flatnonzero(self._flat > 0).astype(np.int32)
+        return pixels, np.searchsorted(self._values, self._flat[pixels]).astype(np.int32)
+
+    def _built(self) -> Field:
+        """Return the field, made from all samples at once if there is none."""
+        if self._field is None:
+            field = empty_field(
+                self._allowed & (self._measured == UNMEASURED),
+                self._inside,
+                k=self._model.k,
+                theta=theta_matrix(self._model.theta),
+                radius=self._model.radius,
+            )
+            rebuild(field, *self._votes(), len(self._labels))
+            self._field, self._twin, self._twin_step = field, None, 0
+        return self._field
+
+    # ------------------------------------------------------------------ the map
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """Return the map: (rows, columns) uint8 labels; measured pixels keep theirs, ill ones do not vote.
+
+        Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of
+        interest hold the label of the nearest pixel inside.
+        """
+        if self._n_voting == 0:
+            return fill_outside(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
+        return label_map(self._built(), self._values)
+
+    # ------------------------------------------------------------------ how good it is
+
+    def should_stop(self) -> bool:
+        """Whether the stop rule held once, or no pixel is left that may be measured."""
+        return self._n_open == 0 or self._outlook.stopped
+
+    @property
+    def record(self) -> Record:
+        """What was found at the pixels chosen so far, those of the initial mask left out."""
+        return self._outlook.record
+
+    @property
+    def stop_function(self) -> float:
+        """L of the references' stop rule (module `stopping`)."""
+        return self._outlook.stop_function
+
+    def distortion_quantile(self, probability: float) -> float:
+        """Total distortion (Eq. 14) of `reconstruct()` that is not exceeded with `probability`.
+
+        By the runs of training that were alike (module `estimate`); NaN before the first phase is measured and
+        for models without calibration.
+        """
+        if self._n_voting == 0:
+            return float("nan")
+        return self._outlook.quantile(self._built(), self._n_measured, probability)
+
+    def distortion_estimate(self) -> float:
+        """Estimate of the total distortion (Eq. 14) of `reconstruct()`: its median; NaN before there is one."""
+        return self.distortion_quantile(0.5)
+
+    def distortion_interval(self, confidence: float = 0.9) -> tuple[float, float]:
+        """Interval that holds the total distortion with probability `confidence`; NaN before there is one."""
+        tail = (1.0 - confidence) / 2.0
+        return self.distortion_quantile(tail), self.distortion_quantile(1.0 - tail)
+
+    def distortion_bound(self, confidence: float = 0.95) -> float:
+        """Total distortion that is not exceeded with probability `confidence`; NaN before there is one."""
+        return self.distortion_quantile(confidence)
+
+    # ------------------------------------------------------------------ state
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
+        arrays, facts = self._grid_state("slads", STATE_VERSION)
+        facts |= {"seed": self._seed, "initial": self._fraction, "model_sha256": self._model.sha256}
+        seen, progress = self._outlook.state()
+        return arrays | seen, facts | progress
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: SladsModel
+    ) -> SladsSampler:
+        """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
+        try:
+            state = read_state(arrays, facts, ("slads",), STATE_VERSION, model.sha256)
+            sampler = cls(
+                state.shape,
+                model,
+                **state.masks,
+                seed=int(facts["seed"]),
+                initial=float(facts["initial"]),
+                stop_at=facts["stop_at"],
+                confidence=facts["confidence"],
+            )
+            sampler._take_all(state.measured)
+            sampler._outlook.restore(arrays, facts)
+        except KeyError as error:
+            raise DataError(f"sampler state: field {error.args[0]} is missing") from error
+        return sampler
+
+    def _take_all(self, measured: NDArray[np.int16]) -> None:
+        """Take all labels at once, without a record of what was found."""
+        super()._take_all(measured)
+        self._n_voting = int((measured > 0).sum())
+        self._n_initial_left = int((self._in_initial & (measured == UNMEASURED).ravel()).sum())

@@ -1,0 +1,1 @@
+"""One map of a simulated specimen: models and run."""

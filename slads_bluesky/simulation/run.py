@@ -1,0 +1,283 @@
+"""One map of a simulated object through the whole system, and how good it was."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agent import SladsAgent
+from ..callbacks.statistics import RunStatistics
+from ..devices.sim.model import Specimen
+from ..errors import ConfigError, InstrumentError
+from ..grid import ScanGrid
+from .models import Models
+
+__all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
+
+
+class KnownSpecimen(Specimen, Protocol):
+    """What can be mapped and scored here: `phantom.Phantom` is one.
+
+    Over Channel Access, the simulated object of its name and seed is mapped.
+    """
+
+    @property
+    def seed(self) -> int:
+        """Of its making."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the phases 1 … L."""
+
+    @property
+    def truth(self) -> NDArray[np.uint8]:
+        """(rows, columns): the phase of each pixel, 1 … L."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(rows, columns): `truth`, but 0 where the spectrum is ill."""
+
+    @property
+    def boundary_fraction(self) -> float:
+        """How hard it is to sample."""
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """A finished map beside the truth."""
+
+    uid: str
+    scan_id: int
+    phantom: KnownSpecimen
+    measured: NDArray[np.int16]
+    """(rows, columns): labels as classified, 0 where ill, -1 where unmeasured."""
+    reconstruction: NDArray[np.uint8]
+    """(rows, columns): labels 1 … L."""
+    statistics: RunStatistics
+    decision_s: NDArray[np.float64]
+    """(N,) time that the agent took for each decision, s."""
+    wall_s: float
+    reason: str
+    """Why the map ended."""
+
+    def figures(self) -> dict[str, Any]:
+        """Figures of the map; JSON only.
+
+        Distortion is Eq. 14 of the paper. ``td`` counts against the clean phase map; ``td_paper_definition`` has
+        label 0 as a class of the truth, as the paper does: an ill pixel is right only if it was measured and
+        found to be ill.
+        """
+        truth, labels = self.phantom.truth, self.phantom.labels
+        as_paper = np.where(self.measured == 0, 0, self.reconstruction)
+        is_label, called = labels.ravel()[self.statistics.pixels], self.statistics.labels
+        good = is_label > 0
+        milliseconds = self.statistics.point_s * 1e3
+        n = int((self.measured >= 0).sum())
+        return {
+            "uid": self.uid,
+            "scan_id": self.scan_id,
+            "object": self.phantom.name,
+            "seed": self.phantom.seed,
+            "boundary_fraction": self.phantom.boundary_fraction,
+            "fraction": n / truth.size,
+            "n_measured": n,
+            "td": float((self.reconstruction != truth).mean()),
+            "td_paper_definition": float((as_paper != labels).mean()),
+            "misclassification": float(((called != is_label) & (called > 0)).mean()),
+            "false_alarm": float((called[good] == 0).mean()) if good.any() else 0.0,
+            "n_ill_measured": int((~good).sum()),
+            "dwell_total_s": self.statistics.live_time_s,
+            "beam_on_total_s": self.statistics.real_time_s,
+            "dose_nC": self.statistics.dose_nc,
+            "wall_s": self.wall_s,
+            "point_ms": _median_p99(milliseconds),
+            "decision_us": _median_p99(self.decision_s * 1e6),
+            "stop_reason": self.reason,
+        }
+
+
+def make_agent(
+    phantom: KnownSpecimen,
+    models: Models,
+    *,
+    fraction: float,
+    seed: int = 0,
+    stop_at: float | None = None,
+    confidence: float | None = None,
+    initial: float | None = None,
+) -> SladsAgent:
+    """Make the agent that maps an object: its grid, 1 µm a pixel, a sampler, the wanted fraction.
+
+    Parameters
+    ----------
+    phantom : KnownSpecimen
+        Gives the shape and the phases; nothing else of it is looked at.
+    models : Models
+    fraction : float
+        Part of the pixels to measure, 0 < fraction ≤ 1.
+    seed : int
+        Seed of the initial mask.
+    stop_at : float, optional
+        Total distortion at which the sampler's stop rule may end the map earlier.
+    confidence : float, optional
+        Probability with which the distortion must not be above `stop_at` for that.
+    initial : float, optional
+        Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
+    """
+    return SladsAgent.from_configuration(
+        {
+            "grid": ScanGrid(phantom.shape).to_json(),
+            "n_labels": len(phantom.phases),
+            "phases": list(phantom.phases),
+            "fraction": fraction,
+            "seed": seed,
+            "sampler": {
+                "name": models.sampler_name,
+                "initial": initial,
+                "stop_at": stop_at,
+                "confidence": confidence,
+            },
+            "model_hashes": {"sampler": models.sampler.sha256, "classifier": models.classifier.sha256},
+        },
+        models.sampler,
+    )
+
+
+def run_map(
+    phantom: KnownSpecimen,
+    models: Models,
+    agent: SladsAgent,
+    *,
+    soft: bool,
+    subscribers: list[Callable[[str, dict[str, Any]], Any]],
+    scan_id_source: Callable[[Any], int] | None = None,
+    dwell_s: float = 10.0,
+    error: float | None = None,
+    md: dict[str, Any] | None = None,
+) -> MapResult:
+    """Map an object with a RunEngine of its own.
+
+    Parameters
+    ----------
+    phantom : KnownSpecimen
+    models : Models
+    agent : SladsAgent
+    soft : bool
+        In-process devices; otherwise the simulated microscope in a process of its own, over Channel Access.
+    subscribers : list of callable
+        Take every document, in this order, before the plan goes on.
+    scan_id_source : callable, optional
+        Gives the run's number from the RunEngine's metadata.
+    dwell_s : float
+        Live time of each spectrum, s; with `error`, the longest.
+    error : float, optional
+        Adaptive dwell: end each acquisition once the probability of a wrong phase is under this.
+    md : dict, optional
+        Added to the start document.
+
+    Returns
+    -------
+    MapResult
+
+    Raises
+    ------
+    InstrumentError
+        If the simulated microscope does not start or dies.
+    KeyboardInterrupt
+        After Ctrl-C, once the run is closed and the beam blanked.
+    """
+    from bluesky import RunEngine
+
+    from ..plans.adaptive import adaptive_map
+    from ..plans.ledger import Ledger
+
+    statistics, ledger = RunStatistics(agent.keys), Ledger()
+    engine: Any = RunEngine({})
+    if scan_id_source is not None:
+        engine.scan_id_source = scan_id_source
+    for subscriber in [*subscribers, statistics]:
+        engine.subscribe(subscriber)
+    about = {"object": phantom.name, "object_seed": phantom.seed, "sample": phantom.name, **(md or {})}
+    rule = None if error is None else _stop_rule(models, error, dwell_s)
+    with _devices(phantom, models, soft, rule) as (beam, eds, microscope):
+        began = time.perf_counter()
+        _run(
+            engine,
+            adaptive_map(beam, eds, agent, baseline=[microscope], dwell_s=dwell_s, ledger=ledger, md=about),
+        )
+        wall = time.perf_counter() - began
+    return MapResult(
+        uid=statistics.start["uid"],
+        scan_id=statistics.start["scan_id"],
+        phantom=phantom,
+        measured=agent.sampler.measured,
+        reconstruction=agent.sampler.reconstruct(),
+        statistics=statistics,
+        decision_s=np.array(ledger.seconds("decide")),
+        wall_s=wall,
+        reason=statistics.stop.get("reason", ""),
+    )
+
+
+def _run(engine: Any, plan: Any) -> None:
+    """Run a plan to its end; Ctrl-C ends it with a stop document, the beam blanked."""
+    from bluesky.utils import FailedStatus, RunEngineInterrupted
+
+    try:
+        engine(plan)
+    except RunEngineInterrupted:
+        engine.abort(reason="interrupted by the user")
+        raise KeyboardInterrupt from None
+    except (FailedStatus, TimeoutError) as error:
+        cause = error.__cause__ or error
+        raise InstrumentError(f"the map ended early: {cause or type(cause).__name__}") from error
+
+
+def _stop_rule(models: Models, error: float, cap_s: float) -> Any:
+    from ..spectra.dwell import SequentialTest
+    from ..spectra.likelihood.classifier import PhaseClassifier
+
+    if not isinstance(models.classifier, PhaseClassifier):
+        raise ConfigError(
+            "adaptive dwell needs the classifier 'likelihood': the paper's networks have no posterior"
+        )
+    return SequentialTest(models.classifier, error, cap_s)
+
+
+@contextlib.contextmanager
+def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> Iterator[tuple[Any, Any, Any]]:
+    if soft:
+        from ..devices.sim.soft import soft_microscope
+
+        yield soft_microscope(phantom, models.classifier, sequential=rule)
+        return
+    from ..devices.sim.process import SimulatedMicroscope
+
+    with SimulatedMicroscope(phantom.name, phantom.seed) as simulated:
+        from ..devices import (  # only now: clients must know the address first
+            EDSDetector,
+            Microscope,
+            SEMBeam,
+        )
+
+        prefix = simulated.prefix
+        beam = SEMBeam(f"{prefix}Beam:", name="beam")
+        yield (
+            beam,
+            EDSDetector(
+                f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, beam=beam, sequential=rule
+            ),
+            Microscope(f"{prefix}Beam:", name="sem"),
+        )
+
+
+def _median_p99(values: NDArray[np.float64]) -> dict[str, float]:
+    if not values.size:
+        return {"median": 0.0, "p99": 0.0}
+    return {"median": float(np.median(values)), "p99": float(np.percentile(values, 99))}

@@ -1,0 +1,1 @@
+"""Spectra, maps and phase files: reading and writing."""

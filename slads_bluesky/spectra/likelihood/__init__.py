@@ -1,0 +1,1 @@
+"""The default classifier: the likelihood of the counts under each phase."""

@@ -1,0 +1,354 @@
+"""The default classifier: the likelihood of the counts under each phase, and whether they may be believed.
+
+Bayes' rule over the phases (equal priors) and over alternatives that together weigh `OUTSIDE`: a flat spectrum and
+every element on its own. The log-likelihoods (`likelihood`) are tempered by 1 / (1 + N ω), as learnt from left-out
+training spectra (`templates`): a posterior that knew only counting statistics would be far too sure of real spectra
+at high doses. Doubts are the work of `verdicts`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from ...errors import ConfigError, DataError
+from ...protocols import ILL, Classification
+from ..axis import EnergyAxis
+from ..base import KeptClassifier
+from ..counts import check_batch, check_counts, check_phases
+from ..physics.composition import Composition
+from ..physics.detector import Detector
+from .kernel import bin_counts, bin_starts
+from .learning import learn_templates
+from .library import element_shapes
+from .posterior import Model, bin_batch, judge, judge_batch, outside_scores
+from .settings import ClassifierSettings
+from .templates import STRAY, Templates, flat_shape, mixture_log_ratio
+from .verdicts import Verdicts, make_thresholds
+
+__all__ = ["PhaseClassifier"]
+
+_BLOCK = 32
+"""Spectra judged at a time in a batch: what fits into a processor's cache."""
+OWN_ELEMENT = 0.15
+"""Chi-square per count under which an element's computed spectrum is that of a phase, and no alternative to it."""
+OUTSIDE = 1e-3
+"""Prior probability that a spectrum is of none of the phases."""
+
+
+class PhaseClassifier(KeptClassifier):
+    """Phases by likelihood, with verdicts ``ok``, ``low_counts``, ``mixed``, ``unknown`` and ``ill``.
+
+    Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry `ILL`.
+    Made by `from_spectra`, `from_compositions` or `load`.
+    """
+
+    kind = "likelihood"
+    version = 1
+
+    def __init__(
+        self,
+        phases: tuple[str, ...],
+        axis: EnergyAxis,
+        templates: Templates,
+        settings: ClassifierSettings,
+    ) -> None:
+        self.phases = check_phases(phases)
+        self.axis = axis
+        self.templates = templates
+        self.settings = settings
+        self._starts = bin_starts(axis, settings.resolution_ev)
+        n_bins = len(self._starts) - 1
+        if templates.shape.shape != (len(self.phases), n_bins):
+            raise ConfigError(
+                f"classifier: templates of shape {templates.shape.shape}, expected {(len(self.phases), n_bins)}"
+            )
+        flat = flat_shape(self._starts)
+        detector = Detector(resolution_ev=settings.resolution_ev)
+        elements = element_shapes(axis, self._starts, settings.beam_kev, settings.takeoff_deg, detector)
+        self.element_shapes = elements
+        distance = ((elements[:, None] - templates.shape) ** 2 / templates.shape).sum(axis=2).min(axis=1)
+        foreign = elements[distance > OWN_ELEMENT]
+        outside = (1.0 - STRAY) * np.vstack([flat, foreign]) + STRAY * flat
+        self._outside = np.ascontiguousarray(np.log(outside))
+        log_outside = np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside))
+        self._model = _make_model(templates, settings, np.array([templates.tempering[0], log_outside]))
+        self._verdicts = Verdicts(
+            templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
+        )
+        self._least_gain = -math.log(settings.false_alarm_rate)
+
+    # ---- making one
+
+    @classmethod
+    def from_spectra(
+        cls,
+        spectra: Mapping[str, NDArray[Any]],
+        axis: EnergyAxis,
+        *,
+        seed: int = 0,
+        **settings: Any,
+    ) -> PhaseClassifier:
+        """Learn from measured spectra.
+
+        Parameters
+        ----------
+        spectra : phase name to (M, n_channels) counts
+            One or more each; from three on, their scatter is learnt too.
+        axis : EnergyAxis
+        seed : int
+            Of the noise that ``noise_lambda`` adds to the training spectra.
+        **settings
+            Fields of `ClassifierSettings`.
+
+        Raises
+        ------
+        ConfigError, DataError
+            Naming the phase and what is wrong with it.
+        """
+        return cls.from_both(spectra, {}, axis, seed=seed, **settings)
+
+    @classmethod
+    def from_compositions(
+        cls,
+        compositions: Mapping[str, str | Mapping[str, float] | Composition],
+        axis: EnergyAxis | None = None,
+        **settings: Any,
+    ) -> PhaseClassifier:
+        """Compute the phases' spectra: no measured one is needed.
+
+        Parameters
+        ----------
+        compositions : phase name to formula or mass fractions
+        axis : EnergyAxis, optional
+            Default: `EnergyAxis.phenom`.
+        **settings
+            Fields of `ClassifierSettings`.
+        """
+        return cls.from_both({}, compositions, axis if axis is not None else EnergyAxis.phenom(), **settings)
+
+    @classmethod
+    def from_both(
+        cls,
+        spectra: Mapping[str, NDArray[Any]],
+        compositions: Mapping[str, str | Mapping[str, float] | Composition],
+        axis: EnergyAxis,
+        *,
+        order: Sequence[str] | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> PhaseClassifier:
+        """Take some phases from measured spectra and others from compositions; `order` gives the labels' order.
+
+        Without it, measured phases come first. ConfigError if a phase is named twice, or `order` names others.
+        """
+        try:
+            chosen = ClassifierSettings(**settings)
+        except TypeError as error:
+            raise ConfigError(f"classifier: {error}") from error
+        phases, templates = learn_templates(spectra, compositions, axis, chosen, order=order, seed=seed)
+        return cls(phases, axis, templates, chosen)
+
+    # ---- using it
+
+    @property
+    def n_channels(self) -> int:
+        """Length of the spectra that it takes."""
+        return self.axis.n_channels
+
+    @property
+    def uses_live_time(self) -> bool:
+        """Whether `classify` checks the count rate when it is told the live time: training told which to expect."""
+        return bool((self.templates.rate[:, 0] > 0).any())
+
+    @property
+    def bin_starts(self) -> NDArray[np.int32]:
+        """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
+        return self._starts
+
+    # Arrays are made anew for every spectrum, not kept: a device's thread and a live view may ask at once.
+
+    def _binned(self, counts: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+        """Bins of one spectrum and its sum; DataError naming what is wrong with it."""
+        array = np.asarray(counts)
+        if array.shape != (self.axis.n_channels,) or array.dtype.kind not in "iuf":
+            check_counts(array, self.n_channels)
+        bins = np.empty(len(self._starts) - 1)
+        total = bin_counts(np.ascontiguousarray(array, dtype=np.float64), self._starts, bins)
+        if not total >= 0:
+            check_counts(array, self.n_channels)
+            raise DataError(f"spectrum: counts sum to {total}")
+        return bins, total
+
+    def _judged(
+        self, bins: NDArray[np.float64], total: float
+    ) -> tuple[int, float, bool, NDArray[np.float64]]:
+        scores = np.empty(len(self._outside))
+        posterior = np.empty(len(self.phases) + 1)
+        outside_scores(bins, self._outside, scores)
+        return (*judge(bins, total, scores, self._model, posterior), posterior)
+
+    def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
+        """Label, probability and verdict of one spectrum.
+
+        Parameters
+        ----------
+        counts : (n_channels,) array
+        live_time_s : float, optional
+            With it, and if the training spectra's live time was known, the count rate is checked too: far too low
+            is ``low_counts``, far too high ``ill``.
+
+        Returns
+        -------
+        Classification
+            Its probability is the posterior of the label; for doubts that rest on a test instead of the
+            posterior, one minus the false-alarm rate.
+
+        Raises
+        ------
+        DataError
+            If it is no such spectrum.
+        """
+        bins, total = self._binned(counts)
+        best, probability, suspect, posterior = self._judged(bins, total)
+        if not suspect and live_time_s is None and probability >= self.settings.confidence:
+            return Classification(best + 1, probability, "ok")
+        return self._conclude(bins, total, best, probability, suspect, float(posterior[-1]), live_time_s)
+
+    def _conclude(
+        self,
+        bins: NDArray[np.float64],
+        total: float,
+        best: int,
+        probability: float,
+        suspect: bool,
+        outside: float,
+        live_time_s: float | None,
+    ) -> Classification:
+        sure = max(outside, 1.0 - self.settings.false_alarm_rate)
+        if live_time_s is not None:
+            rate = self._rate_verdict(total, best, live_time_s)
+            if rate is not None:
+                return Classification(ILL, sure, "low_counts" if rate < 0 else "ill")
+        if total == 0:
+            return Classification(ILL, outside, "low_counts")
+        if suspect:
+            verdict, parts = self._verdicts.explain(bins, total, best)
+            believed = probability >= self.settings.confidence
+            if verdict == "mixed" and not believed and self._verdicts.gain(bins, parts) < self._least_gain:
+                return Classification(
+                    ILL, probability, "low_counts"
+                )  # of either, or of both: too few to tell
+            if verdict == "mixed":
+                return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
+            if verdict != "ok":
+                return Classification(ILL, sure, "ill" if verdict == "ill" else "unknown")
+        if probability >= self.settings.confidence:
+            return Classification(best + 1, probability, "ok")
+        return Classification(ILL, probability, "low_counts")
+
+    def _rate_verdict(self, total: float, best: int, live_time_s: float) -> int | None:
+        """-1 or 1 if there are far too few or too many counts for this live time, else None."""
+        rate, spread = self.templates.rate[best]
+        if not (rate > 0 and live_time_s > 0):
+            return None
+        expected = rate * live_time_s
+        limit = -float(ndtri(0.5 * self.settings.false_alarm_rate))
+        allowed = limit * np.sqrt(expected + (spread * expected) ** 2)
+        if abs(total - expected) <= allowed + 0.5:
+            return None
+        return 1 if total > expected else -1
+
+    def classify_batch(
+        self, counts: NDArray[Any]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.str_]]:
+        """Labels, probabilities and verdicts of spectra (n, n_channels), in their order."""
+        x = check_batch(counts, self.n_channels)
+        best = np.empty(len(x), np.int64)
+        probability = np.empty(len(x))
+        suspect = np.empty(len(x), np.bool_)
+        bins = np.empty((_BLOCK, len(self._starts) - 1))
+        totals = np.empty(_BLOCK)
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            block = np.ascontiguousarray(x[part], dtype=np.float64)
+            n = len(block)
+            bin_batch(block, self._starts, bins, totals)
+            scores = bins[:n] @ self._outside.T
+            judge_batch(bins[:n], totals, scores, self._model, best[part], probability[part], suspect[part])
+        labels = (best + 1).astype(np.uint8)
+        verdicts = np.full(len(x), "ok", dtype="<U10")
+        for i in np.flatnonzero(suspect | ~(probability >= self.settings.confidence)):
+            labels[i], probability[i], verdicts[i] = self.classify(x[i])
+        return labels, probability, verdicts
+
+    def posterior(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
+        return self._judged(*self._binned(counts))[3]
+
+    def evidence(self, counts: NDArray[Any]) -> tuple[float, int, float, bool, NDArray[np.float64]]:
+        """All that a sequential test needs of one spectrum, at the price of one look.
+
+        Returns
+        -------
+        total, best, probability, suspect, posterior
+            Sum of the counts, index of the best phase, its posterior, whether the fit is in doubt, and the
+            posterior of each phase and, last, of none.
+        """
+        bins, total = self._binned(counts)
+        return (total, *self._judged(bins, total))
+
+    def draw_posteriors(
+        self, phase: int, counts: int, n: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
+        out = np.empty((n, len(self.phases) + 1))
+        for i, bins in enumerate(rng.multinomial(counts, self.templates.shape[phase], size=n)):
+            out[i] = self._judged(bins.astype(np.float64), float(counts))[3]
+        return out
+
+    def parts(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Abundances of the phases and, last, of a flat spectrum, (L + 1,), as parts of the counts."""
+        bins, total = self._binned(counts)
+        if total == 0:
+            raise DataError("spectrum: holds no counts")
+        return self._verdicts.parts(bins)
+
+    # ---- keeping it
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return dict(vars(self.templates))
+
+    def _description(self) -> dict[str, Any]:
+        return {"phases": list(self.phases), "axis": self.axis.to_json(), "settings": asdict(self.settings)}
+
+    @classmethod
+    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PhaseClassifier:
+        return cls(
+            tuple(description["phases"]),
+            EnergyAxis.from_json(description["axis"]),
+            Templates(**arrays),
+            ClassifierSettings(**description["settings"]),
+        )
+
+
+def _make_model(templates: Templates, settings: ClassifierSettings, numbers: NDArray[np.float64]) -> Model:
+    shape, changes = templates.shape, templates.changes
+    gain, offset = changes[:, 0], changes[:, 1]
+    limits = make_thresholds(templates, settings.false_alarm_rate)
+    return Model(
+        np.ascontiguousarray(np.concatenate([np.log(shape)[:, None], changes / shape[:, None]], axis=1)),
+        np.stack([(p / shape).sum(axis=1) for p in (gain**2, offset**2, gain * offset)], axis=1),
+        shape,
+        changes,
+        np.ascontiguousarray(mixture_log_ratio(shape)),
+        limits.fit,
+        limits.mixture,
+        numbers,
+    )

@@ -1,0 +1,1 @@
+"""The expected spectrum of a composition, from electrons to counts."""

@@ -1,0 +1,39 @@
+"""Objects and models for the sampler's tests: small, seeded, and not those of the benchmarks."""
+
+import numpy as np
+import oracle as oracle_module
+import pytest
+from scipy.ndimage import gaussian_filter
+
+
+def blobs(shape, width, n_labels=2, seed=0):
+    """Label image of a thresholded smooth random field."""
+    field = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), width, mode="wrap")
+    levels = np.quantile(field, np.linspace(0, 1, n_labels + 1)[1:-1])
+    return (np.digitize(field, levels) + 1).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    return oracle_module
+
+
+@pytest.fixture(scope="session")
+def make_blobs():
+    return blobs
+
+
+@pytest.fixture(scope="session")
+def model():
+    """A SLADS trained on two small two-phase images."""
+    from slads_bluesky.sampling import train_slads
+
+    return train_slads([blobs((48, 56), 3.0, seed=s) for s in (100, 101)], seed=0, generated=16)
+
+
+@pytest.fixture(scope="session")
+def model_four():
+    """A SLADS trained on four phases."""
+    from slads_bluesky.sampling import train_slads
+
+    return train_slads([blobs((48, 48), 3.0, 4, seed=100)], seed=0, cs=(8.0,), calibrated=False)

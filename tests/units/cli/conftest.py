@@ -1,0 +1,3 @@
+"""Fixtures that these tests share with others."""
+
+from small_map import phantom, recorded, soft  # noqa: F401 (fixtures)

@@ -1,0 +1,20 @@
+"""One small real map, loaded, for the tests of what is exported."""
+
+import pytest
+from maps import take_map
+
+from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.record.runs import find_run
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """Directory and uid of a recorded map."""
+    directory = tmp_path_factory.mktemp("exported")
+    return directory, take_map(directory, tmp_path_factory.getbasetemp() / "map-models")
+
+
+@pytest.fixture(scope="session")
+def data(recorded):
+    directory, uid = recorded
+    return load_map([find_run(uid, directory).documents])
