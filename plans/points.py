@@ -6,7 +6,7 @@ from typing import Any
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import InstrumentError
-from slads_bluesky.protocols import ILL, EventKeys
+from slads_bluesky.protocols import UNCLASSIFIED, EventKeys
 
 from .ledger import Ledger
 from .stubs import BeamLike, DetectorLike, blank, measure
@@ -42,7 +42,12 @@ class FailedPoint:
     def read(self) -> dict[str, Any]:
         """Label, probability and verdict of no spectrum, and the reason."""
         keys = self._keys
-        values = {keys.label: ILL, keys.probability: 0.0, keys.verdict: "ill", "failed_reason": self._reason}
+        values = {
+            keys.label: UNCLASSIFIED,
+            keys.probability: 0.0,
+            keys.verdict: "ill",
+            "failed_reason": self._reason,
+        }
         return {key: {"value": value, "timestamp": self._time} for key, value in values.items()}
 
     def describe(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import ConfigError, DataError
 from .grid import ScanGrid
-from .protocols import ILL, EventKeys, Sampler, Suggestion
+from .protocols import UNCLASSIFIED, EventKeys, Sampler, Suggestion
 
 __all__ = ["SladsAgent"]
 
@@ -193,7 +193,7 @@ class SladsAgent:
                 f"event {event.get('seq_num')}: {keys.label} {label} is not one of 0 … {self._n_labels}"
             )
         self._verdicts[pixel] = verdict
-        self._sampler.ingest(pixel, label if verdict == "ok" else ILL)
+        self._sampler.ingest(pixel, label if verdict == "ok" else UNCLASSIFIED)
         self._asked = 0
 
     @property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .grid import ScanGrid
 
 __all__ = [
-    "ILL",
+    "UNCLASSIFIED",
     "UNMEASURED",
     "Agent",
     "Classification",
@@ -28,8 +28,8 @@ __all__ = [
     "Verdict",
 ]
 
-ILL = 0
-"""Label of a spectrum that is of no known phase; measured, recorded, and without a vote."""
+UNCLASSIFIED = 0
+"""Label of a spectrum without a vote: too few counts, or no known phase; measured and recorded all the same."""
 
 UNMEASURED = -1
 """What a map of measured labels (int16) holds where nothing was measured yet."""
@@ -41,7 +41,7 @@ class Classification(NamedTuple):
     """What a classifier says of one spectrum."""
 
     label: int
-    """Phase, 1 … L, or `ILL`."""
+    """Phase, 1 … L, or `UNCLASSIFIED`."""
     probability: float
     """Posterior probability of that label, 0 … 1."""
     verdict: Verdict

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import RecordError
 from ..grid import ScanGrid
-from ..protocols import ILL, UNMEASURED, EventKeys
+from ..protocols import UNCLASSIFIED, UNMEASURED, EventKeys
 
 __all__ = ["RunData", "event_keys", "load_map"]
 
@@ -88,8 +88,8 @@ class RunData:
 
     @property
     def votes(self) -> NDArray[np.int64]:
-        """(N,) labels that take part in the reconstruction: `ILL` for every verdict but ``ok``."""
-        return np.where(self.verdicts == "ok", self.labels, ILL)
+        """(N,) labels that take part in the reconstruction: `UNCLASSIFIED` for every verdict but ``ok``."""
+        return np.where(self.verdicts == "ok", self.labels, UNCLASSIFIED)
 
     @property
     def measured(self) -> NDArray[np.int16]:
@@ -237,7 +237,7 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
         keys=keys,
         pixels=pixels,
         erd=column(keys.erd, np.float64, np.nan),
-        labels=column(keys.label, np.int64, ILL),
+        labels=column(keys.label, np.int64, UNCLASSIFIED),
         probabilities=column(keys.probability, np.float64, np.nan),
         verdicts=column(keys.verdict, np.str_, "ok"),
         spectra=_spectra(sources, keys.spectrum, list(kept)) if spectra else None,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from slads_bluesky.protocols import ILL
+from slads_bluesky.protocols import UNCLASSIFIED
 
 from ..analysis.run_data import RunData
 from .areas import area_fractions
@@ -81,8 +81,8 @@ def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
                 f"{'phases' if not i else '':10s} {area.phase}: {area.fraction:.2%} of the map, "
                 f"{area.low:.2%} … {area.high:.2%}; {int((data.votes == area.label).sum())} spectra"
             )
-    if (data.labels == ILL).any():
-        lines.append(f"{'':10s} without a phase: {int((data.votes == ILL).sum())} spectra")
+    if (data.labels == UNCLASSIFIED).any():
+        lines.append(f"{'':10s} without a phase: {int((data.votes == UNCLASSIFIED).sum())} spectra")
     if data.failed.any():
         lines.append(f"failed     {int(data.failed.sum())} points")
     for what, digest in figures["model_hashes"].items():

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ..export.colours import PHASE_COLOURS
-from ..protocols import ILL, UNMEASURED
+from ..protocols import UNCLASSIFIED, UNMEASURED
 from .live_state import MapState
 
 __all__ = ["OUTSIDE", "MapFigure", "new_window", "thinned"]
@@ -22,7 +22,7 @@ OUTSIDE = -2
 """In the panels of labels: a pixel outside the region of interest."""
 LARGEST = 512
 """Sides of a map above this are thinned: a panel has no more pixels than that."""
-_GREY = {OUTSIDE: "#9aa0a6", UNMEASURED: "#eceff1", ILL: "#e0218a"}
+_GREY = {OUTSIDE: "#9aa0a6", UNMEASURED: "#eceff1", UNCLASSIFIED: "#e0218a"}
 SIZE = (13.0, 7.4)
 
 
@@ -153,7 +153,7 @@ class MapFigure:
         handles = [
             Patch(facecolor=colours(norm(i)), label=state.phase(i)) for i in range(1, state.n_labels + 1)
         ]
-        handles += [Patch(facecolor=_GREY[ILL], label="no phase")]
+        handles += [Patch(facecolor=_GREY[UNCLASSIFIED], label="no phase")]
         if state.grid.roi is not None:
             handles.append(Patch(facecolor=_GREY[OUTSIDE], label="outside the region"))
         figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False)

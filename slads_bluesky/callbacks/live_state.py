@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..analysis.run_data import event_keys
 from ..errors import DataError
 from ..grid import ScanGrid
-from ..protocols import ILL, UNMEASURED
+from ..protocols import UNCLASSIFIED, UNMEASURED
 
 __all__ = ["MapState", "Newest", "is_map"]
 
@@ -94,7 +94,7 @@ class MapState:
 
     def phase(self, label: int) -> str:
         """Name of a label."""
-        if label == ILL:
+        if label == UNCLASSIFIED:
             return "no phase"
         return self.phases[label - 1] if label <= len(self.phases) else f"phase {label}"
 
@@ -177,7 +177,7 @@ class MapState:
         # a raster without a classifier has no labels: its pixels are measured, and that is all
         label, verdict = int(data.get(keys.label, 1)), str(data.get(keys.verdict, "ok"))
         probability = float(data.get(keys.probability, np.nan))
-        votes = label if verdict == "ok" else ILL
+        votes = label if verdict == "ok" else UNCLASSIFIED
         self.n_labels = max(self.n_labels, label)
         first = self.measured[place] == UNMEASURED
         self.measured[place] = votes
@@ -186,7 +186,7 @@ class MapState:
         spectrum = np.asarray(data[keys.spectrum]) if keys.spectrum in data else None
         if first:  # of an event that a pause made the RunEngine emit again, the spectrum is counted once
             self.n_measured += 1
-            if spectrum is not None and votes != ILL:
+            if spectrum is not None and votes != UNCLASSIFIED:
                 self._add(votes, spectrum)
         pixel = place[0] * self.grid.shape[1] + place[1]
         self.newest = Newest(pixel, label, probability, verdict, spectrum)
@@ -203,7 +203,7 @@ class MapState:
         if self.measured[place] == UNMEASURED:
             self.n_measured += 1
             self.n_failed += 1
-            self.measured[place] = ILL
+            self.measured[place] = UNCLASSIFIED
 
     def _map(self, data: Mapping[str, Any]) -> None:
         seen = data.get("map_measured")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
-from ..protocols import ILL, UNMEASURED
+from ..protocols import UNCLASSIFIED, UNMEASURED
 from .masks import check_allowed
 from .slads.state import MAX_LABELS
 
@@ -60,7 +60,7 @@ class GridSampler:
         if not all(1 <= n <= LARGEST for n in self._shape):
             raise ConfigError(f"shape must be two numbers from 1 to {LARGEST}, not {self._shape}")
         self._labels = check_labels(labels)
-        self._known = frozenset((ILL, *self._labels))
+        self._known = frozenset((UNCLASSIFIED, *self._labels))
         self._inside = check_allowed(self._shape, roi).copy()
         self._allowed = self._inside.copy()
         if forbidden is not None:
@@ -197,7 +197,7 @@ def read_state(
     )
     labels = [int(v) for v in facts["labels"]]
     measured = label_array(arrays, "measured", shape)
-    strange = np.setdiff1d(measured, (UNMEASURED, ILL, *labels))
+    strange = np.setdiff1d(measured, (UNMEASURED, UNCLASSIFIED, *labels))
     if strange.size:
         raise DataError(f"sampler state: measured holds label {strange[0]}, which is none of {labels}")
     return GridState(shape, measured, {"labels": labels, "roi": inside, "forbidden": ~allowed})

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..protocols import ILL, Classification
+from ..protocols import UNCLASSIFIED, Classification
 from .likelihood.classifier import PhaseClassifier
 
 __all__ = ["SequentialTest", "count_preset"]
@@ -99,7 +99,7 @@ class SequentialTest:
             return None
         decision = self.classifier.classify(counts)
         if decision.verdict == "ok" and decision.probability < 1.0 - self.error:
-            return Classification(ILL, decision.probability, "low_counts")
+            return Classification(UNCLASSIFIED, decision.probability, "low_counts")
         return decision
 
     def _remember(self, total: float, posterior: NDArray[np.float64]) -> None:

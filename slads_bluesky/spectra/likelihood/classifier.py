@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ...errors import ConfigError, DataError
-from ...protocols import ILL, Classification
+from ...protocols import UNCLASSIFIED, Classification
 from ..axis import EnergyAxis
 from ..base import KeptClassifier
 from ..counts import check_batch, check_counts, check_phases
@@ -45,7 +45,7 @@ OUTSIDE = 1e-3
 class PhaseClassifier(KeptClassifier):
     """Phases by likelihood, with verdicts ``ok``, ``low_counts``, ``mixed``, ``unknown`` and ``ill``.
 
-    Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry `ILL`.
+    Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry `UNCLASSIFIED`.
     Made by `from_spectra`, `from_compositions` or `load`.
     """
 
@@ -235,23 +235,23 @@ class PhaseClassifier(KeptClassifier):
         if live_time_s is not None:
             rate = self._rate_verdict(total, best, live_time_s)
             if rate is not None:
-                return Classification(ILL, sure, "low_counts" if rate < 0 else "ill")
+                return Classification(UNCLASSIFIED, sure, "low_counts" if rate < 0 else "ill")
         if total == 0:
-            return Classification(ILL, outside, "low_counts")
+            return Classification(UNCLASSIFIED, outside, "low_counts")
         if suspect:
             verdict, parts = self._verdicts.explain(bins, total, best)
             believed = probability >= self.settings.confidence
             if verdict == "mixed" and not believed and self._verdicts.gain(bins, parts) < self._least_gain:
                 return Classification(
-                    ILL, probability, "low_counts"
+                    UNCLASSIFIED, probability, "low_counts"
                 )  # of either, or of both: too few to tell
             if verdict == "mixed":
                 return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
             if verdict != "ok":
-                return Classification(ILL, sure, "ill" if verdict == "ill" else "unknown")
+                return Classification(UNCLASSIFIED, sure, "ill" if verdict == "ill" else "unknown")
         if probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")
-        return Classification(ILL, probability, "low_counts")
+        return Classification(UNCLASSIFIED, probability, "low_counts")
 
     def _rate_verdict(self, total: float, best: int, live_time_s: float) -> int | None:
         """-1 or 1 if there are far too few or too many counts for this live time, else None."""

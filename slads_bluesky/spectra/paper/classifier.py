@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocols import ILL, Classification
+from ...protocols import UNCLASSIFIED, Classification
 from ..axis import EnergyAxis
 from ..base import KeptClassifier
 from ..counts import check_batch, check_counts, check_phases
@@ -61,7 +61,7 @@ class PaperClassifier(KeptClassifier):
         """Label, probability and verdict of one spectrum, (n_channels,) counts; DataError if it is none."""
         x = check_counts(counts, self.n_channels)
         if self.detection.is_ill(x):
-            return Classification(ILL, self._ill_probability, "ill")
+            return Classification(UNCLASSIFIED, self._ill_probability, "ill")
         probability = self.classification.probabilities(x[None])[0]
         best = int(probability.argmax())
         return Classification(best + 1, float(probability[best]), "ok")
@@ -80,7 +80,7 @@ class PaperClassifier(KeptClassifier):
             labels[part] = posterior.argmax(axis=1) + 1
             probability[part] = posterior.max(axis=1)
             ill = self.detection.is_ill(x[part])
-            labels[part][ill] = ILL
+            labels[part][ill] = UNCLASSIFIED
             probability[part][ill] = self._ill_probability
             verdicts[part][ill] = "ill"
         return labels, probability, verdicts

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.protocols import ILL, Sampler
+from slads_bluesky.protocols import UNCLASSIFIED, Sampler
 from slads_bluesky.sampling.factory import make_sampler, restore_sampler
 
 NAMES = ["slads", "random", "low-discrepancy"]
@@ -17,7 +17,7 @@ SHAPE = (21, 34)
 @pytest.fixture
 def truth(make_blobs):
     image = make_blobs(SHAPE, 3.0, seed=5)
-    image[np.random.default_rng(3).random(SHAPE) < 0.06] = ILL
+    image[np.random.default_rng(3).random(SHAPE) < 0.06] = UNCLASSIFIED
     return image
 
 

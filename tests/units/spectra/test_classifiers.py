@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, DataError, ModelFileError
-from slads_bluesky.protocols import ILL, Classifier
+from slads_bluesky.protocols import UNCLASSIFIED, Classifier
 from slads_bluesky.spectra import PaperClassifier, PhaseClassifier, load_classifier, train_paper_classifier
 
 VERDICTS = {"ok", "low_counts", "mixed", "unknown", "ill"}
@@ -29,7 +29,7 @@ def sample(powder_shapes):
         rows += list(rng.poisson(1.2e5 * shape, (20, len(shape))) + rng.poisson(2.0, (20, len(shape))))
         labels += [label] * 20
     rows += list(rng.poisson(20.0, (20, 2040)))
-    return np.array(rows), np.array(labels + [ILL] * 20)
+    return np.array(rows), np.array(labels + [UNCLASSIFIED] * 20)
 
 
 def test_it_fits_the_protocol(classifier):
@@ -48,8 +48,8 @@ def test_good_spectra_get_their_phase_and_ill_ones_none(classifier, sample):
         spectra[labels > 0] = np.maximum(spectra[labels > 0] - 2, 0)
         return_labels = np.array([classifier.posterior(row)[:-1].argmax() + 1 for row in spectra[labels > 0]])
         np.testing.assert_array_equal(return_labels, labels[labels > 0])
-        ill = classifier.classify_batch(spectra[labels == ILL])
-        assert set(ill[0]) == {ILL}
+        ill = classifier.classify_batch(spectra[labels == UNCLASSIFIED])
+        assert set(ill[0]) == {UNCLASSIFIED}
         assert set(ill[2]) == {"ill"}
     else:
         np.testing.assert_array_equal(classifier.classify_batch(spectra)[0], labels)
@@ -62,7 +62,7 @@ def test_answers_are_labels_probabilities_and_verdicts(classifier, sample):
     assert ((probability >= 0) & (probability <= 1)).all()
     assert set(verdicts) <= VERDICTS
     assert (labels[verdicts == "ok"] > 0).all()
-    assert (labels[np.isin(verdicts, ["unknown", "ill"])] == ILL).all()
+    assert (labels[np.isin(verdicts, ["unknown", "ill"])] == UNCLASSIFIED).all()
 
 
 def test_one_by_one_and_in_batches_are_the_same(classifier, sample):

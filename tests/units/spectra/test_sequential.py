@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.protocols import ILL
+from slads_bluesky.protocols import UNCLASSIFIED
 from slads_bluesky.spectra.dwell import SequentialTest, count_preset
 
 RATE = 12_000.0
@@ -31,7 +31,7 @@ def test_the_error_is_kept_and_the_dose_is_small(alloy, alloy_shapes):
     for label, shape in enumerate(alloy_shapes.values(), start=1):
         for _ in range(400):
             decision, total, _ = acquire(test, shape, rng)
-            wrong.append(decision.label not in (label, ILL))
+            wrong.append(decision.label not in (label, UNCLASSIFIED))
             used.append(total)
             if decision.verdict == "ok":
                 assert decision.probability >= 0.99
@@ -71,7 +71,7 @@ def test_at_the_cap_the_uncertain_is_low_counts(alloy, alloy_shapes):
     found = [acquire(test, alloy_shapes["Sn"], rng) for _ in range(40)]
     assert all(live <= 1.2e-3 for _, _, live in found)
     assert {d.verdict for d, _, _ in found} == {"low_counts"}
-    assert {d.label for d, _, _ in found} == {ILL}
+    assert {d.label for d, _, _ in found} == {UNCLASSIFIED}
 
 
 def test_a_dark_pixel_ends_at_the_cap(alloy):
@@ -79,7 +79,7 @@ def test_a_dark_pixel_ends_at_the_cap(alloy):
     nothing = np.zeros(2040)
     assert test.update(nothing, 0.0) is None
     assert test.update(nothing, 1.99) is None
-    assert test.update(nothing, 2.0)[::2] == (ILL, "low_counts")
+    assert test.update(nothing, 2.0)[::2] == (UNCLASSIFIED, "low_counts")
 
 
 def test_pixels_do_not_remember_one_another(alloy, alloy_shapes):

@@ -6,7 +6,7 @@ import pytest
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.evaluation.spectra.measured import half_and_half, nist_errors, read_dacite, read_nist
 from slads_bluesky.evaluation.spectra.simulated import set_shapes, thinned
-from slads_bluesky.protocols import ILL
+from slads_bluesky.protocols import UNCLASSIFIED
 from slads_bluesky.spectra import EnergyAxis, PhaseClassifier, expected_counts
 from slads_bluesky.spectra.likelihood.kernel import bin_starts, chi_square
 from slads_bluesky.spectra.likelihood.templates import chi_square_moments
@@ -36,8 +36,8 @@ def test_ill_unknown_and_blank_spectra_are_not(request, name, counts):
     for shape in (np.ones(2040), *[expected_counts(e, classifier.axis) for e in ("Al", "Ti", "Cu")]):
         labels, _, verdicts = classifier.classify_batch(thinned(shape, counts, 50, rng))
         assert (verdicts != "ok").mean() >= 0.98
-        assert (labels[verdicts != "mixed"] == ILL)[verdicts[verdicts != "mixed"] != "ok"].all()
-    assert classifier.classify(np.zeros(2040)) == (ILL, pytest.approx(1e-3, rel=0.5), "low_counts")
+        assert (labels[verdicts != "mixed"] == UNCLASSIFIED)[verdicts[verdicts != "mixed"] != "ok"].all()
+    assert classifier.classify(np.zeros(2040)) == (UNCLASSIFIED, pytest.approx(1e-3, rel=0.5), "low_counts")
 
 
 def test_flat_is_ill_and_a_foreign_element_is_unknown(powder):
@@ -95,7 +95,7 @@ def test_too_few_counts_are_no_guess(alloy, alloy_shapes):
     labels, probability, verdicts = alloy.classify_batch(thinned(alloy_shapes["Sn"], 10, 300, rng))
     unsure = verdicts == "low_counts"
     assert 0.3 < unsure.mean() < 1.0
-    assert (labels[unsure] == ILL).all()
+    assert (labels[unsure] == UNCLASSIFIED).all()
     assert (probability[unsure] < 0.95).all()
     assert (probability[verdicts == "ok"] >= 0.95).all()
 
@@ -157,7 +157,7 @@ def test_one_training_spectrum_or_one_phase_is_enough(axis, powder_shapes):
     rng = np.random.default_rng(0)
     single = PhaseClassifier.from_spectra({"Si": rng.poisson(1e5 * powder_shapes["Si"])}, axis)
     assert single.classify(rng.poisson(1e4 * powder_shapes["Si"])).verdict == "ok"
-    assert single.classify(rng.poisson(1e4 * powder_shapes["C"])).label == ILL
+    assert single.classify(rng.poisson(1e4 * powder_shapes["C"])).label == UNCLASSIFIED
 
 
 def test_measured_and_computed_phases_go_together_in_the_wanted_order(axis, powder_shapes):
