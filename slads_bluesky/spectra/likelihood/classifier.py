@@ -45,7 +45,8 @@ OUTSIDE = 1e-3
 class PhaseClassifier(KeptClassifier):
     """Phases by likelihood, with verdicts ``ok``, ``low_counts``, ``mixed``, ``unknown`` and ``ill``.
 
-    Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry `UNCLASSIFIED`.
+    Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry
+    `UNCLASSIFIED`.
     Made by `from_spectra`, `from_compositions` or `load`.
     """
 
