@@ -1,0 +1,1 @@
+"""The databroker catalog: the only code that knows databroker and Tiled."""
