@@ -1,4 +1,4 @@
-"""The process that carries journals into the catalog while they grow: ``python -m slads_bluesky.record.catalog.follower``.
+"""The process that carries growing journals into the catalog: ``python -m slads_bluesky.record.catalog.follower``.
 
 A process of its own, because writing to the catalog is milliseconds of Python a point, which in a thread would be
 taken from the plan's loop; and because it finishes its work when the acquiring process is killed. It is driven by

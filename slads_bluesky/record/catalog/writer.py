@@ -16,8 +16,8 @@ from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 
 from slads_bluesky.errors import RecordError
 
-from ..journal.writing import SUFFIX
 from ..journal.reading import JournalTail
+from ..journal.writing import SUFFIX
 
 __all__ = ["Rewound", "RunWriter", "catch_up", "hold_journal", "write_run"]
 
