@@ -12,6 +12,7 @@ import numpy as np
 from slads_bluesky.protocols import UNCLASSIFIED
 
 from ..analysis.run_data import RunData
+from ..simulated import simulated_object
 from .areas import area_fractions
 
 __all__ = ["story"]
@@ -26,6 +27,7 @@ def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
         The map; spectra are not needed.
     """
     start, stop = data.start, data.stop
+    specimen = simulated_object(start)
     reconstruction = data.reconstruction
     n, total = data.n_measured, data.grid.n_pixels
     wall = float(data.times[-1] - data.starts[0]["time"]) if n else 0.0
@@ -36,7 +38,7 @@ def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
         "uids": [one["uid"] for one in data.starts],
         "scan_id": data.starts[-1].get("scan_id"),
         "sample": start.get("sample"),
-        "object": start.get("object"),
+        "object": specimen.name if specimen is not None else start.get("object"),
         "plan_name": start.get("plan_name"),
         "exit_status": stop["exit_status"] if stop else "unfinished",
         "reason": stop.get("reason", "") if stop else "",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import RecordError
 from ..files import write_json
+from ..simulated import simulated_object
 
 if TYPE_CHECKING:
     from ..analysis.run_data import RunData
@@ -48,10 +49,11 @@ def compare(
 def known_truth(data: RunData) -> NDArray[np.uint8] | None:
     """Phase map of the object, where it is known: a simulated one, or a full raster."""
     start = data.start
-    if "object" in start:
+    specimen = simulated_object(start)
+    if specimen is not None:
         from ..phantom import make_object
 
-        return make_object(start["object"], int(start.get("object_seed", 0))).truth
+        return make_object(*specimen).truth
     if data.n_measured == data.grid.n_pixels:
         return np.asarray(np.maximum(data.measured, 0), np.uint8)
     return None

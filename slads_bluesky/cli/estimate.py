@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ConfigError, RecordError
 from ..files import check_writable, write_json
+from ..simulated import simulated_object
 from .options import Json
 from .record import Where
 
@@ -98,7 +99,8 @@ def _earlier(
     for run in reversed(recorded):
         if sample is not None and run.start.get("sample") != sample:
             continue
-        if object_name is not None and run.start.get("object") != object_name:
+        specimen = simulated_object(run.start)
+        if object_name is not None and (specimen is None or specimen.name != object_name):
             continue
         if "grid" not in run.start:
             continue

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ConfigError, RecordError
 from ..files import check_writable, write_json
+from ..simulated import simulated_object
 from .options import Json
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def runs(
         start, stop = run.start, run.stop or {}
         if start["time"] < after or (sample is not None and start.get("sample") != sample):
             continue
-        if object_name is not None and start.get("object") != object_name:
+        specimen = simulated_object(start)
+        if object_name is not None and (specimen is None or specimen.name != object_name):
             continue
         rows.append(
             {

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import RecordError
 from ..files import check_writable, write_json
+from ..simulated import simulated_object
 from .options import Json
 from .record import Folder, Uid, model_folders, open_map
 
@@ -66,7 +67,8 @@ def resume(
     start = data.start
     if is_being_taken(chain[-1].source):
         raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
-    if "object" not in start:
+    specimen = simulated_object(start)
+    if specimen is None:
         raise RecordError(
             f"run {data.uid[:8]} is of a microscope, and this command moves simulated ones only; go on with it in "
             f'that microscope\'s session, RE(resume_map("{data.uid[:8]}")), or put resume_map into its queue'
@@ -81,7 +83,7 @@ def resume(
     if agent.should_stop():
         raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
     wanted_error = _dwell_error(data, error)
-    phantom = make_object(start["object"], int(start.get("object_seed", 0)))
+    phantom = make_object(*specimen)
     console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
         keep_models(model_directory(recorder.directory), models.sampler, models.classifier)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ..analysis.run_data import RunData
+from ..simulated import simulated_object
 
 __all__ = ["Acquisition", "acquisition", "elements_of"]
 
@@ -44,7 +45,7 @@ def acquisition(data: RunData) -> Acquisition:
             if key.endswith(f"_{ours}"):
                 out[theirs] = float(value)
     simulated: dict[str, float] = {}
-    if "object" in data.start:
+    if simulated_object(data.start) is not None:
         from ..spectra.physics.detector import Detector
 
         simulated = {"elevation_angle": TAKE_OFF_DEG, "energy_resolution": Detector().resolution_ev}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..analysis.run_data import RunData
 from ..files import atomic_write
+from ..simulated import simulated_object
 from .about import acquisition, elements_of
 
 __all__ = ["write_nexus"]
@@ -75,7 +76,7 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
 def _sample(entry: Any, data: RunData) -> None:
     sample = _group(entry, "sample1", "NXsample")
     _field(sample, "name", str(data.start.get("sample", data.uid)))
-    _field(sample, "is_simulation", "object" in data.start)
+    _field(sample, "is_simulation", simulated_object(data.start) is not None)
     _field(sample, "atom_types", ", ".join(elements_of(data)) or "unknown")
     prepared = data.start.get("preparation_date")
     _field(sample, "preparation_date", prepared or _iso(data.start["time"]))
@@ -89,7 +90,9 @@ def _sample(entry: Any, data: RunData) -> None:
 
 def _instrument(measurement: Any, data: RunData) -> None:
     instrument = _group(measurement, "instrument", "NXem_instrument")
-    simulated = "simulated microscope" if "object" in data.start else "scanning electron microscope"
+    simulated = (
+        "simulated microscope" if simulated_object(data.start) is not None else "scanning electron microscope"
+    )
     _field(instrument, "name", str(data.start.get("instrument", simulated)))
     fabrication = _group(instrument, "fabrication", "NXfabrication")
     _field(fabrication, "vendor", str(data.start.get("instrument_vendor", "not recorded")))

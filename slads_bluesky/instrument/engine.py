@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bluesky import RunEngine
@@ -24,13 +25,19 @@ class RecordedEngine(RunEngine):
     ----------
     recorder : Recorder
         Subscribed first; ``RE.md`` is kept beside its journal.
+    marks : mapping, optional
+        Metadata that every run of this session bears, and that no user's metadata replaces.
     **more
         As for RunEngine.
     """
 
-    def __init__(self, recorder: Recorder, **more: Any) -> None:
+    def __init__(self, recorder: Recorder, *, marks: Mapping[str, Any] | None = None, **more: Any) -> None:
+        bears = dict(marks or {})
         metadata: Any = PersistentMetadata(recorder.directory / "metadata.json")
-        super().__init__(metadata, **{"during_task": LivingWindows(), **more})
+        super().__init__(
+            metadata,
+            **{"during_task": LivingWindows(), "md_normalizer": lambda md: {**md, **bears}, **more},
+        )
         self.scan_id_source = scan_id_source(recorder.directory)
         self.subscribe(recorder)  # type: ignore[no-untyped-call]
         self._recorder = recorder

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..modelstore import keep_models
 from ..record import Recorder
+from ..simulated import simulation_metadata
 from .axes import beam_axes
 from .engine import RecordedEngine
 from .headless import is_headless
@@ -61,7 +62,7 @@ class Session:
         self.eds.classifier = models.classifier
         self._stop_rule(settings.dose.error, settings.dose.dwell_s)
         self.x, self.y = beam_axes(devices.beam)
-        self.RE: Any = RecordedEngine(recorder)
+        self.RE: Any = RecordedEngine(recorder, marks=self._marks())
         self.agent: SladsAgent | None = None
         """The one that was made last; the progress bar asks it."""
         self.live: Any = None
@@ -70,6 +71,12 @@ class Session:
         self._on_problem = on_problem
         self.bec = self._watchers()
         self.records = Records(recorder.directory, models, self.bec)
+
+    def _marks(self) -> dict[str, Any]:
+        """What every run of the session bears: whether, and which, specimen is simulated."""
+        if self.settings.mode == "hardware":
+            return {}
+        return simulation_metadata(self.settings.simulation.object, self.settings.simulation.seed)
 
     def _watchers(self) -> Any:
         """Subscribe what shows a run: nothing but numbers in a headless worker."""

@@ -16,6 +16,7 @@ from ..callbacks.statistics import RunStatistics
 from ..devices.sim.model import Specimen
 from ..errors import ConfigError, InstrumentError
 from ..grid import ScanGrid
+from ..simulated import simulation_metadata
 from .models import Models
 
 __all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
@@ -203,7 +204,7 @@ def run_map(
         engine.scan_id_source = scan_id_source
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
-    about = {"object": phantom.name, "object_seed": phantom.seed, "sample": phantom.name, **(md or {})}
+    about = {"sample": phantom.name, **(md or {}), **simulation_metadata(phantom.name, phantom.seed)}
     rule = None if error is None else _stop_rule(models, error, dwell_s)
     with _devices(phantom, models, soft, rule) as (beam, eds, microscope):
         began = time.perf_counter()

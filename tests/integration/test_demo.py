@@ -116,7 +116,7 @@ from slads_bluesky.record import open_catalog
 from tiled.queries import Key
 db = open_catalog(sys.argv[1]); uid = sys.argv[2]; scan_id = int(sys.argv[3])
 assert db[scan_id].metadata["start"]["uid"] == uid
-assert list(db.search(Key("object") == sys.argv[4])) == [uid]
+assert list(db.search(Key("slads_simulation.object") == sys.argv[4])) == [uid]
 run = db[uid[:8]]
 np.save("spectra.npy", run["primary"]["eds_spectrum"].read())
 np.save("pixels.npy", run["primary"]["scan_pixel"].read())

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...simulated import simulation_metadata
+
 __all__ = ["measure_record"]
 
 _READ = """
@@ -134,8 +136,7 @@ def _documents(phantom: Any, models: Any, agent: Any, points: int) -> Iterator[t
     bundle = event_model.compose_run(
         metadata={
             "plan_name": "adaptive_map",
-            "object": phantom.name,
-            "object_seed": phantom.seed,
+            **simulation_metadata(phantom.name, phantom.seed),
             "grid": configuration["grid"],
             "agent": configuration,
             "phases": list(phantom.phases),
