@@ -115,7 +115,7 @@ def demo(
                 sampler=sampler,
                 classifier=classifier,
                 seed=seed,
-                told=lambda what: status.update(what),
+                progress=lambda stage, fraction: status.update(stage),
             )
         keep_models(recorder.directory / "models", models.sampler, models.classifier)
         agent = make_agent(

@@ -61,7 +61,7 @@ def simulate(
     from ..images.distortion import boundary_fraction
     from ..images.files import read_label_image
     from ..memory import peak_rss_mb
-    from ..progress import stage_tracker, tracker
+    from ..progress import tracker
     from ..sampling.factory import check_name, load_model, needs_training
     from ..simulation.sampler_alone import run_simulation
 
@@ -87,12 +87,12 @@ def simulate(
         from ..sampling.slads.training import train_slads
 
         start = time.perf_counter()
-        with stage_tracker("training") as report:
-            trained = train_slads(images, seed=seed, names=[str(p) for p in train or []], progress=report)
+        with tracker("training") as progress:
+            trained = train_slads(images, seed=seed, names=[str(p) for p in train or []], progress=progress)
         train_s = time.perf_counter() - start
-    with tracker("sampling", 1.0) as done:
+    with tracker("sampling") as progress:
         run = run_simulation(
-            labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed, report=done
+            labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed, progress=progress
         )
     figures = {
         "image": str(image),

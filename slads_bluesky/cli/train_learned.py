@@ -123,8 +123,8 @@ def train_learned(
     model = trainer.model({**facts, "steps_held": held})
     model.save(output)
     # The file is whole without them; an interruption here costs only the interval.
-    with tracker("runs on known images", 1.0) as report:
-        model = with_analogues(model, first, images, seed=seed, report=report)
+    with tracker("calibration runs of the error forecast") as shown:
+        model = with_analogues(model, first, images, seed=seed, report=lambda part: shown("", part))
     model.save(output)
     taken = time.monotonic() - begun
     write_json(

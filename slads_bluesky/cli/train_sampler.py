@@ -32,7 +32,7 @@ def train_sampler(
 
     from ..images.files import read_image, read_label_image
     from ..images.segmentation import segment
-    from ..progress import stage_tracker
+    from ..progress import tracker
     from ..sampling.slads.training import train_slads
 
     check_writable(output)
@@ -46,8 +46,8 @@ def train_sampler(
             for path, name in zip(images, names, strict=True)
         ]
     start = time.perf_counter()
-    with stage_tracker("training") as report:
-        model = train_slads(labels, seed=seed, n_jobs=jobs, names=names, progress=report)
+    with tracker("training") as progress:
+        model = train_slads(labels, seed=seed, n_jobs=jobs, names=names, progress=progress)
     seconds = time.perf_counter() - start
     model.save(output)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from ..codehash import code_hash
 from ..errors import ConfigError, ModelFileError
 from ..modelstore import cache_directory
+from ..progress import Progress, no_progress
 from ..protocols import Classifier
 
 __all__ = ["Models", "prepare_models"]
@@ -27,8 +28,6 @@ SPECTRA_PER_PHASE = 24
 
 SAMPLERS = ("slads", "learned")
 CLASSIFIERS = ("paper", "likelihood")
-
-Told = Callable[[str], None]
 
 
 class _Model(Protocol):
@@ -56,7 +55,7 @@ def prepare_models(
     classifier: str = "paper",
     seed: int = 0,
     cache: Path | None = None,
-    told: Told | None = None,
+    progress: Progress = no_progress,
 ) -> Models:
     """Train, or load from the cache, a sampler and a classifier for objects of a kind and size.
 
@@ -75,8 +74,8 @@ def prepare_models(
         Seed of the training; another seed trains on other images and spectra.
     cache : Path, optional
         Directory to keep models in; by default `cache_directory`.
-    told : callable, optional
-        Told in a few words what is done now.
+    progress : callable, optional
+        Called as ``progress(stage, fraction)``; nothing is called where all comes from the cache.
 
     Returns
     -------
@@ -97,12 +96,11 @@ def prepare_models(
     if classifier not in CLASSIFIERS:
         raise ConfigError(f"unknown classifier '{classifier}'; known: {', '.join(CLASSIFIERS)}")
     directory = cache if cache is not None else cache_directory()
-    tell = told or (lambda _: None)
     facts: dict[str, Any] = {"kind": kind, "seed": seed, "code": code_hash("slads_bluesky.simulation.models")}
     if sampler == "slads":
         of_size = {**facts, "size": int(size)}
         model = _cached(
-            directory, "slads", of_size, lambda: _train_slads(kind, int(size), seed, tell), _load_slads
+            directory, "slads", of_size, lambda: _train_slads(kind, int(size), seed, progress), _load_slads
         )
     else:
         from ..sampling.learned.model import shipped_model
@@ -112,19 +110,21 @@ def prepare_models(
         directory,
         f"{classifier}-classifier",
         facts,
-        lambda: _train_classifier(classifier, kind, seed, tell),
+        lambda: _train_classifier(classifier, kind, seed, progress),
         _load_classifier,
     )
     return Models(sampler, model, trained)
 
 
-def _train_slads(kind: str, size: int, seed: int, tell: Told) -> Any:
+def _train_slads(kind: str, size: int, seed: int, progress: Progress) -> Any:
     from ..phantom import make_labels
     from ..sampling import train_slads
 
-    tell("training SLADS")
     seeds = range(seed * TRAINING_IMAGES, (seed + 1) * TRAINING_IMAGES)
-    return train_slads([make_labels(kind, size, s, "train") for s in seeds], seed=seed)  # type: ignore[arg-type]
+    images = [make_labels(kind, size, s, "train") for s in seeds]  # type: ignore[arg-type]
+    return train_slads(
+        images, seed=seed, progress=lambda stage, done: progress(f"training SLADS: {stage}", done)
+    )
 
 
 def _load_slads(path: Path) -> Any:
@@ -133,7 +133,7 @@ def _load_slads(path: Path) -> Any:
     return SladsModel.load(path)
 
 
-def _train_classifier(name: str, kind: str, seed: int, tell: Told) -> Any:
+def _train_classifier(name: str, kind: str, seed: int, progress: Progress) -> Any:
     from ..phantom import training_spectra
     from ..phantom.recipes import RECIPES
 
@@ -141,11 +141,12 @@ def _train_classifier(name: str, kind: str, seed: int, tell: Told) -> Any:
     if name == "paper":
         from ..spectra.paper.training import train_paper_classifier
 
-        tell("training the detection and classification networks")
-        return train_paper_classifier(spectra, axis, seed=seed)
+        return train_paper_classifier(
+            spectra, axis, seed=seed, progress=lambda stage, done: progress(f"training the {stage}", done)
+        )
     from ..spectra import PhaseClassifier
 
-    tell("training the classifier")
+    progress("training the classifier", 0.0)
     return PhaseClassifier.from_spectra(spectra, axis, seed=seed, noise_lambda=RECIPES[kind].noise_rate)
 
 
@@ -165,7 +166,7 @@ def _cached(
         try:
             return load(path)
         except ModelFileError as error:
-            _log.warning("%s: trained anew", error)
+            _log.warning("%s: it is trained again", error)
     made = make()
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..images.distortion import total_distortion
+from ..progress import Progress, no_progress
 from ..sampling.factory import make_sampler
 from ..sampling.slads.reconstruct import knn_reconstruct
 
@@ -27,12 +28,12 @@ def run_simulation(
     checkpoints: Sequence[float],
     initial: float | None,
     seed: int,
-    report: Callable[[float], None] = lambda part: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
 
-    The first decision, with the last label of the initial mask, sets everything up and is told apart; compiling,
-    once per installation, is not counted.
+    The first decision, with the last label of the initial mask, sets everything up and is timed on its own. Compiling
+    happens once per installation and is not counted.
 
     Parameters
     ----------
@@ -48,8 +49,8 @@ def run_simulation(
         Fraction of the initial mask.
     seed : int
         Of the initial mask or the static order.
-    report : callable, optional
-        Told the part that is done.
+    progress : callable, optional
+        Called as ``progress("sampling", fraction)``.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def run_simulation(
             sampler.ingest(pixel, int(truth[pixel]))
             ingested = clock() - start
             n += 1
-            report(n / numbers[-1])
+            progress("sampling", n / numbers[-1])
             pixel = choose()
         measured = sampler.measured
         voted = knn_reconstruct(measured) if (measured > 0).any() else sampler.reconstruct()

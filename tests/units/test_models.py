@@ -1,4 +1,4 @@
-"""The cache of trained models: found again, trained anew where damaged, never a half-written file."""
+"""The cache of trained models: found again, trained again where damaged, never a half-written file."""
 
 import shutil
 
@@ -19,14 +19,14 @@ def cache(pbsn_models, shared_cache, tmp_path):
     return shutil.copytree(shared_cache / "slads-bluesky" / "models", tmp_path / "models")
 
 
-def _told(cache, **changes):
+def _prepared(cache, **changes):
     steps = []
-    found = prepare_models("pbsn-64", cache=cache, told=steps.append, **changes)
+    found = prepare_models("pbsn-64", cache=cache, progress=lambda stage, _: steps.append(stage), **changes)
     return found, steps
 
 
 def test_what_is_cached_is_not_trained_again(cache, models):
-    again, steps = _told(cache)
+    again, steps = _prepared(cache)
     assert steps == []
     assert again.sampler.sha256 == models.sampler.sha256
     assert again.classifier.sha256 == models.classifier.sha256
@@ -35,8 +35,9 @@ def test_what_is_cached_is_not_trained_again(cache, models):
 def test_a_damaged_model_is_trained_again(cache, models):
     file = next(cache.glob("slads-*"))
     file.write_bytes(file.read_bytes()[:100])
-    again, steps = _told(cache)
-    assert steps == ["training SLADS"]
+    again, steps = _prepared(cache)
+    assert steps
+    assert all(step.startswith("training SLADS") for step in steps)
     assert again.sampler.sha256 == models.sampler.sha256
 
 

@@ -71,7 +71,7 @@ def measure_record(
     ) as scratch:
         work = Path(scratch)
         told("preparing models")
-        models = prepare_models(object_name, seed=seed, told=told)
+        models = prepare_models(object_name, seed=seed, progress=lambda stage, done: told(stage))
         phantom = make_object(object_name, seed)
         told(f"taking {points} points")
         taken = _take(work, phantom, models, points, seed)

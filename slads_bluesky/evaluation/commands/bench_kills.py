@@ -37,8 +37,10 @@ def bench_kills(
 
     check_writable(json_file)
     console = Console(highlight=False)
-    with tracker("killing", kills) as told:
-        figures = measure_kills(kills, object_name, fraction, soft=soft, seed=seed, told=told)
+    with tracker("killing") as progress:
+        figures = measure_kills(
+            kills, object_name, fraction, soft=soft, seed=seed, told=lambda n: progress("killing", n / kills)
+        )
     console.print(
         f"{kills} kills of a map of {figures['points']} points, "
         f"{figures['writers_killed']} of them with the catalog's writer:\n"

@@ -61,7 +61,7 @@ def session(
             sampler="slads",
             classifier="likelihood",
             seed=seed,
-            told=lambda text: status.update(text),
+            progress=lambda stage, done: status.update(stage),
         )
         status.update("mapping")
         with _proxy() as address:

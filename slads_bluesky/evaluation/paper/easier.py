@@ -51,7 +51,13 @@ def smoother_object(
     began = time.perf_counter()
     kind, _, side = experiment.partition("-")
     size, paper = int(side), PAPER[experiment]
-    model = prepare_models(experiment, sampler="slads", classifier="paper", seed=seed, told=report).sampler
+    model = prepare_models(
+        experiment,
+        sampler="slads",
+        classifier="paper",
+        seed=seed,
+        progress=lambda stage, done: report(stage) if report else None,
+    ).sampler
     own = target_boundary_fraction(kind, size)  # type: ignore[arg-type]
     n = round(paper.fraction * size * size)
     tried: list[tuple[float, float]] = []

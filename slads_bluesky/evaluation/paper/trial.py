@@ -137,7 +137,13 @@ def run_trial(
     began = time.perf_counter()
     how, paper = METHODS[method], PAPER[experiment]
     phantom = make_object(experiment, seed)
-    models = prepare_models(experiment, sampler=how.sampler, classifier=how.classifier, seed=seed, told=told)
+    models = prepare_models(
+        experiment,
+        sampler=how.sampler,
+        classifier=how.classifier,
+        seed=seed,
+        progress=lambda stage, done: told(stage) if told else None,
+    )
     prepared = time.perf_counter()
     gc.collect()
     forget_peak()  # what training took is no memory of a map
