@@ -21,6 +21,8 @@ __all__ = [
     "Classification",
     "Classifier",
     "EventKeys",
+    "Evidence",
+    "HasPosterior",
     "RateClassifier",
     "Reconstructor",
     "Sampler",
@@ -45,6 +47,21 @@ class Classification(NamedTuple):
     probability: float
     """Posterior probability of that label, 0 … 1."""
     verdict: Verdict
+
+
+class Evidence(NamedTuple):
+    """What one look at a spectrum yields: all that a sequential test needs."""
+
+    total: float
+    """Sum of the counts."""
+    best: int
+    """Index of the phase that fits best, from 0."""
+    probability: float
+    """Posterior of that phase."""
+    flagged: bool
+    """Whether its fit is worse than the false-alarm rate allows."""
+    posterior: NDArray[np.float64]
+    """(L + 1,): posterior of each phase and, last, of none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,22 @@ class RateClassifier(Classifier, Protocol):
 
     def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
         """As `Classifier.classify`; with the live time in s, the rate is checked too."""
+
+
+@runtime_checkable
+class HasPosterior(Classifier, Protocol):
+    """A classifier whose posterior can stop an acquisition (`spectra.dwell`)."""
+
+    def posterior(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
+
+    def evidence(self, counts: NDArray[Any]) -> Evidence:
+        """Posterior of one spectrum (n_channels,) and what it rests on."""
+
+    def draw_posteriors(
+        self, phase: int, counts: int, n: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
 
 
 @runtime_checkable

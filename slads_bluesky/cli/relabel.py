@@ -1,4 +1,4 @@
-"""``slads-bluesky relabel``: a finished map called anew, by another classifier or with a phase that was accepted."""
+"""``slads-bluesky relabel``: a finished map reclassified, by another classifier or with a phase that was accepted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def relabel(
     catalog: Folder = None,
     json_file: Json = None,
 ) -> None:
-    """Call a finished map anew, as a run of its own that names its source."""
+    """Reclassify a finished map, as a run of its own that names its source."""
     from rich.console import Console
 
     from ..analysis.run_data import load_map
@@ -59,7 +59,7 @@ def relabel(
     folders = model_folders(where)
     chain, data = open_map(uid, where)
     if "agent" not in data.start:
-        raise RecordError(f"run {data.uid[:8]} had no agent of ours")
+        raise RecordError(f"run {data.uid[:8]} was not made by an adaptive plan")
     other: Any = (
         load_classifier(classifier) if classifier is not None else _accepted(console, data, accept, folders)
     )
@@ -75,13 +75,13 @@ def relabel(
         current = recorder.flush(timeout=600)
     derived = load_map([find_run(recorder.uids[-1], where).documents], spectra=False)
     changed = int((derived.votes != data.votes).sum())
-    console.print(f"{changed} of {data.n_measured} spectra are called otherwise than in run {data.uid[:8]}")
+    console.print(f"{changed} of {data.n_measured} spectra have another label than in run {data.uid[:8]}")
     lines, figures = story(derived)
     for line in lines:
         console.print(line, markup=False)
     if not agent.should_stop():
         console.print(
-            f"to go on with this map, name the classifier {kept} as classifier.file in instrument.yml, and resume "
+            f"to resume this map, name the classifier {kept} as classifier.file in instrument.yml, and resume "
             f"run {derived.uid[:8]}",
             markup=False,
         )

@@ -59,7 +59,7 @@ def train_classifier(
             axis,
             order=list(file.phases),
             seed=seed,
-            beam_kev=file.beam_kev,
+            beam_energy_kev=file.beam_energy_kev,
             takeoff_deg=file.takeoff_deg,
             resolution_ev=file.resolution_ev,
             noise_lambda=file.noise_lambda,
@@ -75,7 +75,7 @@ def train_classifier(
             expected = expected_counts(
                 composition,
                 axis,
-                beam_kev=file.beam_kev,
+                beam_energy_kev=file.beam_energy_kev,
                 takeoff_deg=file.takeoff_deg,
                 detector=detector,
                 total_counts=counts,
@@ -85,7 +85,7 @@ def train_classifier(
         with Progress(console=console, transient=True) as bar:
             tasks: dict[str, TaskID] = {}
 
-            def tell(what: str, part: float) -> None:
+            def report(what: str, part: float) -> None:
                 if what not in tasks:
                     tasks[what] = bar.add_task(what, total=1.0)
                 bar.update(tasks[what], completed=part)
@@ -96,7 +96,7 @@ def train_classifier(
                 false_alarm_rate=file.false_alarm_rate,
                 noise_lambda=file.noise_lambda,
                 seed=seed,
-                progress=tell,
+                progress=report,
             )
     wall = time.perf_counter() - start
     trained.save(output)

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.run_data import RunData
-from ..files import atomic_write
+from ..spectra.axis import EnergyAxis
+from ..spectra.io.emsa import write_emsa
 from .about import Acquisition, acquisition
 
 __all__ = ["write_msa"]
-
-MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 
 
 def write_msa(data: RunData, path: Path) -> list[Path]:
@@ -57,38 +56,17 @@ def _write(
     title: str,
     settings: Acquisition,
 ) -> Path:
-    when = datetime.fromtimestamp(data.start["time"], UTC)
-    fields: list[tuple[str, object]] = [
-        ("FORMAT", "EMSA/MAS Spectral Data File"),
-        ("VERSION", "1.0"),
-        ("TITLE", title[:64]),
-        ("DATE", f"{when.day:02d}-{MONTHS[when.month - 1]}-{when.year}"),
-        ("TIME", f"{when:%H:%M}"),
-        ("OWNER", "slads-bluesky"),
-        ("NPOINTS", counts.size),
-        ("NCOLUMNS", 1),
-        ("XUNITS", "keV"),
-        ("YUNITS", "counts"),
-        ("DATATYPE", "Y"),
-        ("XPERCHAN", f"{data.energy_width_kev:.8g}"),
-        ("OFFSET", f"{data.energy_offset_kev:.8g}"),
-        ("SIGNALTYPE", "EDS"),
-        ("LIVETIME  -s", f"{np.nansum(data.live_time_s[which]):.6g}"),
-        ("REALTIME  -s", f"{np.nansum(data.real_time_s[which]):.6g}"),
-    ]
-    if "beam_energy" in settings:
-        fields.append(("BEAMKV   -kV", f"{settings['beam_energy']:.6g}"))
-    if "beam_current" in settings:
-        fields.append(("PROBECUR -nA", f"{settings['beam_current']:.6g}"))
-    if "elevation_angle" in settings:
-        fields.append(("ELEVANGLE-dg", f"{settings['elevation_angle']:.6g}"))
-    if "magnification" in settings:
-        fields.append(("MAGCAM", f"{settings['magnification']:.6g}"))
-    fields.append(("COMMENT", f"run {data.uid}, {int(which.sum())} pixels"))
-    with atomic_write(path) as partial:
-        lines = [f"#{name:<12s}: {value}" for name, value in fields]
-        lines += ["#SPECTRUM    : Spectral Data Starts Here", *(f"{n:.1f}," for n in counts)]
-        partial.write_text(
-            "\r\n".join([*lines, "#ENDOFDATA   : End Of Data and File", ""]), "ascii", "replace"
-        )
-    return path
+    return write_emsa(
+        path,
+        counts,
+        EnergyAxis(data.energy_offset_kev, data.energy_width_kev, counts.size),
+        title=title,
+        when=datetime.fromtimestamp(data.start["time"], UTC),
+        live_time_s=float(np.nansum(data.live_time_s[which])),
+        real_time_s=float(np.nansum(data.real_time_s[which])),
+        beam_energy_kev=settings.get("beam_energy"),
+        current_na=settings.get("beam_current"),
+        takeoff_deg=settings.get("elevation_angle"),
+        magnification=settings.get("magnification"),
+        comment=f"run {data.uid}, {int(which.sum())} pixels",
+    )

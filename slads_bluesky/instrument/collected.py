@@ -17,6 +17,7 @@ from ..errors import RecordError
 from ..plans.collect import PHASE_KEY
 from ..record.runs import RecordedRun
 from ..spectra.axis import EnergyAxis
+from ..spectra.io.emsa import write_emsa
 
 __all__ = ["Collected", "collected_spectra", "doubtful", "write_phases"]
 
@@ -156,27 +157,20 @@ def write_phases(collected: Collected, directory: Path) -> Path:
             stem = f"{number:02d}-{re.sub(r'[^A-Za-z0-9.+-]', '_', phase)}"
             names = [f"{stem}-{i:03d}.msa" for i in range(len(rows))]
             for name, row, live_s in zip(names, rows, collected.live_time_s[phase], strict=True):
-                (directory / name).write_text(_msa(collected, phase, row, live_s), encoding="utf-8")
+                write_emsa(
+                    directory / name,
+                    row,
+                    collected.axis,
+                    title=phase,
+                    when=collected.started,
+                    live_time_s=float(live_s),
+                    beam_energy_kev=collected.beam_kev,
+                )
             phases[phase] = {"files": names}
         content: dict[str, Any] = {"phases": phases, "axis": collected.axis.to_json()}
         if np.isfinite(collected.beam_kev):
-            content["beam_kev"] = collected.beam_kev
+            content["beam_energy_kev"] = collected.beam_kev
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{directory}: cannot be written ({error.strerror})") from error
     return path
-
-
-def _msa(collected: Collected, phase: str, counts: NDArray[np.int64], live_s: float) -> str:
-    axis, when = collected.axis, collected.started
-    fields: dict[str, Any] = {
-        "FORMAT": "EMSA/MAS Spectral Data File", "VERSION": "1.0", "TITLE": phase[:64],
-        "DATE": f"{when:%d-%b-%Y}".upper(), "TIME": f"{when:%H:%M}", "OWNER": "slads-bluesky",
-        "NPOINTS": axis.n_channels, "NCOLUMNS": 1, "XUNITS": "keV", "YUNITS": "counts", "DATATYPE": "Y",
-        "XPERCHAN": f"{axis.width_kev:.9g}", "OFFSET": f"{axis.offset_kev:.9g}", "SIGNALTYPE": "EDS",
-        "LIVETIME  -s": f"{live_s:.6g}",
-    }  # fmt: skip
-    if np.isfinite(collected.beam_kev):
-        fields["BEAMKV   -kV"] = f"{collected.beam_kev:.6g}"
-    lines = [f"#{name:<12}: {value}" for name, value in fields.items()]
-    return "\n".join([*lines, "#SPECTRUM    :", *(f"{n}," for n in counts), "#ENDOFDATA   :", ""])

@@ -284,7 +284,7 @@ def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]
         (
             "beam energy",
             _energy(beam),
-            "beam_kev",
+            "beam_energy_kev",
             0.5,
             "kV",
             "set the high voltage, or train a classifier for it",

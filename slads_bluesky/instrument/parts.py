@@ -98,13 +98,12 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
 
 
 def _check_error(settings: InstrumentSettings, file: YamlFile, classifier: Classifier | None) -> None:
-    from ..spectra import PhaseClassifier
+    from ..spectra.dwell import adaptive_dwell
 
-    if settings.dose.error and classifier is not None and not isinstance(classifier, PhaseClassifier):
-        raise ConfigError(
-            f"{file.at('dose', 'error')}: an adaptive dwell needs a classifier with a posterior, such as "
-            "train: likelihood; with the paper's networks, allowed: 0"
-        )
+    try:
+        adaptive_dwell(classifier, settings.dose.error, cap_s=1.0)
+    except ConfigError as error:
+        raise ConfigError(f"{file.at('dose', 'error')}: {error}") from None
 
 
 def start_microscope(settings: InstrumentSettings) -> Any:

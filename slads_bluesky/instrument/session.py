@@ -266,19 +266,10 @@ class Session:
         return out
 
     def _stop_rule(self, error: float, cap_s: float) -> None:
-        """Let each acquisition end as soon as its phase is sure enough, or, with no error allowed, at the preset."""
-        from ..spectra import PhaseClassifier
-        from ..spectra.dwell import SequentialTest
+        """End each acquisition as soon as its phase is certain enough, or, with no error allowed, at the preset."""
+        from ..spectra.dwell import adaptive_dwell
 
-        classifier = self.models.classifier
-        if not error or classifier is None:
-            self.eds.sequential = None
-            return
-        if not isinstance(classifier, PhaseClassifier):
-            raise ConfigError(
-                "an adaptive dwell (dose.error) needs a classifier with a posterior, such as train: likelihood"
-            )
-        self.eds.sequential = SequentialTest(classifier, error, cap_s)
+        self.eds.sequential = adaptive_dwell(self.models.classifier, error, cap_s)
 
     def about(self) -> Mapping[str, str]:
         """What this session is, a line a part."""

@@ -55,7 +55,7 @@ def _dose_nc(kind: str) -> float:
     """Beam charge at which the phases of a kind give `Recipe.mean_counts` on average."""
     recipe = RECIPES[kind]
     per_nc = [
-        expected_counts(composition, recipe.axis, beam_kev=recipe.beam_kev).sum()
+        expected_counts(composition, recipe.axis, beam_energy_kev=recipe.beam_kev).sum()
         for composition in recipe.compositions.values()
     ]
     return recipe.mean_counts / float(np.mean(per_nc))
@@ -87,6 +87,6 @@ def phase_spectra(kind: str, n: int, rng: np.random.Generator) -> NDArray[np.int
             spot = dict(zip(composition.symbols, fractions / fractions.sum(), strict=True))
             dose = _dose_nc(kind) * rng.normal(1.0, recipe.dose_spread)
             spectra[phase, i] = rng.poisson(
-                expected_counts(spot, recipe.axis, beam_kev=recipe.beam_kev, dose_nc=dose)
+                expected_counts(spot, recipe.axis, beam_energy_kev=recipe.beam_kev, dose_nc=dose)
             )
     return spectra

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ..agent import SladsAgent
 from ..callbacks.statistics import RunStatistics
 from ..devices.sim.model import Specimen
-from ..errors import ConfigError, InstrumentError
+from ..errors import InstrumentError
 from ..grid import ScanGrid
 from ..simulated import simulation_metadata
+from ..spectra.dwell import adaptive_dwell
 from .models import Models
 
 __all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
@@ -205,7 +206,7 @@ def run_map(
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
     about = {"sample": phantom.name, **(md or {}), **simulation_metadata(phantom.name, phantom.seed)}
-    rule = None if error is None else _stop_rule(models, error, dwell_s)
+    rule = adaptive_dwell(models.classifier, error or 0.0, dwell_s)
     with _devices(phantom, models, soft, rule) as (beam, eds, microscope):
         began = time.perf_counter()
         _run(
@@ -238,17 +239,6 @@ def _run(engine: Any, plan: Any) -> None:
     except (FailedStatus, TimeoutError) as error:
         cause = error.__cause__ or error
         raise InstrumentError(f"the map ended early: {cause or type(cause).__name__}") from error
-
-
-def _stop_rule(models: Models, error: float, cap_s: float) -> Any:
-    from ..spectra.dwell import SequentialTest
-    from ..spectra.likelihood.classifier import PhaseClassifier
-
-    if not isinstance(models.classifier, PhaseClassifier):
-        raise ConfigError(
-            "adaptive dwell needs the classifier 'likelihood': the paper's networks have no posterior"
-        )
-    return SequentialTest(models.classifier, error, cap_s)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class EnergyAxis:
 
     @classmethod
     def phenom(cls) -> EnergyAxis:
-        """The axis of this project: 2040 channels of 10 eV from -50 eV, much as a Phenom ProX has it."""
+        """The axis of this project: 2040 channels of 10 eV from -50 eV, much as on a Phenom ProX."""
         return cls(-0.05, 0.01, 2040)
 
     def energies(self) -> NDArray[np.float64]:
@@ -64,21 +64,6 @@ class EnergyAxis:
     def edges(self) -> NDArray[np.float64]:
         """Lower and upper ends of the channels, (n_channels + 1,) in keV."""
         return self.offset_kev + self.width_kev * (np.arange(self.n_channels + 1, dtype=np.float64) - 0.5)
-
-    def channel(self, energy_kev: float) -> int:
-        """Channel in which an energy falls; DataError if it lies off the axis."""
-        index = math.floor((energy_kev - self.offset_kev) / self.width_kev + 0.5)
-        if not 0 <= index < self.n_channels:
-            low, high = self.edges()[[0, -1]]
-            raise DataError(f"{energy_kev} keV lies outside the energy axis {low:.3f} … {high:.3f} keV")
-        return index
-
-    def rebinned(self, factor: int) -> EnergyAxis:
-        """Axis of the same scale with `factor` channels joined to one; a last incomplete one is dropped."""
-        if factor < 1:
-            raise ConfigError(f"energy axis: cannot join {factor} channels")
-        offset = self.offset_kev + self.width_kev * (factor - 1) / 2
-        return EnergyAxis(offset, self.width_kev * factor, self.n_channels // factor)
 
     def require(self, other: EnergyAxis, what: str) -> None:
         """Raise DataError naming `what` and both values unless `other` is this axis."""
@@ -106,7 +91,7 @@ class EnergyAxis:
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
-            raise ConfigError(f"energy axis description is not one of ours: {error!r}") from error
+            raise ConfigError(f"energy axis description cannot be read: {error!r}") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EnergyAxis):

@@ -1,4 +1,4 @@
-"""What every classifier shares: its hash, and the file that it is kept in."""
+"""What every classifier shares: its hash, and the model file that it is stored in."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..errors import ModelFileError
 from ..modelfile import model_sha256, read_model, write_model
 
-__all__ = ["KeptClassifier"]
+__all__ = ["StoredClassifier"]
 
 
-class KeptClassifier(ABC):
+class StoredClassifier(ABC):
     """A classifier made of arrays and of a description in JSON, and of nothing else."""
 
     kind: ClassVar[str]
@@ -34,7 +34,7 @@ class KeptClassifier(ABC):
 
     @classmethod
     @abstractmethod
-    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def _restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Make the classifier whose arrays and description these are."""
 
     @cached_property
@@ -51,6 +51,6 @@ class KeptClassifier(ABC):
         """Read what `save` wrote; ModelFileError naming the file and what is wrong with it."""
         arrays, description = read_model(path, cls.kind, cls.version)
         try:
-            return cls._made_of(arrays, description)
+            return cls._restore(arrays, description)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: field {error} is missing or wrong") from error

@@ -13,7 +13,7 @@ from ..errors import ConfigError, DataError
 __all__ = ["check_batch", "check_counts", "check_phases", "check_training"]
 
 MAX_PHASES = 254
-"""Labels are uint8; 0 is ill."""
+"""Labels are uint8; 0 is `UNCLASSIFIED`."""
 
 
 def check_counts(counts: NDArray[Any], n_channels: int) -> NDArray[Any]:
@@ -52,7 +52,7 @@ def check_phases(names: Iterable[str]) -> tuple[str, ...]:
         raise ConfigError(f"a classifier takes 1 to {MAX_PHASES} phases, not {len(phases)}")
     for name in phases:
         if not (isinstance(name, str) and name.strip()):
-            raise ConfigError(f"a phase needs a name, {name!r} is none")
+            raise ConfigError(f"a phase needs a name, not {name!r}")
         if phases.count(name) > 1:
             raise ConfigError(f"phase {name!r} is named twice")
     return phases

@@ -1,10 +1,10 @@
 """A dose that follows the sample: acquire until the classifier is sure enough, or the cap is reached.
 
 Wald's sequential test in Bayes' form: look at the spectrum as it grows and stop once the posterior of a phase exceeds
-1 - ε. Of the spectra stopped so, a part of at most ε is wrong, however often one looked (the posterior is a
-martingale). Stopping on a phase also needs that the spectrum fits it; one that does not is acquired on, until its
-counts have doubled and are at least `DOUBT_COUNTS`, and is then decided by `PhaseClassifier.classify`: mixed,
-unknown or ill. What is still uncertain at the cap is ``low_counts`` or ``mixed``, not a guess.
+1 - ε. Of the spectra stopped so, a fraction of at most ε is wrong, however often one looked (the posterior is a
+martingale). Stopping on a phase also needs that the spectrum fits it; a flagged one is acquired further, until its
+counts have doubled and are at least `FLAG_COUNTS`, and is then decided by `classify`: mixed, unknown or ill. What is
+still uncertain at the cap is ``low_counts`` or ``mixed``, not a guess.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..protocols import UNCLASSIFIED, Classification
-from .likelihood.classifier import PhaseClassifier
+from ..protocols import UNCLASSIFIED, Classification, Classifier, HasPosterior
 
-__all__ = ["SequentialTest", "count_preset"]
+__all__ = ["SequentialTest", "adaptive_dwell", "count_preset"]
 
 LEAST_COUNTS = 5
 """No decision under so many counts."""
-DOUBT_COUNTS = 200
-"""A doubt about the fit is only believed from so many counts on."""
+FLAG_COUNTS = 200
+"""A flag is only accepted from so many counts on."""
 MOST_COUNTS = 10_000_000
 
 
@@ -33,7 +32,7 @@ class SequentialTest:
 
     Parameters
     ----------
-    classifier : PhaseClassifier
+    classifier : HasPosterior
     error : float
         ε, the accepted probability of a wrong phase, over 0 and under 0.5.
     cap_s : float
@@ -45,7 +44,7 @@ class SequentialTest:
         If ε or the cap cannot be.
     """
 
-    def __init__(self, classifier: PhaseClassifier, error: float = 1e-3, cap_s: float = 10.0) -> None:
+    def __init__(self, classifier: HasPosterior, error: float = 1e-3, cap_s: float = 10.0) -> None:
         if not 0.0 < error < 0.5:
             raise ConfigError(f"adaptive dwell: the error must be over 0 and under 0.5, not {error}")
         if not (math.isfinite(cap_s) and cap_s > 0):
@@ -57,7 +56,7 @@ class SequentialTest:
 
     def reset(self) -> None:
         """Forget the spectrum; the next `update` starts another pixel."""
-        self._doubted_at = math.inf
+        self._flagged_at = math.inf
         self._total = 0.0
         self._odds = 0.0
         self._slope = 0.0
@@ -75,23 +74,23 @@ class SequentialTest:
         Returns
         -------
         Classification or None
-            The decision, or None: acquire on.
+            The decision, or None to continue the acquisition.
 
         Raises
         ------
         DataError
             If it is no such spectrum.
         """
-        total, best, probability, suspect, posterior = self.classifier.evidence(counts)
+        total, best, probability, flagged, posterior = self.classifier.evidence(counts)
         capped = live_time_s >= self.cap_s
         self._remember(total, posterior)
         if total >= LEAST_COUNTS:
             sure = probability >= 1.0 - self.error
-            if sure and not suspect:
+            if sure and not flagged:
                 return Classification(best + 1, probability, "ok")
-            if suspect:
-                self._doubted_at = min(self._doubted_at, total)
-                if total >= max(2.0 * self._doubted_at, DOUBT_COUNTS) or posterior[-1] >= 1.0 - self.error:
+            if flagged:
+                self._flagged_at = min(self._flagged_at, total)
+                if total >= max(2.0 * self._flagged_at, FLAG_COUNTS) or posterior[-1] >= 1.0 - self.error:
                     decision = self.classifier.classify(counts)
                     if decision.verdict != "low_counts" and (decision.verdict != "ok" or sure):
                         return decision
@@ -120,10 +119,39 @@ class SequentialTest:
         return int(min(max(16.0, 1.2 * missing / self._slope), max(self._total, 16.0)))
 
 
-def count_preset(
-    classifier: PhaseClassifier, error: float = 1e-3, *, n_draws: int = 400, seed: int = 0
-) -> int:
-    """Counts at which a spectrum of any phase is named wrongly with probability `error` at most.
+def adaptive_dwell(classifier: Classifier | None, error: float, cap_s: float) -> SequentialTest | None:
+    """Stop rule of a detector: each acquisition ends as soon as its phase is certain enough, or at the cap.
+
+    Parameters
+    ----------
+    classifier : Classifier or None
+    error : float
+        Accepted probability of a wrong phase; 0 for a fixed dwell.
+    cap_s : float
+        Longest live time of an acquisition, in s.
+
+    Returns
+    -------
+    SequentialTest or None
+        None where the dwell is fixed: no error is accepted, or there is no classifier.
+
+    Raises
+    ------
+    ConfigError
+        If the classifier has no posterior, or the error or the cap is out of bounds.
+    """
+    if not error or classifier is None:
+        return None
+    if not isinstance(classifier, HasPosterior):
+        raise ConfigError(
+            "an adaptive dwell (dose.error) needs a classifier with a posterior, such as train: likelihood; "
+            "the paper's networks have none, with them the error is 0"
+        )
+    return SequentialTest(classifier, error, cap_s)
+
+
+def count_preset(classifier: HasPosterior, error: float = 1e-3, *, n_draws: int = 400, seed: int = 0) -> int:
+    """Counts at which the phase of a spectrum is wrong with probability `error` at most.
 
     The equivalent of the sequential test for a detector that can only stop at one preset number of counts (the mca
     record's PCT): the smallest number at which, for every phase, the posterior leaves no more than ε to others on
@@ -131,7 +159,7 @@ def count_preset(
 
     Parameters
     ----------
-    classifier : PhaseClassifier
+    classifier : HasPosterior
     error : float
     n_draws : int
         Spectra drawn per phase and trial.
@@ -162,7 +190,7 @@ def count_preset(
         high *= 2
         if high > MOST_COUNTS:
             raise ConfigError(
-                f"count preset: {MOST_COUNTS} counts do not tell {classifier.phases} apart at {error}"
+                f"count preset: {MOST_COUNTS} counts do not separate {classifier.phases} at {error}"
             )
     low = high // 2
     while high - low > max(1, high // 20):

@@ -1,4 +1,4 @@
-"""Numba's compiler with the types of the compiled function kept for the type checker."""
+"""Numba's compiler that passes the types of the compiled function to the type checker."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def measure_verdicts(
     rng : numpy.random.Generator
         Draws them, and those to train on.
     paper : bool
-        With the paper's detection beside, trained anew at each number of counts.
+        With the paper's detection for comparison, trained again at each number of counts.
     """
     axis = EnergyAxis.phenom()
     shapes = dict(zip(SETS[name], set_shapes(name, axis), strict=True))

@@ -110,7 +110,10 @@ def _physics(console: Console, nist: Path | None) -> Any:
         console,
         "Physics model against NIST's standards; no fit but one overall scale",
         ["standard", "kV", "cosine", "measured / model counts"],
-        [[name, row["beam_kev"], row["cosine"], row["measured_over_model"]] for name, row in found.items()],
+        [
+            [name, row["beam_energy_kev"], row["cosine"], row["measured_over_model"]]
+            for name, row in found.items()
+        ],
     )
     return found
 
@@ -243,12 +246,12 @@ def _nist(console: Console, nist: Path | None, rng: np.random.Generator, quick: 
     _table(
         console,
         "Real spectra of six materials, thinned; templates computed from compositions alone",
-        ["counts", "n", "error", "doubted"],
-        [[int(row["counts"]), int(row["n"]), row["error"], row["doubted"]] for row in rows],
+        ["counts", "n", "error", "flagged"],
+        [[int(row["counts"]), int(row["n"]), row["error"], row["flagged"]] for row in rows],
     )
     classifier, rest = half_and_half(standards, nist, rng)
     tables = {
-        counts: verdict_table(classifier, rest, counts, 40 if quick else 200, rng, beam_kev=20.0)
+        counts: verdict_table(classifier, rest, counts, 40 if quick else 200, rng, beam_energy_kev=20.0)
         for counts in VERDICT_COUNTS
     }
     _show_verdicts(
@@ -268,9 +271,9 @@ def _dacite(console: Console, path: Path | None, rng: np.random.Generator, quick
     _table(
         console,
         "Real dacite map, 12 pixels a class to train on; error against the reference labels, mean over draws of them",
-        ["counts", "error", "worst draw", "doubted", "error of those that are ok"],
+        ["counts", "error", "worst draw", "flagged", "error of those that are ok"],
         [
-            [float(row["counts"]), row["error"], row["worst_draw"], row["doubted"], row["error_of_ok"]]
+            [float(row["counts"]), row["error"], row["worst_draw"], row["flagged"], row["error_of_ok"]]
             for row in rows
         ],
     )

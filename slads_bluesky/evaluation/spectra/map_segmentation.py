@@ -2,7 +2,7 @@
 
 Each phase is a shape of the spectrum, each pixel belongs to the phase under which its counts are likeliest: the
 classifying variant of expectation and maximisation (Celeux & Govaert, Comput. Stat. Data Anal. 14 (1992) 315), from
-the spectra that differ most. It knows of no mixed pixels and no gradients; how many phases there are it is told.
+the spectra that differ most. It knows of no mixed pixels and no gradients; the number of phases is given.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def find_phases(
     Raises
     ------
     ConfigError
-        If the number of phases is none.
+        If the number of phases is out of bounds.
     DataError
-        If no two phases can be told apart.
+        If no two phases can be separated.
     """
     if not 2 <= n_phases <= 12:
         raise ConfigError(f"phases to look for must be 2 to 12, not {n_phases}")

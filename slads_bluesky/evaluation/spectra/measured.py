@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...spectra.axis import EnergyAxis
-from ...spectra.io.formats import MeasuredSpectra, read_msa
+from ...spectra.io.emsa import read_emsa
 from ...spectra.io.maps import read_map
+from ...spectra.io.measured import MeasuredSpectra
 from ...spectra.likelihood.classifier import PhaseClassifier
 from ...spectra.physics.detector import Detector, Film
 from ...spectra.physics.spectrum import expected_counts
@@ -53,7 +54,7 @@ CARBON_COAT = Film("C", 1.9, 0.010)
 
 def read_nist(folder: Path) -> dict[str, MeasuredSpectra]:
     """Read the standards in a folder; DataError naming the one that is missing."""
-    return {name: read_msa(folder / file) for name, (_, file) in NIST.items()}
+    return {name: read_emsa(folder / file) for name, (_, file) in NIST.items()}
 
 
 def nist_fit(standards: Mapping[str, MeasuredSpectra]) -> dict[str, dict[str, float]]:
@@ -61,12 +62,12 @@ def nist_fit(standards: Mapping[str, MeasuredSpectra]) -> dict[str, dict[str, fl
     detector = Detector(resolution_ev=NIST_RESOLUTION_EV, low_cutoff_kev=NIST_CUTOFF_KEV)
     out = {}
     for name, measured in standards.items():
-        coated = measured.beam_kev == 20.0 and name not in ("Fe", "K412")
+        coated = measured.beam_energy_kev == 20.0 and name not in ("Fe", "K412")
         dose = (measured.current_na or 1.0) * (measured.live_time_s or 1.0)
         model = expected_counts(
             NIST[name][0],
             measured.axis,
-            beam_kev=measured.beam_kev or 20.0,
+            beam_energy_kev=measured.beam_energy_kev or 20.0,
             takeoff_deg=measured.takeoff_deg or 35.0,
             detector=detector,
             dose_nc=dose,
@@ -75,7 +76,7 @@ def nist_fit(standards: Mapping[str, MeasuredSpectra]) -> dict[str, dict[str, fl
         seen = np.where(measured.axis.energies() >= NIST_CUTOFF_KEV, measured.counts[0], 0.0)
         cosine = float(model @ seen / np.sqrt((model @ model) * (seen @ seen)))
         out[name] = {
-            "beam_kev": float(measured.beam_kev or 0.0),
+            "beam_energy_kev": float(measured.beam_energy_kev or 0.0),
             "cosine": cosine,
             "measured_over_model": float(seen.sum() / model.sum()),
         }
@@ -85,30 +86,30 @@ def nist_fit(standards: Mapping[str, MeasuredSpectra]) -> dict[str, dict[str, fl
 def nist_errors(
     standards: Mapping[str, MeasuredSpectra], counts: list[int], n: int, rng: np.random.Generator
 ) -> list[dict[str, float]]:
-    """Six materials thinned, told apart by computed templates alone: the error, and the part that is doubted."""
+    """Six materials thinned, classified by computed templates alone: the error, and the fraction that is flagged."""
     axis = standards["Fe"].axis
     classifier = PhaseClassifier.from_compositions(
         {name: NIST[name][0] for name in SIX},
         axis,
-        beam_kev=20.0,
+        beam_energy_kev=20.0,
         takeoff_deg=35.0,
         resolution_ev=NIST_RESOLUTION_EV,
     )
     rows = []
     for total in counts:
-        wrong, doubted = 0, 0
+        wrong, flagged = 0, 0
         for phase, name in enumerate(SIX):
             drawn = thinned(standards[name].counts[0], total, n, rng)
             best = np.array([classifier.posterior(row)[:-1].argmax() for row in drawn])
             wrong += int((best != phase).sum())
             verdicts = classifier.classify_batch(drawn)[2]
-            doubted += int(np.isin(verdicts, ["mixed", "unknown", "ill"]).sum())
+            flagged += int(np.isin(verdicts, ["mixed", "unknown", "ill"]).sum())
         rows.append(
             {
                 "counts": total,
                 "n": n * len(SIX),
                 "error": wrong / (n * len(SIX)),
-                "doubted": doubted / (n * len(SIX)),
+                "flagged": flagged / (n * len(SIX)),
             }
         )
     return rows
@@ -140,7 +141,7 @@ def read_dacite(path: Path) -> Dacite:
 def dacite_errors(
     dacite: Dacite, counts: list[int | None], draws: int, rng: np.random.Generator
 ) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
-    """Error against the reference labels, and what is doubted, averaged over `draws` of training pixels.
+    """Error against the reference labels, and what is flagged, averaged over `draws` of training pixels.
 
     Also the reliability of the posteriors at the full count, pooled over the draws.
     """
@@ -158,9 +159,9 @@ def dacite_errors(
             hit = posterior.argmax(axis=1) == dacite.labels
             verdicts = classifier.classify_batch(spectra)[2]
             ok = verdicts == "ok"
-            doubted = np.isin(verdicts, ["mixed", "unknown", "ill"]).mean()
+            flagged = np.isin(verdicts, ["mixed", "unknown", "ill"]).mean()
             table[total].append(
-                (1 - hit.mean(), float(doubted), float(1 - hit[ok].mean()) if ok.any() else 0.0)
+                (1 - hit.mean(), float(flagged), float(1 - hit[ok].mean()) if ok.any() else 0.0)
             )
             if total is None:
                 values.append(posterior.max(axis=1))
@@ -170,7 +171,7 @@ def dacite_errors(
             "counts": total if total is not None else float(dacite.counts.sum(axis=1).mean()),
             "error": float(np.mean([r[0] for r in found])),
             "worst_draw": float(np.max([r[0] for r in found])),
-            "doubted": float(np.mean([r[1] for r in found])),
+            "flagged": float(np.mean([r[1] for r in found])),
             "error_of_ok": float(np.mean([r[2] for r in found])),
         }
         for total, found in table.items()
@@ -191,10 +192,10 @@ def half_and_half(
         half = rng.binomial(whole, 0.5)
         train[name] = np.array([rng.binomial(half, 1.0 / 12.0) for _ in range(12)])
         rest[name] = (whole - half).astype(np.float64)
-    glass = [read_msa(folder / f"III-E_K412_{i}__4_.msa").counts[0] for i in range(5)]
+    glass = [read_emsa(folder / f"III-E_K412_{i}__4_.msa").counts[0] for i in range(5)]
     train["K412"] = np.array(glass[:3])
     rest["K412"], rest["K412 elsewhere"] = glass[3], glass[4]
     classifier = PhaseClassifier.from_spectra(
-        train, standards["Fe"].axis, beam_kev=20.0, takeoff_deg=35.0, resolution_ev=NIST_RESOLUTION_EV
+        train, standards["Fe"].axis, beam_energy_kev=20.0, takeoff_deg=35.0, resolution_ev=NIST_RESOLUTION_EV
     )
     return classifier, rest

@@ -1,4 +1,4 @@
-"""Which spectra the classifiers doubt: good ones, and each sort of bad one, at a number of counts."""
+"""Which spectra the classifiers flag: good ones, and each sort of bad one, at a number of counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def verdict_table(
     rng: np.random.Generator,
     *,
     paper: PaperClassifier | None = None,
-    beam_kev: float = 15.0,
+    beam_energy_kev: float = 15.0,
 ) -> dict[str, dict[str, float]]:
     """Part of spectra of each sort whose verdict is not ``ok``.
 
@@ -45,7 +45,7 @@ def verdict_table(
     energies = axis.energies()
     first = table[0]
     foreign = [
-        expected_counts(element, axis, beam_kev=beam_kev, total_counts=1.0)
+        expected_counts(element, axis, beam_energy_kev=beam_energy_kev, total_counts=1.0)
         for element in ("Al", "Ti", "Cu", "Zr", "Au")
         if element not in shapes
     ]
@@ -90,7 +90,7 @@ def verdict_table(
 
 
 def _flagged(verdicts: NDArray[np.str_], sort: str) -> float:
-    """Part that is doubted; few counts are no fault of a good spectrum."""
+    """Fraction that is flagged; low counts are no fault of a good spectrum."""
     if sort == "good":
         return float(np.isin(verdicts, ["mixed", "unknown", "ill"]).mean())
     return float((verdicts != "ok").mean())

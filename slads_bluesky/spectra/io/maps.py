@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError, DataError
 from ..axis import EnergyAxis
-from .formats import foreign_signals
+from .foreign import foreign_signals
 
 __all__ = ["MAP_FORMATS", "SpectrumMap", "list_maps", "read_map"]
 
@@ -58,7 +58,7 @@ class SpectrumMap:
 
 
 def list_maps(folder: Path) -> list[Path]:
-    """Maps in a folder by their names, sorted; DataError if it is none, or there are none."""
+    """Maps in a folder by their names, sorted; DataError if there is no such folder, or no map in it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     found = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in MAP_FORMATS)
@@ -73,14 +73,14 @@ def read_map(path: str | Path) -> SpectrumMap:
     Raises
     ------
     ConfigError
-        If the extension is none of `MAP_FORMATS`, or its reader is not installed.
+        If the extension is not one of `MAP_FORMATS`, or its reader is not installed.
     DataError
         Naming the file and what is missing, damaged or no map.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in MAP_FORMATS:
-        raise ConfigError(f"{path}: {suffix or 'no extension'} is none of {', '.join(MAP_FORMATS)}")
+        raise ConfigError(f"{path}: {suffix or 'no extension'} is not one of {', '.join(MAP_FORMATS)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     counts, offset_kev, width_kev, labels = (_from_npz if suffix == ".npz" else _from_signals)(path)

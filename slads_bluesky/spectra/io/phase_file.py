@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import ConfigError, DataError
 from ..axis import EnergyAxis
@@ -49,7 +49,9 @@ class PhaseFile(_Strict):
 
     phases: dict[str, PhaseField] = Field(min_length=1)
     axis: AxisField | None = None
-    beam_kev: float = Field(default=15.0, ge=1.0, le=50.0)
+    beam_energy_kev: float = Field(
+        default=15.0, ge=1.0, le=50.0, validation_alias=AliasChoices("beam_energy_kev", "beam_kev")
+    )
     takeoff_deg: float = Field(default=28.5, gt=0.0, le=90.0)
     resolution_ev: float = Field(default=126.0, gt=117.5, lt=1000.0)
     noise_lambda: float = Field(default=0.0, ge=0.0)
@@ -122,14 +124,14 @@ def load_phases(
             measured = read_spectra(path.parent / entry)
             axis = axis if axis is not None else measured.axis
             axis.require(measured.axis, f"{measured.path}, phase {name!r}")
-            if measured.beam_kev is not None:
-                if "beam_kev" not in file.model_fields_set:
-                    file = file.model_copy(update={"beam_kev": measured.beam_kev})
-                    file.model_fields_set.add("beam_kev")
-                elif abs(measured.beam_kev - file.beam_kev) > 0.02 * file.beam_kev:
+            if measured.beam_energy_kev is not None:
+                if "beam_energy_kev" not in file.model_fields_set:
+                    file = file.model_copy(update={"beam_energy_kev": measured.beam_energy_kev})
+                    file.model_fields_set.add("beam_energy_kev")
+                elif abs(measured.beam_energy_kev - file.beam_energy_kev) > 0.02 * file.beam_energy_kev:
                     raise DataError(
-                        f"{measured.path}, phase {name!r}: beam energy {measured.beam_kev:g} keV, "
-                        f"expected {file.beam_kev:g} keV"
+                        f"{measured.path}, phase {name!r}: beam energy {measured.beam_energy_kev:g} keV, "
+                        f"expected {file.beam_energy_kev:g} keV"
                     )
             rows.append(measured.counts)
         spectra[name] = np.concatenate(rows)

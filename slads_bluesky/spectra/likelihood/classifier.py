@@ -1,16 +1,15 @@
-"""The default classifier: the likelihood of the counts under each phase, and whether they may be believed.
+"""The default classifier: the likelihood of the counts under each phase, and whether the fit can be accepted.
 
 Bayes' rule over the phases (equal priors) and over alternatives that together weigh `OUTSIDE`: a flat spectrum and
 every element on its own. The log-likelihoods (`likelihood`) are tempered by 1 / (1 + N ω), as learnt from left-out
 training spectra (`templates`): a posterior that knew only counting statistics would be far too sure of real spectra
-at high doses. Doubts are the work of `verdicts`.
+at high doses. Flagged spectra are the work of `verdicts`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ...errors import ConfigError, DataError
-from ...protocols import UNCLASSIFIED, Classification
+from ...protocols import UNCLASSIFIED, Classification, Evidence
 from ..axis import EnergyAxis
-from ..base import KeptClassifier
+from ..base import StoredClassifier
 from ..counts import check_batch, check_counts, check_phases
 from ..physics.composition import Composition
 from ..physics.detector import Detector
@@ -42,7 +41,7 @@ OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
 
 
-class PhaseClassifier(KeptClassifier):
+class PhaseClassifier(StoredClassifier):
     """Phases by likelihood, with verdicts ``ok``, ``low_counts``, ``mixed``, ``unknown`` and ``ill``.
 
     Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry
@@ -72,7 +71,9 @@ class PhaseClassifier(KeptClassifier):
             )
         flat = flat_shape(self._starts)
         detector = Detector(resolution_ev=settings.resolution_ev)
-        elements = element_shapes(axis, self._starts, settings.beam_kev, settings.takeoff_deg, detector)
+        elements = element_shapes(
+            axis, self._starts, settings.beam_energy_kev, settings.takeoff_deg, detector
+        )
         self.element_shapes = elements
         distance = ((elements[:, None] - templates.shape) ** 2 / templates.shape).sum(axis=2).min(axis=1)
         foreign = elements[distance > OWN_ELEMENT]
@@ -165,7 +166,7 @@ class PhaseClassifier(KeptClassifier):
 
     @property
     def uses_live_time(self) -> bool:
-        """Whether `classify` checks the count rate when it is told the live time: training told which to expect."""
+        """Whether `classify` checks the count rate against the live time: training showed which rate to expect."""
         return bool((self.templates.rate[:, 0] > 0).any())
 
     @property
@@ -173,7 +174,7 @@ class PhaseClassifier(KeptClassifier):
         """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
         return self._starts
 
-    # Arrays are made anew for every spectrum, not kept: a device's thread and a live view may ask at once.
+    # Arrays are allocated for every spectrum: the thread of a device and a live view may ask at the same time.
 
     def _binned(self, counts: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
         """Bins of one spectrum and its sum; DataError naming what is wrong with it."""
@@ -208,7 +209,7 @@ class PhaseClassifier(KeptClassifier):
         Returns
         -------
         Classification
-            Its probability is the posterior of the label; for doubts that rest on a test instead of the
+            Its probability is the posterior of the label; for flags that rest on a test instead of the
             posterior, one minus the false-alarm rate.
 
         Raises
@@ -217,10 +218,10 @@ class PhaseClassifier(KeptClassifier):
             If it is no such spectrum.
         """
         bins, total = self._binned(counts)
-        best, probability, suspect, posterior = self._judged(bins, total)
-        if not suspect and live_time_s is None and probability >= self.settings.confidence:
+        best, probability, flagged, posterior = self._judged(bins, total)
+        if not flagged and live_time_s is None and probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")
-        return self._conclude(bins, total, best, probability, suspect, float(posterior[-1]), live_time_s)
+        return self._conclude(bins, total, best, probability, flagged, float(posterior[-1]), live_time_s)
 
     def _conclude(
         self,
@@ -228,7 +229,7 @@ class PhaseClassifier(KeptClassifier):
         total: float,
         best: int,
         probability: float,
-        suspect: bool,
+        flagged: bool,
         outside: float,
         live_time_s: float | None,
     ) -> Classification:
@@ -239,13 +240,12 @@ class PhaseClassifier(KeptClassifier):
                 return Classification(UNCLASSIFIED, sure, "low_counts" if rate < 0 else "ill")
         if total == 0:
             return Classification(UNCLASSIFIED, outside, "low_counts")
-        if suspect:
+        if flagged:
             verdict, parts = self._verdicts.explain(bins, total, best)
-            believed = probability >= self.settings.confidence
-            if verdict == "mixed" and not believed and self._verdicts.gain(bins, parts) < self._least_gain:
-                return Classification(
-                    UNCLASSIFIED, probability, "low_counts"
-                )  # of either, or of both: too few to tell
+            accepted = probability >= self.settings.confidence
+            if verdict == "mixed" and not accepted and self._verdicts.gain(bins, parts) < self._least_gain:
+                # of either phase, or of both: too few counts to decide
+                return Classification(UNCLASSIFIED, probability, "low_counts")
             if verdict == "mixed":
                 return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
             if verdict != "ok":
@@ -273,7 +273,7 @@ class PhaseClassifier(KeptClassifier):
         x = check_batch(counts, self.n_channels)
         best = np.empty(len(x), np.int64)
         probability = np.empty(len(x))
-        suspect = np.empty(len(x), np.bool_)
+        flagged = np.empty(len(x), np.bool_)
         bins = np.empty((_BLOCK, len(self._starts) - 1))
         totals = np.empty(_BLOCK)
         for start in range(0, len(x), _BLOCK):
@@ -282,10 +282,10 @@ class PhaseClassifier(KeptClassifier):
             n = len(block)
             bin_batch(block, self._starts, bins, totals)
             scores = bins[:n] @ self._outside.T
-            judge_batch(bins[:n], totals, scores, self._model, best[part], probability[part], suspect[part])
+            judge_batch(bins[:n], totals, scores, self._model, best[part], probability[part], flagged[part])
         labels = (best + 1).astype(np.uint8)
         verdicts = np.full(len(x), "ok", dtype="<U10")
-        for i in np.flatnonzero(suspect | ~(probability >= self.settings.confidence)):
+        for i in np.flatnonzero(flagged | ~(probability >= self.settings.confidence)):
             labels[i], probability[i], verdicts[i] = self.classify(x[i])
         return labels, probability, verdicts
 
@@ -293,17 +293,15 @@ class PhaseClassifier(KeptClassifier):
         """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
         return self._judged(*self._binned(counts))[3]
 
-    def evidence(self, counts: NDArray[Any]) -> tuple[float, int, float, bool, NDArray[np.float64]]:
+    def evidence(self, counts: NDArray[Any]) -> Evidence:
         """All that a sequential test needs of one spectrum, at the price of one look.
 
         Returns
         -------
-        total, best, probability, suspect, posterior
-            Sum of the counts, index of the best phase, its posterior, whether the fit is in doubt, and the
-            posterior of each phase and, last, of none.
+        Evidence
         """
         bins, total = self._binned(counts)
-        return (total, *self._judged(bins, total))
+        return Evidence(total, *self._judged(bins, total))
 
     def draw_posteriors(
         self, phase: int, counts: int, n: int, rng: np.random.Generator
@@ -321,21 +319,21 @@ class PhaseClassifier(KeptClassifier):
             raise DataError("spectrum: holds no counts")
         return self._verdicts.parts(bins)
 
-    # ---- keeping it
+    # ---- saving it
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return dict(vars(self.templates))
 
     def _description(self) -> dict[str, Any]:
-        return {"phases": list(self.phases), "axis": self.axis.to_json(), "settings": asdict(self.settings)}
+        return {"phases": list(self.phases), "axis": self.axis.to_json(), "settings": self.settings.to_json()}
 
     @classmethod
-    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PhaseClassifier:
+    def _restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PhaseClassifier:
         return cls(
             tuple(description["phases"]),
             EnergyAxis.from_json(description["axis"]),
             Templates(**arrays),
-            ClassifierSettings(**description["settings"]),
+            ClassifierSettings.from_json(description["settings"]),
         )
 
 

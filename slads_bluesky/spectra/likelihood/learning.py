@@ -81,7 +81,7 @@ def _computed(
         return expected_counts(
             composition,
             axis,
-            beam_kev=settings.beam_kev,
+            beam_energy_kev=settings.beam_energy_kev,
             takeoff_deg=settings.takeoff_deg,
             detector=Detector(resolution_ev=settings.resolution_ev),
             total_counts=1.0,

@@ -26,23 +26,35 @@ LIBRARY_Z = tuple(z for z in range(4, 93) if z not in (10, 18, 36, 43, 54, 61, 8
 
 
 def element_shapes(
-    axis: EnergyAxis, starts: NDArray[np.int32], beam_kev: float, takeoff_deg: float, detector: Detector
+    axis: EnergyAxis,
+    starts: NDArray[np.int32],
+    beam_energy_kev: float,
+    takeoff_deg: float,
+    detector: Detector,
 ) -> NDArray[np.float64]:
     """Expected shape of each element of `LIBRARY_Z` in bins, (n_elements, n_bins); rows sum to 1."""
     key = (axis.offset_kev, axis.width_kev, axis.n_channels)
-    return _element_shapes(key, starts.tobytes(), beam_kev, takeoff_deg, detector)
+    return _element_shapes(key, starts.tobytes(), beam_energy_kev, takeoff_deg, detector)
 
 
 @lru_cache(maxsize=4)
 def _element_shapes(
-    key: tuple[float, float, int], starts: bytes, beam_kev: float, takeoff_deg: float, detector: Detector
+    key: tuple[float, float, int],
+    starts: bytes,
+    beam_energy_kev: float,
+    takeoff_deg: float,
+    detector: Detector,
 ) -> NDArray[np.float64]:
     axis = EnergyAxis(*key)
     first = np.frombuffer(starts, dtype=np.int32)[:-1]
     rows = []
     for z in LIBRARY_Z:
         counts = expected_counts(
-            Composition((z,), (1.0,)), axis, beam_kev=beam_kev, takeoff_deg=takeoff_deg, detector=detector
+            Composition((z,), (1.0,)),
+            axis,
+            beam_energy_kev=beam_energy_kev,
+            takeoff_deg=takeoff_deg,
+            detector=detector,
         )
         rows.append(np.add.reduceat(counts, first) / counts.sum())
     out = np.array(rows)
@@ -55,7 +67,7 @@ def name_lines(
     energies_kev: NDArray[np.float64],
     widths: NDArray[np.float64],
     elements: NDArray[np.float64],
-    beam_kev: float,
+    beam_energy_kev: float,
     width_kev: float,
     most: int = 3,
 ) -> list[tuple[str, float]]:
@@ -72,7 +84,7 @@ def name_lines(
         Middle of each bin in keV, and its width in channels.
     elements : (n_elements, n_bins) float64
         From `element_shapes`.
-    beam_kev : float
+    beam_energy_kev : float
     width_kev : float
         How far a peak may lie from its line.
     most : int
@@ -98,7 +110,7 @@ def name_lines(
         for index in np.flatnonzero(part >= 0.03):
             element = element_lines(LIBRARY_Z[index])
             near = np.abs(element.energy_kev - energy) < width_kev
-            near &= element.edge_kev[element.shell] < beam_kev
+            near &= element.edge_kev[element.shell] < beam_energy_kev
             if not near.any():
                 continue
             there = float(part[index] * shapes[index, peak])

@@ -138,7 +138,7 @@ def _describe(group: _Group, counts: NDArray[np.float64], classifier: PhaseClass
         energies,
         np.diff(starts).astype(np.float64),
         classifier.element_shapes,
-        settings.beam_kev,
+        settings.beam_energy_kev,
         0.6e-3 * settings.resolution_ev,
     )
     return NewPhase(members, mean, lines)

@@ -1,4 +1,4 @@
-"""The compiled heart of the default classifier: posterior, best phase, and whether the fit is in doubt."""
+"""The compiled heart of the default classifier: posterior, best phase, and whether the fit is flagged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def judge(
     model: Model,
     posterior: NDArray[np.float64],
 ) -> tuple[int, float, bool]:
-    """Best phase, its posterior, and whether its fit is in doubt.
+    """Best phase, its posterior, and whether its fit is flagged.
 
     `outside` (K,) are the log-likelihoods of the alternatives; `posterior` (L + 1,) is filled, the last: outside.
     """
@@ -122,9 +122,9 @@ def judge_batch(
     model: Model,
     best: NDArray[np.int64],
     probability: NDArray[np.float64],
-    suspect: NDArray[np.bool_],
+    flagged: NDArray[np.bool_],
 ) -> None:
     """Do what `judge` does for binned spectra (n, n_bins); fills the last three arrays (n,)."""
     posterior = np.empty(len(model.tables) + 1)
     for i in range(len(bins)):
-        best[i], probability[i], suspect[i] = judge(bins[i], totals[i], outside[i], model, posterior)
+        best[i], probability[i], flagged[i] = judge(bins[i], totals[i], outside[i], model, posterior)

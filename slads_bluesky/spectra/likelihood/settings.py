@@ -1,8 +1,10 @@
-"""What the default classifier is told besides spectra."""
+"""Settings of the default classifier besides its training spectra."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ...errors import ConfigError
 
@@ -11,16 +13,16 @@ __all__ = ["ClassifierSettings"]
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """What a `PhaseClassifier` is told besides spectra.
+    """Settings of a `PhaseClassifier` besides its training spectra.
 
     Parameters
     ----------
-    beam_kev, takeoff_deg : float
+    beam_energy_kev, takeoff_deg : float
         Of the computed spectra: phases given as compositions, and the elements that stand for the unknown.
     resolution_ev : float
         Of the detector at Mn Kα.
     false_alarm_rate : float
-        Part of good spectra that may be doubted.
+        Fraction of good spectra that may be flagged.
     confidence : float
         Posterior under which a spectrum is ``low_counts``.
     template_error : float
@@ -35,7 +37,7 @@ class ClassifierSettings:
         Live time of the training spectra, for the check of the count rate.
     """
 
-    beam_kev: float = 15.0
+    beam_energy_kev: float = 15.0
     takeoff_deg: float = 28.5
     resolution_ev: float = 126.0
     false_alarm_rate: float = 1e-3
@@ -62,3 +64,13 @@ class ClassifierSettings:
                 raise ConfigError(f"classifier: {name} must be {low:g} to {high:g}, not {value}")
         if self.live_time_s is not None and not self.live_time_s > 0:
             raise ConfigError(f"classifier: live_time_s must be positive, not {self.live_time_s}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields for a model file; the beam energy under its first key, ``beam_kev``, so that hashes stay."""
+        fields = asdict(self)
+        return {("beam_kev" if name == "beam_energy_kev" else name): value for name, value in fields.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ClassifierSettings:
+        """Return the settings that `to_json` described."""
+        return cls(**{("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()})

@@ -1,11 +1,11 @@
-"""Whether a spectrum may be believed: thresholds that hold at every dose, and what else it may be if not.
+"""Whether the fit of a spectrum is accepted: thresholds that hold at every dose, and what else it may be if not.
 
-A spectrum is *suspect* if it fits its best phase worse than one in 1/`false_alarm_rate` spectra of that phase would
+A spectrum is *flagged* if it fits its best phase worse than one in 1/`false_alarm_rate` spectra of that phase would
 (X² of `likelihood`), or if it fits better with a fifth of another phase mixed in. The thresholds are computed, not
 drawn: X² has known moments under Poisson statistics (a Pearson III distribution takes its three), to which the
 scatter learnt from training spectra is added with the tail of an F distribution, since it was learnt from few.
 
-A suspect spectrum is looked at again: abundances of all phases and of a flat spectrum by maximum likelihood; if they
+A flagged spectrum is fitted again: abundances of all phases and of a flat spectrum by maximum likelihood; if they
 fit, it is ``mixed``, or ``ill`` where the flat part matters, or ``ok`` after all where the admixture is too small
 to matter; a phase on a wrong energy scale is ``ill``; anything else is ``unknown``.
 """
@@ -33,7 +33,7 @@ SCATTER_FREEDOM = 4
 ASSUMED_SPECTRA = 6
 """Training spectra that an assumed template error is worth, for the same tail."""
 SMALLEST_PART = 0.05
-"""Admixtures under this part are no reason to doubt a phase."""
+"""Admixtures under this part are no reason to flag a spectrum."""
 FLAT_PART = 0.1
 """A flat part from which on a spectrum is ill."""
 GRID_SLACK = 5.0
@@ -165,7 +165,7 @@ def best_scale(
 
 
 class Verdicts:
-    """Looks at suspect spectra.
+    """Verdicts on flagged spectra.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...protocols import UNCLASSIFIED, Classification
 from ..axis import EnergyAxis
-from ..base import KeptClassifier
+from ..base import StoredClassifier
 from ..counts import check_batch, check_counts, check_phases
 from .detection import DetectionNetwork
 from .network import ClassificationNetwork
@@ -18,7 +18,7 @@ from .network import ClassificationNetwork
 __all__ = ["PaperClassifier"]
 
 
-class PaperClassifier(KeptClassifier):
+class PaperClassifier(StoredClassifier):
     """Detection by network regression, then classification by a convolutional network.
 
     Its verdicts are ``ok`` and ``ill`` only. The detection step yields no posterior; an ill spectrum's probability
@@ -58,7 +58,7 @@ class PaperClassifier(KeptClassifier):
         return self.axis.n_channels
 
     def classify(self, counts: NDArray[Any]) -> Classification:
-        """Label, probability and verdict of one spectrum, (n_channels,) counts; DataError if it is none."""
+        """Label, probability and verdict of one spectrum, (n_channels,) counts; DataError if it is not one."""
         x = check_counts(counts, self.n_channels)
         if self.detection.is_ill(x):
             return Classification(UNCLASSIFIED, self._ill_probability, "ill")
@@ -105,7 +105,7 @@ class PaperClassifier(KeptClassifier):
         }
 
     @classmethod
-    def _made_of(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PaperClassifier:
+    def _restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PaperClassifier:
         def group(name: str, n: int) -> tuple[NDArray[Any], ...]:
             return tuple(arrays[f"{name}.{i}"] for i in range(n))
 

@@ -72,7 +72,7 @@ def choose_threshold(variances: Sequence[NDArray[np.float64]], false_alarm_rate:
 
     Draws of the noise are free, but there are only a dozen validation spectra a phase, whose differences in dose and
     composition make up most of σ²: a quantile of 10⁻³ cannot be read off them. σ² is a sum of squared deviations;
-    with the fewest degrees of freedom it can have, one, and n spectra to tell its mean, one more spectrum's σ² over
+    with the fewest degrees of freedom it can have, one, and n spectra to learn its mean, one more spectrum's σ² over
     that mean follows F(1, n). T is the mean times that quantile, the largest over the phases. With more degrees
     of freedom the rate comes out lower than stated.
 

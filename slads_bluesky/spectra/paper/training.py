@@ -65,7 +65,7 @@ def train_paper_classifier(
         Mean of the Poisson noise that is added in every channel (the paper's 2); 0 for none.
     seed : int
     progress : callable of (str, float), optional
-        Told what is being done and how far it is, 0 to 1.
+        Called with the stage and the fraction of it that is done, 0 to 1.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def train_paper_classifier(
     if not (np.isfinite(noise_lambda) and noise_lambda >= 0):
         raise ConfigError(f"noise must have a mean of 0 or more counts a channel, not {noise_lambda}")
     checked = check_training(spectra, axis.n_channels, least=4)
-    tell = progress if progress is not None else _silent
+    report = progress if progress is not None else _silent
     rng = np.random.default_rng([seed, 0x5AD5])
     train = np.concatenate([table[0::2] for table in checked.values()])
     labels = np.concatenate([np.full(len(t[0::2]), i) for i, t in enumerate(checked.values())])
@@ -88,14 +88,14 @@ def train_paper_classifier(
         return counts + rng.poisson(noise_lambda, counts.shape)
 
     with _torch_as_it_was(seed):
-        detection = _train_detection(noisy, train, tell)
+        detection = _train_detection(noisy, train, report)
         variances = [
             np.stack([detection.variance(noisy(table[1::2])) for _ in range(_COPIES)], axis=1)
             for table in checked.values()
         ]
         threshold = choose_threshold(variances, false_alarm_rate)
         detection = DetectionNetwork(detection.weights, detection.scale, threshold)
-        classification = _best_of(noisy, train, labels, checked, tell)
+        classification = _best_of(noisy, train, labels, checked, report)
     return PaperClassifier(
         tuple(checked),
         axis,
@@ -106,7 +106,7 @@ def train_paper_classifier(
 
 
 def _silent(what: str, part: float) -> None:
-    """Take progress and tell nobody."""
+    """Drop the progress."""
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def _torch_as_it_was(seed: int) -> Iterator[None]:
 Noisy = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _train_detection(noisy: Noisy, train: NDArray[np.float64], tell: Progress) -> DetectionNetwork:
+def _train_detection(noisy: Noisy, train: NDArray[np.float64], report: Progress) -> DetectionNetwork:
     scale = float(np.sqrt((train**2).sum(axis=1).mean()))
     sizes = [train.shape[1], *[Q] * HIDDEN_LAYERS]
     layers: list[nn.Module] = []
@@ -144,7 +144,7 @@ def _train_detection(noisy: Noisy, train: NDArray[np.float64], tell: Progress) -
         loss.backward()
         optimizer.step()
         schedule.step()
-        tell("detection network", (step + 1) / _DETECTION_PASSES)
+        report("detection network", (step + 1) / _DETECTION_PASSES)
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     return DetectionNetwork(
         tuple(np.ascontiguousarray(_array(layer.weight).T) for layer in linear),
@@ -179,10 +179,10 @@ def _best_of(
     train: NDArray[np.float64],
     labels: NDArray[np.int_],
     spectra: Mapping[str, NDArray[np.float64]],
-    tell: Progress,
+    report: Progress,
     passes: int = _CLASSIFICATION_PASSES,
 ) -> ClassificationNetwork:
-    """Train until the validation half is told apart, with other starting weights where it is not.
+    """Train until the validation half is separated, with other starting weights where it is not.
 
     The last hidden layer has 8 rectifiers; from some starts too many of them die to hold every phase.
     """
@@ -190,7 +190,7 @@ def _best_of(
     truth = np.concatenate([np.full(len(t[1::2]), i) for i, t in enumerate(spectra.values())])
     best, least = None, np.inf
     for _ in range(_STARTS):
-        network = _train_classification(noisy, train, labels, len(spectra), tell, passes)
+        network = _train_classification(noisy, train, labels, len(spectra), report, passes)
         probability = network.probabilities(noisy(validation))[np.arange(len(truth)), truth]
         loss = float(-np.log(np.maximum(probability, 1e-12)).mean())
         if loss < least:
@@ -243,7 +243,7 @@ def _train_classification(
     train: NDArray[np.float64],
     labels: NDArray[np.int_],
     n_phases: int,
-    tell: Progress,
+    report: Progress,
     passes: int,
 ) -> ClassificationNetwork:
     network = make_torch_network(train.shape[1], n_phases)
@@ -258,5 +258,5 @@ def _train_classification(
         loss.backward()
         optimizer.step()
         schedule.step()
-        tell("classification network", (step + 1) / passes)
+        report("classification network", (step + 1) / passes)
     return to_numpy(network)

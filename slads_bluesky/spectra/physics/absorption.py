@@ -72,7 +72,7 @@ class PhiRhoZ:
     def xpp(
         cls,
         composition: Composition,
-        beam_kev: float,
+        beam_energy_kev: float,
         edge_kev: NDArray[np.float64],
         exponent: NDArray[np.float64],
     ) -> PhiRhoZ:
@@ -86,8 +86,8 @@ class PhiRhoZ:
         m_sum = weights.sum()
         potential = z * (10.04 + 8.25 * np.exp(-z / 11.22)) * 1e-3  # keV; Zeller, PAP91 Eq. 7
         j = float(np.exp((weights * np.log(potential)).sum() / m_sum))  # Eq. 6
-        u = np.maximum(beam_kev / edge_kev, 1.01)
-        v = beam_kev / j
+        u = np.maximum(beam_energy_kev / edge_kev, 1.01)
+        v = beam_energy_kev / j
         d = (6.6e-6, 1.12e-5 * (1.35 - 0.45 * j * j), 2.2e-6 / j)  # Eq. 8
         p = (0.78, 0.1, -0.5 + 0.25 * j)
         inverse_stopping = np.zeros_like(u)

@@ -78,12 +78,6 @@ class Composition:
         """Chemical symbols, in the order of `z`."""
         return tuple(xraylib.AtomicNumberToSymbol(number) for number in self.z)
 
-    def atomic_fractions(self) -> tuple[float, ...]:
-        """Atoms of each element per atom of the material."""
-        moles = [c / xraylib.AtomicWeight(n) for n, c in zip(self.z, self.mass_fraction, strict=True)]
-        total = sum(moles)
-        return tuple(m / total for m in moles)
-
 
 def atomic_number(symbol: str) -> int:
     """Atomic number of a chemical symbol; ConfigError if there is no such element."""

@@ -16,15 +16,15 @@ from .composition import Composition
 __all__ = ["continuum"]
 
 
-def _castellano(z: float, energies_kev: NDArray[np.float64], beam_kev: float) -> NDArray[np.float64]:
-    strength = -73.90 - 1.2446 * energies_kev + 36.502 * np.log(z) + 148.5 * beam_kev**0.1239 / z
-    bend = 1.0 + (-0.006624 + 0.0002906 * beam_kev) * z / energies_kev
-    shape = np.sqrt(z) * (beam_kev - energies_kev) / energies_kev * strength * bend
-    return np.where(energies_kev < beam_kev, np.maximum(shape, 0.0), 0.0)
+def _castellano(z: float, energies_kev: NDArray[np.float64], beam_energy_kev: float) -> NDArray[np.float64]:
+    strength = -73.90 - 1.2446 * energies_kev + 36.502 * np.log(z) + 148.5 * beam_energy_kev**0.1239 / z
+    bend = 1.0 + (-0.006624 + 0.0002906 * beam_energy_kev) * z / energies_kev
+    shape = np.sqrt(z) * (beam_energy_kev - energies_kev) / energies_kev * strength * bend
+    return np.where(energies_kev < beam_energy_kev, np.maximum(shape, 0.0), 0.0)
 
 
 def continuum(
-    composition: Composition, energies_kev: NDArray[np.float64], beam_kev: float
+    composition: Composition, energies_kev: NDArray[np.float64], beam_energy_kev: float
 ) -> NDArray[np.float64]:
     """Photons generated per electron and keV into all directions, (n,), at photon energies (n,) > 0 in keV.
 
@@ -32,7 +32,9 @@ def continuum(
     """
     total = np.zeros(energies_kev.shape)
     for z, fraction in zip(composition.z, composition.mass_fraction, strict=True):
-        total += fraction * _castellano(float(z), energies_kev, beam_kev)
-    grid = np.linspace(0.005, 0.995, 100) * beam_kev
-    energy_share = float((grid * _castellano(26.0, grid, beam_kev)).mean())  # = integral of E N(E) dE / E0
-    return total * (1.38e-6 * 26.0 * beam_kev / energy_share)
+        total += fraction * _castellano(float(z), energies_kev, beam_energy_kev)
+    grid = np.linspace(0.005, 0.995, 100) * beam_energy_kev
+    energy_share = float(
+        (grid * _castellano(26.0, grid, beam_energy_kev)).mean()
+    )  # = integral of E N(E) dE / E0
+    return total * (1.38e-6 * 26.0 * beam_energy_kev / energy_share)

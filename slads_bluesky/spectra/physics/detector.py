@@ -1,4 +1,4 @@
-"""The detector: window and crystal efficiency, Fano-limited resolution, silicon escape, cut-off, dead time, pile-up.
+"""The detector: window and crystal efficiency, Fano-limited resolution, silicon escape, cut-off, pile-up.
 
 Approximations, each named:
 
@@ -9,7 +9,7 @@ Approximations, each named:
 - Charge lost near the entrance counts as a dead layer of 0.1 µm of silicon: set by the oxygen lines of NIST's
   standards (public domain), the one number of this module that comes from spectra. Its tail is left out.
 - Escape of Si Kα after Reed & Ware, J. Phys. E 5, 582 (1972), at normal incidence.
-- Dead time of the non-extending kind; pile-up of first order, by the spectrum's convolution with itself.
+- Pile-up of first order, by the spectrum's convolution with itself.
 """
 
 from __future__ import annotations
@@ -93,8 +93,6 @@ class Detector:
         What it sees of the sample.
     low_cutoff_kev : float
         Channels under this energy stay empty.
-    dead_time_us : float
-        Time per stored pulse in which the detector is blind, in µs.
     pile_up : float
         Fraction of pulses that are two at once, taken for one of their summed energy.
     """
@@ -104,7 +102,6 @@ class Detector:
     thickness_um: float = 450.0
     solid_angle_sr: float = 0.01
     low_cutoff_kev: float = 0.07
-    dead_time_us: float = 35.8
     pile_up: float = 0.0017
 
     def __post_init__(self) -> None:
@@ -117,7 +114,7 @@ class Detector:
         for name in ("thickness_um", "solid_angle_sr"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"detector: {name} must be positive, not {getattr(self, name)}")
-        for name in ("low_cutoff_kev", "dead_time_us", "pile_up"):
+        for name in ("low_cutoff_kev", "pile_up"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"detector: {name} must not be negative, is {getattr(self, name)}")
         if self.pile_up > 0.5:
@@ -134,10 +131,6 @@ class Detector:
         for film in self.films:
             total = total * film.transmission(energies_kev)
         return np.asarray(total)
-
-    def real_time(self, live_time_s: float, rate_cps: float) -> float:
-        """Real time for a live time, at `rate_cps` photons per live second: T = L (1 + rate × dead time)."""
-        return live_time_s * (1.0 + rate_cps * self.dead_time_us * 1e-6)
 
     def response(self, axis: EnergyAxis) -> csr_array:
         """Matrix (n_channels, n_true) from photons at true energies ``TRUE_KEV * k`` to counts in channels."""

@@ -47,7 +47,7 @@ def expected_counts(
     composition: str | Mapping[str, float] | Composition,
     axis: EnergyAxis,
     *,
-    beam_kev: float = 15.0,
+    beam_energy_kev: float = 15.0,
     takeoff_deg: float = 28.5,
     detector: Detector | None = None,
     dose_nc: float = 1.0,
@@ -62,7 +62,7 @@ def expected_counts(
         A formula (``"CaO"``) or mass fractions (``{"Pb": 0.38, "Sn": 0.62}``).
     axis : EnergyAxis
         The channels.
-    beam_kev : float
+    beam_energy_kev : float
         Beam energy, 1 to 50 keV.
     takeoff_deg : float
         Angle between the sample's surface and the way to the detector, over 0 to 90°.
@@ -85,8 +85,8 @@ def expected_counts(
     ConfigError
         Naming the parameter or the element that cannot be.
     """
-    if not 1.0 <= beam_kev <= 50.0:
-        raise ConfigError(f"beam energy must be 1 to 50 keV, not {beam_kev}")
+    if not 1.0 <= beam_energy_kev <= 50.0:
+        raise ConfigError(f"beam energy must be 1 to 50 keV, not {beam_energy_kev}")
     if not 0.0 < takeoff_deg <= 90.0:
         raise ConfigError(f"take-off angle must be over 0 and at most 90°, not {takeoff_deg}")
     scale_is_counts = total_counts is not None
@@ -97,7 +97,7 @@ def expected_counts(
     detector = detector if detector is not None else Detector()
     material = Composition.parse(composition)
     response = detector.response(axis)
-    photons = emitted_photons(material, response.shape[1], beam_kev, takeoff_deg, coating)
+    photons = emitted_photons(material, response.shape[1], beam_energy_kev, takeoff_deg, coating)
     counts = detector.piled_up(response @ photons, axis)
     if scale_is_counts:
         return np.asarray(counts * (amount / counts.sum()))
@@ -105,21 +105,25 @@ def expected_counts(
 
 
 def emitted_photons(
-    material: Composition, n_true: int, beam_kev: float, takeoff_deg: float, coating: Film | None = None
+    material: Composition,
+    n_true: int,
+    beam_energy_kev: float,
+    takeoff_deg: float,
+    coating: Film | None = None,
 ) -> NDArray[np.float64]:
     """Photons per electron that leave the sample, as if into 4π, on the grid ``TRUE_KEV * k``: (n_true,)."""
     sine = math.sin(math.radians(takeoff_deg))
     photons = np.zeros(n_true)
-    last = min(n_true - 1, math.floor(beam_kev / TRUE_KEV))
+    last = min(n_true - 1, math.floor(beam_energy_kev / TRUE_KEV))
     # The continuum is smooth but for absorption edges: XPP on every fourth energy, absorption on all.
     grid = np.arange(20, last, dtype=np.float64) * TRUE_KEV
-    generated = continuum(material, grid, beam_kev) * TRUE_KEV
-    coarse = PhiRhoZ.xpp(material, beam_kev, grid[::4], np.full(len(grid[::4]), 0.86))
+    generated = continuum(material, grid, beam_energy_kev) * TRUE_KEV
+    coarse = PhiRhoZ.xpp(material, beam_energy_kev, grid[::4], np.full(len(grid[::4]), 0.86))
     nearest = np.minimum(np.arange(len(grid)) // 4, len(coarse.area) - 1)
     escaping = coarse.emitted(mass_attenuation(material, grid) / sine, nearest)
     photons[20:last] = generated * escaping / coarse.area[nearest]
     for z, fraction in zip(material.z, material.mass_fraction, strict=True):
-        _add_lines(photons, material, z, fraction, beam_kev, sine)
+        _add_lines(photons, material, z, fraction, beam_energy_kev, sine)
     if coating is not None:
         film = Film(coating.formula, coating.density, coating.thickness_um / sine)
         photons *= film.transmission(np.arange(n_true, dtype=np.float64) * TRUE_KEV)
@@ -132,10 +136,10 @@ def _exponents(z: int) -> NDArray[np.float64]:
     return np.choose(PRINCIPAL - 1, [k, 0.82, 0.78])
 
 
-def cross_section(beam_kev: float, edge_kev: NDArray[np.float64]) -> NDArray[np.float64]:
+def cross_section(beam_energy_kev: float, edge_kev: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ionisations per electron of a shell of binding energy (n,) in keV, in cm²: Casnati et al. 1982, Eqs. 3–8."""
-    u = beam_kev / edge_kev
-    i, t = edge_kev / ELECTRON_KEV, beam_kev / ELECTRON_KEV
+    u = beam_energy_kev / edge_kev
+    i, t = edge_kev / ELECTRON_KEV, beam_energy_kev / ELECTRON_KEV
     inner = (i + t) * (2 + t) * (1 + i) ** 2 / (t * (2 + t) * (1 + i) ** 2 + i * (2 + i))
     relativistic = (2 + i) / (2 + t) * ((1 + t) / (1 + i)) ** 2 * inner**1.5
     psi = (edge_kev / RYDBERG_KEV) ** (-0.0318 + 0.3160 / u - 0.1135 / u**2)
@@ -151,16 +155,21 @@ def _band_average(material: Composition, energies_kev: NDArray[np.float64]) -> N
 
 
 def _add_lines(
-    photons: NDArray[np.float64], material: Composition, z: int, fraction: float, beam_kev: float, sine: float
+    photons: NDArray[np.float64],
+    material: Composition,
+    z: int,
+    fraction: float,
+    beam_energy_kev: float,
+    sine: float,
 ) -> None:
     """Add the lines of element `z` to `photons`, split between the two grid energies around each."""
     element = element_lines(z)
-    excited = np.flatnonzero(beam_kev > MIN_OVERVOLTAGE * np.nan_to_num(element.edge_kev, nan=np.inf))
+    excited = np.flatnonzero(beam_energy_kev > MIN_OVERVOLTAGE * np.nan_to_num(element.edge_kev, nan=np.inf))
     if not (len(excited) and len(element.energy_kev)):
         return
     edge, exponent = element.edge_kev[excited], _exponents(z)[excited]
-    depth = PhiRhoZ.xpp(material, beam_kev, edge, exponent)
-    cross = element.electrons[excited] * cross_section(beam_kev, edge)
+    depth = PhiRhoZ.xpp(material, beam_energy_kev, edge, exponent)
+    cross = element.electrons[excited] * cross_section(beam_energy_kev, edge)
     ionised = fraction * AVOGADRO / xraylib.AtomicWeight(z) * cross
     # Coster–Kronig: a vacancy made in shell i ends in shell j at the same depth, so depth integrals are i's.
     target = element.shell

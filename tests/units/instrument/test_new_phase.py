@@ -42,7 +42,7 @@ def open_lab(tmp_path, shared_cache, monkeypatch):
 def test_it_is_accepted_in_the_middle_of_a_map(sampler, open_lab, tmp_path, capsys):
     phantom = make_object(OBJECT, 0)
     known = {phase: spectra for phase, spectra in training_spectra(OBJECT).items() if phase in EXPECTED}
-    PhaseClassifier.from_spectra(known, axis=phantom.axis, beam_kev=15.0).save(tmp_path / "three")
+    PhaseClassifier.from_spectra(known, axis=phantom.axis, beam_energy_kev=15.0).save(tmp_path / "three")
     first = open_lab(tmp_path / "three", sampler)
     (uid,) = first.RE(queue_plans(first).map_sample("unexpected", rows=32, columns=32, budget_nc=1500.0))
     begun = first.records.load(uid)

@@ -289,7 +289,7 @@ def test_a_map_is_relabelled_as_a_run_that_names_its_source(
 
     data, model, _ = checked
     first = PhaseClassifier.from_spectra(
-        {"Pb-Sn": data.spectra[data.votes == 1][:12]}, axis=EnergyAxis.phenom(), beam_kev=15.0
+        {"Pb-Sn": data.spectra[data.votes == 1][:12]}, axis=EnergyAxis.phenom(), beam_energy_kev=15.0
     )
     one = dataclasses.replace(data, phases=("Pb-Sn",))
     _, _, verdicts = first.classify_batch(data.spectra)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.spectra.io.formats import read_msa, read_spectra
+from slads_bluesky.spectra.io.emsa import read_emsa
+from slads_bluesky.spectra.io.formats import read_spectra
 
 COUNTS = np.arange(16.0)
 
@@ -57,12 +58,12 @@ def test_what_is_written_is_read(tmp_path_factory, counts, per_line, kind, unit)
         OFFSET=-0.05 * factor,
     )
     path.write_text(text)
-    found = read_msa(path)
+    found = read_emsa(path)
     np.testing.assert_array_equal(found.counts, counts[None])
     assert found.axis.n_channels == len(counts)
     assert math.isclose(found.axis.width_kev, 0.01)
     assert math.isclose(found.axis.offset_kev, -0.05)
-    assert (found.beam_kev, found.live_time_s, found.current_na) == (15.0, 10.0, None)
+    assert (found.beam_energy_kev, found.live_time_s, found.current_na) == (15.0, 10.0, None)
 
 
 @given(st.text(max_size=300))
@@ -71,7 +72,7 @@ def test_any_other_text_is_a_data_error(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("emsa") / "a.msa"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.msa"):
-        read_msa(path)
+        read_emsa(path)
 
 
 @given(st.integers(0, len(emsa(COUNTS))))
@@ -81,10 +82,10 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path_factory, length):
     text = emsa(COUNTS)
     path.write_text(text[:length])
     if "#ENDOFDATA" in text[:length]:
-        np.testing.assert_array_equal(read_msa(path).counts[0], COUNTS)
+        np.testing.assert_array_equal(read_emsa(path).counts[0], COUNTS)
     else:
         with pytest.raises(DataError, match=r"a\.msa"):
-            read_msa(path)
+            read_emsa(path)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_truncated_file_says_so(tmp_path):
     path = tmp_path / "cut.msa"
     path.write_text(emsa(COUNTS[:-4], NPOINTS=16, end=False))
     with pytest.raises(DataError, match="truncated"):
-        read_msa(path)
+        read_emsa(path)
 
 
 def test_missing_files_and_strange_extensions_are_refused(tmp_path):
@@ -136,7 +137,7 @@ def test_other_formats_name_the_extra_they_need(tmp_path):
 def test_a_real_file(real_data):
     found = read_spectra(real_data / "nist_msa" / "Fe_std.msa")
     assert found.counts.shape == (1, 4096)
-    assert (found.beam_kev, found.takeoff_deg) == (20.0, 35.0)
+    assert (found.beam_energy_kev, found.takeoff_deg) == (20.0, 35.0)
     assert found.axis.energies()[found.counts[0].argmax()] == pytest.approx(6.40, abs=0.02)
 
 
@@ -176,4 +177,9 @@ def test_a_hyperspy_map_is_read_through_rosettasciio(tmp_path):
     found = read_spectra(tmp_path / "map.hspy")
     np.testing.assert_array_equal(found.counts, counts.reshape(6, 64))
     assert (found.axis.offset_kev, found.axis.width_kev) == pytest.approx((-0.1, 0.02))
-    assert (found.beam_kev, found.live_time_s, found.takeoff_deg, found.title) == (15.0, 2.0, 35.0, "a map")
+    assert (found.beam_energy_kev, found.live_time_s, found.takeoff_deg, found.title) == (
+        15.0,
+        2.0,
+        35.0,
+        "a map",
+    )

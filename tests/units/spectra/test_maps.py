@@ -85,7 +85,7 @@ def test_truncated_missing_and_foreign_files_are_named(write, tmp_path):
             read_map(path)
     with pytest.raises(DataError, match="no such file"):
         read_map(tmp_path / "none.npz")
-    with pytest.raises(ConfigError, match=r"\.tif is none of"):
+    with pytest.raises(ConfigError, match=r"\.tif is not one of"):
         read_map(tmp_path / "image.tif")
 
 

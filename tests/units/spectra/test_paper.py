@@ -66,20 +66,20 @@ def test_training_is_deterministic_and_leaves_torch_as_it_was():
     spectra = {"a": rng.poisson(500 * shape + 5, (8, 300)), "b": rng.poisson(500 * shape[::-1] + 5, (8, 300))}
     threads = torch.get_num_threads()
     state = torch.random.get_rng_state()
-    told = []
+    stages = []
     first = train_paper_classifier(
-        spectra, axis, seed=5, progress=lambda what, part: told.append((what, part))
+        spectra, axis, seed=5, progress=lambda what, part: stages.append((what, part))
     )
     second = train_paper_classifier(spectra, axis, seed=5)
     assert first.sha256 == second.sha256
     assert train_paper_classifier(spectra, axis, seed=6).sha256 != first.sha256
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert told[-1][1] == 1.0
-    assert {what for what, _ in told} == {"detection network", "classification network"}
+    assert stages[-1][1] == 1.0
+    assert {what for what, _ in stages} == {"detection network", "classification network"}
 
 
-def test_fresh_spectra_are_told_apart_with_hardly_an_alarm(paper, powder_shapes):
+def test_paper_fresh_spectra_are_separated_with_few_alarms(paper, powder_shapes):
     rng = np.random.default_rng(8)
     for label, shape in enumerate(powder_shapes.values(), start=1):
         fresh = rng.poisson(1.2e5 * shape, (250, 2040)) + rng.poisson(2.0, (250, 2040))

@@ -14,17 +14,17 @@ from slads_bluesky.spectra.likelihood.templates import chi_square_moments
 DOSES = [50, 200, 1000, 5000, 50_000]
 
 
-def doubted(classifier, spectra):
+def flagged(classifier, spectra):
     return np.isin(classifier.classify_batch(spectra)[2], ["mixed", "unknown", "ill"]).mean()
 
 
 @pytest.mark.parametrize("name", ["powder", "alloy"])
 @pytest.mark.parametrize("counts", DOSES)
-def test_good_spectra_are_believed_at_every_dose(request, name, counts):
+def test_verdicts_good_spectra_are_accepted_at_every_dose(request, name, counts):
     classifier = request.getfixturevalue(name)
     rng = np.random.default_rng(counts)
     shapes = request.getfixturevalue(f"{name}_shapes").values()
-    alarms = [doubted(classifier, thinned(shape, counts, 250, rng)) for shape in shapes]
+    alarms = [flagged(classifier, thinned(shape, counts, 250, rng)) for shape in shapes]
     assert np.mean(alarms) <= 0.01
 
 
@@ -77,7 +77,7 @@ def test_small_errors_of_the_energy_scale_are_absorbed(powder, powder_shapes, ax
     energies = axis.energies()
     for gain, offset in ((2e-4, 0.0), (-2e-4, 0.0), (0.0, 7e-4)):
         moved = np.interp((energies - offset) / (1 + gain), energies, powder_shapes["CaO"])
-        assert doubted(powder, thinned(moved, 20_000, 50, rng)) == 0.0
+        assert flagged(powder, thinned(moved, 20_000, 50, rng)) == 0.0
 
 
 def test_the_count_rate_is_checked_where_the_live_time_is_known(powder, powder_shapes):
@@ -179,7 +179,7 @@ def test_measured_and_computed_phases_go_together_in_the_wanted_order(axis, powd
         ({"false_alarm_rate": 0.0}, "false_alarm_rate"),
         ({"confidence": 1.0}, "confidence"),
         ({"nonsense": 1}, "nonsense"),
-        ({"beam_kev": 500.0}, "beam"),
+        ({"beam_energy_kev": 500.0}, "beam"),
         ({"live_time_s": 0.0}, "live_time"),
     ],
 )
@@ -201,15 +201,15 @@ def test_real_materials_are_told_apart_by_computed_templates(real_data):
     standards = read_nist(real_data / "nist_msa")
     rows = nist_errors(standards, [50], 100, np.random.default_rng(0))
     assert rows[0]["error"] <= 0.01
-    assert rows[0]["doubted"] <= 0.03
+    assert rows[0]["flagged"] <= 0.03
 
 
 @pytest.mark.parametrize("counts", [50, 5000, 50_000])
-def test_real_good_spectra_are_believed(real_data, counts):
+def test_verdicts_real_good_spectra_are_accepted(real_data, counts):
     rng = np.random.default_rng(1)
     standards = read_nist(real_data / "nist_msa")
     classifier, rest = half_and_half(standards, real_data / "nist_msa", rng)
-    alarms = [doubted(classifier, thinned(counts_of, counts, 60, rng)) for counts_of in rest.values()]
+    alarms = [flagged(classifier, thinned(counts_of, counts, 60, rng)) for counts_of in rest.values()]
     assert np.mean(alarms) <= 0.03
 
 
@@ -226,6 +226,8 @@ def test_a_real_map_from_12_pixels_a_class(real_data):
 
 def test_any_axis_will_do():
     axis = EnergyAxis(0.0, 0.02, 700)
-    classifier = PhaseClassifier.from_compositions({"Fe": "Fe", "Ni": "Ni"}, axis, beam_kev=20.0)
-    counts = np.random.default_rng(0).poisson(expected_counts("Ni", axis, beam_kev=20.0, total_counts=5000.0))
+    classifier = PhaseClassifier.from_compositions({"Fe": "Fe", "Ni": "Ni"}, axis, beam_energy_kev=20.0)
+    counts = np.random.default_rng(0).poisson(
+        expected_counts("Ni", axis, beam_energy_kev=20.0, total_counts=5000.0)
+    )
     assert classifier.classify(counts)[::2] == (2, "ok")
