@@ -85,6 +85,26 @@ def adaptive_map(
         If the beam has no blanker, or dwell, map_every or max_failed_points are negative.
     InstrumentError
         If the grid does not lie in the field, or too many points failed.
+
+    Examples
+    --------
+    Map 5 % of a simulated solder, without EPICS, and keep the documents in a journal:
+
+    >>> from bluesky import RunEngine
+    >>> from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent, adaptive_map
+    >>> from slads_bluesky.devices.sim.soft import soft_microscope
+    >>> from slads_bluesky.phantom import make_object
+    >>> from slads_bluesky.record import Journal
+    >>> grid = ScanGrid((32, 32))
+    >>> agent = SladsAgent(grid, LearnedSampler(grid.shape, labels=2), n_labels=2, fraction=0.05)
+    >>> classifier = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
+    >>> beam, eds, sem = soft_microscope(make_object("pbsn-32"), classifier)
+    >>> RE = RunEngine()
+    >>> with Journal("record/journal") as journal:
+    ...     _ = RE.subscribe(journal)
+    ...     _ = RE(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1, md={"sample": "solder"}))
+    >>> agent.n_measured, agent.stop_reason
+    (51, 'the wanted fraction of 0.05 is measured')
     """
     limits = Limits(
         dwell_s=dwell_s,

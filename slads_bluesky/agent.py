@@ -46,6 +46,16 @@ class SladsAgent:
     ------
     ConfigError
         If the fraction lies outside (0, 1], grid and sampler differ in shape, or nothing would ever stop the map.
+
+    Examples
+    --------
+    >>> from slads_bluesky import LearnedSampler, ScanGrid, SladsAgent
+    >>> grid = ScanGrid((32, 32))
+    >>> agent = SladsAgent(grid, LearnedSampler(grid.shape, labels=2), n_labels=2, fraction=0.1)
+    >>> (first,) = agent.suggest()
+    >>> agent.ingest({"data": {"scan_pixel": first.pixel, "eds_label": 1, "eds_verdict": "ok"}})
+    >>> agent.n_measured, agent.n_wanted
+    (1, 102)
     """
 
     def __init__(

@@ -37,6 +37,15 @@ class ScanGrid:
     ------
     ConfigError
         If the shape, the step or the region of interest cannot be a grid.
+
+    Examples
+    --------
+    >>> from slads_bluesky import ScanGrid
+    >>> grid = ScanGrid((64, 64), step_um=(0.5, 0.5), centre_um=(0.0, 10.0))
+    >>> grid.n_pixels
+    4096
+    >>> grid.position(0)  # x, y in µm
+    (-5.75, -15.75)
     """
 
     shape: tuple[int, int]

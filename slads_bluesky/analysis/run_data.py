@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ __all__ = ["RunData", "event_keys", "load_map"]
 
 Documents = Iterable[tuple[str, dict[str, Any]]]
 Source = Callable[[], Documents]
+
+
+class HasDocuments(Protocol):
+    """A recorded run, such as `find_run` returns."""
+
+    @property
+    def documents(self) -> Source:
+        """Gives its documents, from the first one each time it is called."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +190,17 @@ class _Gathered:
                     self.stop = doc
 
 
-def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
+def load_map(
+    sources: HasDocuments | Source | Sequence[HasDocuments | Source], spectra: bool = True
+) -> RunData:
     """Gather a map from the documents of its runs.
 
     Parameters
     ----------
-    sources : sequence of callable
-        Each gives the documents of one run anew each time it is called, the oldest run first.
+    sources : recorded run, callable, or a sequence of these
+        A run, as `slads_bluesky.find_run` returns it, or a callable that gives the documents of a run from the first
+        one each time it is called. A map that was resumed is several runs, the oldest first:
+        `slads_bluesky.record.runs.map_runs` returns them.
     spectra : bool
         Whether to keep the spectra (4 bytes a channel and pixel).
 
@@ -196,8 +208,21 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
     ------
     RecordError
         If there is no run, or a run is not of a map: another program's, or one without a pixel to its events.
+
+    Examples
+    --------
+    From the folder ``record``, which the example of `slads_bluesky.adaptive_map` writes:
+
+    >>> from slads_bluesky import find_run, load_map
+    >>> data = load_map(find_run("-1", "record"))
+    >>> data.n_measured, data.phases
+    (51, ('Pb-Sn', 'Sn'))
+    >>> data.reconstruction.shape, data.spectra.shape
+    ((32, 32), (51, 2040))
     """
-    gathered = _Gathered(sources)
+    several = sources if isinstance(sources, Sequence) else [sources]
+    every = [one if callable(one) else one.documents for one in several]
+    gathered = _Gathered(every)
     if not gathered.starts:
         raise RecordError("no documents of a run")
     start = gathered.starts[0]
@@ -240,7 +265,7 @@ def load_map(sources: Sequence[Source], spectra: bool = True) -> RunData:
         labels=column(keys.label, np.int64, UNCLASSIFIED),
         probabilities=column(keys.probability, np.float64, np.nan),
         verdicts=column(keys.verdict, np.str_, "ok"),
-        spectra=_spectra(sources, keys.spectrum, list(kept)) if spectra else None,
+        spectra=_spectra(every, keys.spectrum, list(kept)) if spectra else None,
         live_time_s=column(keys.live_time, np.float64, np.nan),
         real_time_s=column(keys.real_time, np.float64, np.nan),
         dose_nc=column(keys.dose, np.float64, np.nan),

@@ -34,7 +34,7 @@ class StartupError(InstrumentError):
 
 
 def open_session(path: str | Path) -> Session:
-    """Make the session that a file describes, or none.
+    r"""Make the session that a file describes, or none.
 
     Parameters
     ----------
@@ -50,6 +50,29 @@ def open_session(path: str | Path) -> Session:
     ------
     StartupError
         Naming everything that is missing or wrong; nothing is left running.
+
+    Examples
+    --------
+    A session over a simulated specimen, without EPICS:
+
+    >>> from pathlib import Path
+    >>> from slads_bluesky import adaptive_map, open_session
+    >>> _ = Path("instrument.yml").write_text(
+    ...     "mode: soft\n"
+    ...     "simulation: {object: pbsn-32}\n"
+    ...     "grid: {shape: [32, 32]}\n"
+    ...     "classifier: {train: likelihood}\n"
+    ...     "catalog: {directory: record}\n"
+    ...     "display: {progress: false, live: false}\n"
+    ... )
+    >>> session = open_session("instrument.yml")
+    >>> session.bec.disable_baseline(); session.bec.disable_heading()
+    >>> agent = session.make_agent(fraction=0.04)
+    >>> plan = adaptive_map(session.beam, session.eds, agent, **session.prepare_map(dwell_s=0.1))
+    >>> (uid,) = session.RE(plan)
+    >>> session.records.load(-1).n_measured
+    41
+    >>> session.close()
     """
     began = time.monotonic()
     _say("starting …")

@@ -110,6 +110,17 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
     ------
     RecordError
         If there is none, or several; those are named.
+
+    Examples
+    --------
+    The latest run of the folder ``record``, which the example of `slads_bluesky.adaptive_map` writes:
+
+    >>> from slads_bluesky import find_run
+    >>> run = find_run("-1", "record")
+    >>> run.exit_status, run.start["sample"]
+    ('success', 'solder')
+    >>> sum(name == "event" for name, _ in run.documents()) > 51
+    True
     """
     directory = record_directory(where)
     if directory is not None and len(key) == 36:

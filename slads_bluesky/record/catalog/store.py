@@ -93,6 +93,20 @@ def open_catalog(
     RecordError
         In one line: the directory is not writable or holds no record, the server does not answer or refuses,
         there is no such profile, or the catalog is of another version. Nothing half-created is left behind.
+
+    Examples
+    --------
+    The catalog of the folder ``record``, which the example of `slads_bluesky.adaptive_map` writes:
+
+    >>> from slads_bluesky import open_catalog
+    >>> from slads_bluesky.record import close_catalog
+    >>> db = open_catalog("record")
+    >>> run = db[-1]
+    >>> run.metadata["start"]["sample"]
+    'solder'
+    >>> run["primary"]["eds_spectrum"].read().shape
+    (51, 2040)
+    >>> close_catalog(db)
     """
     if isinstance(where, str) and "://" in where:
         return _from_server(where)
