@@ -1,8 +1,8 @@
-"""SladsAgent: joins where-to-measure and what-was-measured for the adaptive plan.
+"""SladsAgent: decides for the adaptive plan where to measure, from the events that were measured.
 
-It speaks the words of bluesky-adaptive (suggest, ingest, should_stop) and is pure: no I/O, no clock, no bluesky.
-What it knows of a map is what the emitted events say, so an agent that is fed the recorded events of a run stands
-where the run's own agent stood.
+Its methods are those of bluesky-adaptive (suggest, ingest, should_stop). It is pure: no I/O, no clock, no bluesky.
+Its state depends on the emitted events only, so an agent that ingests the recorded events of a run is in the state
+of the run's own agent.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class SladsAgent:
         configuration : mapping
             ``grid`` (as `ScanGrid.to_json`), ``n_labels``, ``seed``, ``sampler`` (``name``, and for `make_sampler`
             ``initial``, ``stop_at`` and ``confidence``, each may be None), and optionally ``fraction``, ``keys`` and
-            more that is passed on.
+            more that is kept.
         model : optional
             The sampler's trained model, if it needs one; its hash must be ``model_hashes["sampler"]`` where given.
 
@@ -156,7 +156,7 @@ class SladsAgent:
 
     @property
     def n_measured(self) -> int:
-        """Different pixels ingested so far, ill ones included."""
+        """Different pixels ingested so far, unclassified ones included."""
         return self._sampler.n_measured
 
     @property
@@ -181,8 +181,8 @@ class SladsAgent:
     def ingest(self, event: Mapping[str, Any]) -> None:
         """Take an Event document as it was emitted.
 
-        Only a spectrum whose verdict is ``ok`` votes for its label; any other counts as measured and is passed
-        over in the reconstruction.
+        Only a spectrum whose verdict is ``ok`` votes for its label; any other counts as measured and does not
+        vote in the reconstruction.
 
         Raises
         ------
@@ -246,8 +246,8 @@ class SladsAgent:
         -------
         dict
             ``labels`` (rows, columns) uint8: the reconstruction; ``measured`` (rows, columns) int16: measured
-            labels, 0 where ill, -1 where unmeasured; ``n_measured``; ``fraction`` of the grid's pixels;
-            ``distortion_estimate``, NaN where there is none.
+            labels, 0 where unclassified, -1 where unmeasured; ``n_measured``; ``fraction`` of the grid's pixels;
+            ``distortion_estimate``, NaN before there is one.
         """
         return {
             "labels": self._sampler.reconstruct(),

@@ -1,6 +1,6 @@
 """What went wrong, in words for the person at the instrument.
 
-Every error that a user can cause or mend derives from `SladsError`; the command line prints its text as one
+Every error that a user can cause or fix derives from `SladsError`; the command line prints its text as one
 line and exits with code 2. A message names the culprit: the file, the field, the PV, and both values where two
 disagree.
 """
@@ -9,7 +9,7 @@ __all__ = ["ConfigError", "DataError", "InstrumentError", "ModelFileError", "Rec
 
 
 class SladsError(Exception):
-    """Base of all errors that are told to the user as one line."""
+    """Base of all errors that are shown to the user as one line."""
 
 
 class ConfigError(SladsError, ValueError):

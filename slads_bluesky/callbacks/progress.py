@@ -55,13 +55,13 @@ class MapProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self._console,
             refresh_per_second=2,
             disable=not self._console.is_terminal,
         )
-        self._bar.add_task("mapping", total=doc.get("num_points") or None, told="")
+        self._bar.add_task("mapping", total=doc.get("num_points") or None, figures="")
         self._bar.start()
 
     def _draw(self, time: float) -> None:
@@ -70,7 +70,7 @@ class MapProgress:
         self._shown = time
         rate = self._n / max(time - self._start_time, 1e-6)
         distortion = self._estimate()
-        told = f"{self._n} points  {rate:.0f}/s"
+        figures = f"{self._n} points  {rate:.0f}/s"
         if math.isfinite(distortion):
-            told += f"  distortion ≈ {distortion:.4f}"
-        self._bar.update(self._bar.task_ids[0], completed=self._n, told=told)
+            figures += f"  distortion ≈ {distortion:.4f}"
+        self._bar.update(self._bar.task_ids[0], completed=self._n, figures=figures)

@@ -61,7 +61,7 @@ class RunStatistics:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) labels as classified, 0 where ill."""
+        """(N,) labels as classified, 0 where unclassified."""
         return np.array(self._column(1), np.int64)
 
     @property

@@ -1,4 +1,4 @@
-"""Says while a map grows that many of its spectra are not what they should be: the beam is still on the specimen."""
+"""Warns while a map grows that many of its spectra are not as expected, so that it can still be corrected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["VerdictWatch"]
 
 class _Concern(NamedTuple):
     share: float
-    """Part of a run's spectra from which on it is told."""
+    """Fraction of a run's spectra at which a warning is given."""
     found: str
     advice: str
 
@@ -22,41 +22,41 @@ CONCERNS: Mapping[str, _Concern] = {
     "unknown": _Concern(
         0.05,
         "of none of the known phases",
-        "end the map and make a phase of them, `slads-bluesky relabel UID --accept NAME`; resume_map goes on",
+        "end the map and make a phase of them, `slads-bluesky relabel UID --accept NAME`; then resume_map",
     ),
     "ill": _Concern(0.1, "flat, blank, or on a wrong energy scale", "look at beam, detector and calibration"),
-    "low_counts": _Concern(0.2, "too poor to tell their phase", "a longer dwell, or a larger current"),
+    "low_counts": _Concern(0.2, "too few counts to classify", "a longer dwell, or a larger current"),
     "mixed": _Concern(0.3, "of two phases at once", "the steps may be small beside what the beam excites"),
 }
 """By verdict. Mixed spectra are common, since most measurements lie at boundaries."""
 
 LEAST = 10
-"""Spectra of a verdict that are told of at the earliest."""
+"""Least number of spectra of a verdict for a warning."""
 
 
 class VerdictWatch:
-    """Document callback that tells of each concern once a run, as soon as its share is reached.
+    """Document callback that warns of each concern once a run, as soon as its share is reached.
 
     Parameters
     ----------
-    tell : callable
-        Told in a sentence.
+    warn : callable
+        Called with a sentence.
     keys : EventKeys, optional
         Where in an Event to look.
     """
 
-    def __init__(self, tell: Callable[[str], None], keys: EventKeys | None = None) -> None:
-        self._tell, self._key = tell, (keys or EventKeys()).verdict
+    def __init__(self, warn: Callable[[str], None], keys: EventKeys | None = None) -> None:
+        self._warn, self._key = warn, (keys or EventKeys()).verdict
         self._primary = ""
         self._verdicts: Counter[str] = Counter()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take a document."""
         if name == "start":
             self._primary = ""
             self._verdicts.clear()
-            self._told.clear()
+            self._warned.clear()
         elif name == "descriptor" and doc["name"] == "primary":
             self._primary = doc["uid"]
         elif name == "event" and doc["descriptor"] == self._primary and self._key in doc["data"]:
@@ -65,7 +65,7 @@ class VerdictWatch:
     def _take(self, verdict: str) -> None:
         self._verdicts[verdict] += 1
         n, total, concern = self._verdicts[verdict], self._verdicts.total(), CONCERNS.get(verdict)
-        if concern is None or verdict in self._told or n < LEAST or n < concern.share * total:
+        if concern is None or verdict in self._warned or n < LEAST or n < concern.share * total:
             return
-        self._told.add(verdict)
-        self._tell(f"{n} of {total} spectra are {concern.found}: {concern.advice}")
+        self._warned.add(verdict)
+        self._warn(f"{n} of {total} spectra are {concern.found}: {concern.advice}")

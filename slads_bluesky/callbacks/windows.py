@@ -1,7 +1,7 @@
-"""Windows that live while a plan runs, whichever toolkit they are of.
+"""Windows that stay responsive while a plan runs, with any toolkit.
 
 While a plan runs, the RunEngine holds the main thread. With Qt it runs Qt's loop there; with any other toolkit it
-only waits, and windows stand still until the plan has ended.
+only waits, and windows would not be redrawn until the plan has ended.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 from bluesky.utils import DefaultDuringTask
 
-__all__ = ["LivingWindows"]
+__all__ = ["ResponsiveWindows"]
 
 EVERY_S = 0.05
 
 
-class LivingWindows(DefaultDuringTask):
-    """What a RunEngine does while it waits for a plan: ``RunEngine(during_task=LivingWindows())``."""
+class ResponsiveWindows(DefaultDuringTask):
+    """What a RunEngine does while it waits for a plan: ``RunEngine(during_task=ResponsiveWindows())``."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     def block(self, blocking_event: threading.Event) -> None:
-        """Wait for the end of the plan; meanwhile let the windows draw and hear."""
+        """Wait for the end of the plan; meanwhile process the events of the windows."""
         if _windows():
             while not blocking_event.wait(EVERY_S):
                 for canvas in _windows():
@@ -35,10 +35,9 @@ class LivingWindows(DefaultDuringTask):
 
 def _windows() -> list[Any]:
     """Canvases in windows of a toolkit that bluesky does not know."""
-    if "matplotlib.pyplot" not in sys.modules:
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
         return []
-    from matplotlib._pylab_helpers import Gcf
-
-    canvases = [manager.canvas for manager in Gcf.get_all_fig_managers()]
+    canvases = [pyplot.figure(number).canvas for number in pyplot.get_fignums()]
     known = (None, "headless", "qt")
     return [canvas for canvas in canvases if canvas.required_interactive_framework not in known]

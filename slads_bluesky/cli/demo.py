@@ -91,9 +91,7 @@ def demo(
     from ..simulation.run import make_agent, run_map
 
     console = Console(highlight=False)
-    logging.getLogger("bluesky").setLevel(
-        logging.CRITICAL
-    )  # what it would tell of a failed run, main() tells
+    logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # main() reports why a run failed
     wanted = fraction if fraction is not None else _paper(object_name).fraction
     if not 0 < wanted <= 1:
         raise ConfigError(f"fraction must be above 0 and at most 1, not {wanted:g}")

@@ -1,4 +1,4 @@
-"""``slads-bluesky doctor``: what stands in the way of a map, and what mends it."""
+"""``slads-bluesky doctor``: the pre-flight check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..files import check_writable, write_json
 from .options import Json
 
 if TYPE_CHECKING:
-    from ..instrument.diagnostics import Finding
+    from ..instrument.diagnostics import CheckResult
 
 __all__ = ["doctor", "register"]
 
@@ -45,7 +45,7 @@ def doctor(
     timeout: Annotated[float, typer.Option(metavar="S", help="How long PVs and proxy may take.")] = 5.0,
     json_file: Json = None,
 ) -> None:
-    """Check PVs, calibration, classifier, record and versions; exit code 1 if something is to be mended."""
+    """Check PVs, calibration, classifier, record and versions; exit code 1 if a check fails."""
     from rich.console import Console
 
     from ..instrument import diagnostics as checks
@@ -59,16 +59,15 @@ def doctor(
         raise ConfigError("--prefix or --instrument: each says which PVs there are")
     if prefix is not None and (not prefix or any(c.isspace() for c in prefix)):
         raise ConfigError(f"PV prefix must be a word, not {prefix!r}")
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
 
-    def tell(*found: Finding) -> None:
-        for finding in found:
-            findings.append(finding)
-            sign = "[green]ok[/]    " if finding.ok else "[red]not ok[/]"
-            console.print(sign, end=" ")
-            console.print(f"{finding.what}: {finding.told}", markup=False)
-            if finding.mend:
-                console.print(f"       → {finding.mend}", markup=False)
+    def show(*found: CheckResult) -> None:
+        for result in found:
+            results.append(result)
+            console.print("[green]ok[/]    " if result.passed else "[red]not ok[/]", end=" ")
+            console.print(f"{result.name}: {result.message}", markup=False)
+            if result.hint:
+                console.print(f"       → {result.hint}", markup=False)
 
     make_devices: Any = None
     proxies = [zmq] if zmq is not None else []
@@ -77,35 +76,39 @@ def doctor(
         classifier = classifier or settings.classifier.file
         catalog = catalog or settings.catalog.directory
         proxies = proxies or [where for where in settings.publishers if not where.startswith("kafka://")]
-        tell(checks.Finding("instrument", True, f"{instrument}: mode {settings.mode}"))
+        show(checks.CheckResult("instrument", True, f"{instrument}: mode {settings.mode}"))
         if settings.mode == "hardware":
             make_devices = lambda: _devices_of(settings, file)  # noqa: E731
     elif prefix is not None:
         make_devices = lambda: _devices(prefix)  # noqa: E731
 
-    tell(*checks.check_versions())
+    show(*checks.check_versions())
     with console.status("looking at the record"):
         found = checks.check_record(catalog if catalog is not None else default_directory())
-    tell(*found)
+    show(*found)
     judge = None
     if classifier is not None:
         one, judge = checks.check_classifier_file(classifier)
-        tell(one)
+        show(one)
     for where in proxies:
-        tell(checks.check_proxy(where, timeout))
+        show(checks.check_proxy(where, timeout))
     if make_devices is not None:
         beam, eds, sem = make_devices()
         with console.status("waiting for PVs"):
             found = checks.check_devices(beam, eds, sem, timeout)
-        tell(*found)
+        show(*found)
         if eds.connected:
-            tell(checks.check_detector(eds, judge))
+            show(checks.check_detector(eds, judge))
             if judge is not None and beam.connected:
-                tell(*checks.check_settings(beam, eds, judge))
-    well = checks.all_well(findings)
-    console.print("all is well" if well else f"{sum(not f.ok for f in findings)} to mend")
-    write_json(json_file, {"ok": well, "findings": [finding.to_json() for finding in findings]})
-    if not well:
+                show(*checks.check_settings(beam, eds, judge))
+    passed = checks.all_passed(results)
+    console.print(
+        "all checks passed"
+        if passed
+        else f"{sum(not r.passed for r in results)} of {len(results)} checks failed"
+    )
+    write_json(json_file, {"passed": passed, "checks": [result.to_json() for result in results]})
+    if not passed:
         raise typer.Exit(1)
 
 

@@ -29,7 +29,7 @@ def train_learned(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="Model to go on from; with --adapt by default the general one."),
+        typer.Option("--from", help="Model to start from; with --adapt by default the general one."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time to take; by default 60, with --adapt 1.5.", min=0.01)

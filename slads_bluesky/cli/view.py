@@ -15,7 +15,7 @@ from .options import Json
 from .record import Uid, Where
 
 if TYPE_CHECKING:
-    from ..callbacks.live_state import MapState
+    from ..callbacks.live.state import MapState
 
 __all__ = ["register", "view"]
 
@@ -68,11 +68,11 @@ def view(
         raise ConfigError("there is no display to open a window on: name a picture with --save FILE.png")
     templates = _templates(classifier)
     if zmq is not None:
-        state = _follow(_heard(uid, zmq, console), save, templates)
+        state = _follow(_received(uid, zmq, console), save, templates)
     elif live:
         state = _follow(_growing(uid, catalog), save, templates)
         if not state.stop:
-            console.print(f"run {state.uid[:8]} was cut off: nobody takes it any more")
+            console.print(f"run {state.uid[:8]} was interrupted: no process takes it any more")
     else:
         state = _stored(uid, catalog)
         _draw(state, save, templates)
@@ -102,7 +102,7 @@ def _check_picture(save: Path | None) -> None:
 def _templates(classifier: Path | None) -> Any:
     if classifier is None:
         return None
-    from ..callbacks.live_templates import phase_templates
+    from ..callbacks.live.templates import phase_templates
     from ..spectra import load_classifier
 
     templates = phase_templates(load_classifier(classifier))
@@ -112,8 +112,8 @@ def _templates(classifier: Path | None) -> Any:
 
 
 def _stored(uid: str, where: str | None) -> MapState:
-    """Take all documents of a map, those of the runs it goes on from first."""
-    from ..callbacks.live_state import MapState, is_map
+    """Take all documents of a map, those of the runs that it resumes first."""
+    from ..callbacks.live.state import MapState, is_map
     from ..record.runs import find_run, map_runs
 
     state: MapState | None = None
@@ -129,7 +129,7 @@ def _stored(uid: str, where: str | None) -> MapState:
 
 
 def _draw(state: MapState, save: Path | None, templates: Any) -> None:
-    from ..callbacks.live_figure import MapFigure, new_window
+    from ..callbacks.live.figure import MapFigure, new_window
 
     if save is not None:
         picture = MapFigure(templates=templates)
@@ -164,9 +164,9 @@ def _growing(uid: str, where: str | None) -> Iterator[tuple[str, dict[str, Any]]
             yield None
 
 
-def _heard(uid: str, address: str, console: Any) -> Iterator[tuple[str, dict[str, Any]] | None]:
+def _received(uid: str, address: str, console: Any) -> Iterator[tuple[str, dict[str, Any]] | None]:
     """Yield documents of a run over 0MQ, None where there is nothing new yet."""
-    from ..callbacks.publish_zmq import ZMQListener
+    from ..callbacks.publish.zmq import ZMQListener
 
     console.print(f"waiting at {address} for a run to start")
     run: str | None = None

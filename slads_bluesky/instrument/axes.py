@@ -54,7 +54,7 @@ class BeamAxis:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """How far the field reaches, µm; (0, 0), as EPICS has it, where the beam does not tell."""
+        """How far the field reaches, µm; (0, 0), as EPICS has it, where the beam has no limits."""
         beam = self._target.beam
         if hasattr(beam, "sem"):
             (y0, y1), (x0, x1) = beam.sem.limits_um
@@ -74,7 +74,7 @@ class BeamAxis:
         self._target.beam.check_value((position[0], position[1]))
 
     def set(self, value: float) -> Any:
-        """Move there blanked; the other axis stays, or goes where it was told to."""
+        """Move there blanked; the other axis stays, or goes to its own target."""
         return self._target.set(self._index, float(value))
 
     def read(self) -> dict[str, Any]:

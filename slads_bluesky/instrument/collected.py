@@ -19,7 +19,7 @@ from ..record.runs import RecordedRun
 from ..spectra.axis import EnergyAxis
 from ..spectra.io.emsa import write_emsa
 
-__all__ = ["Collected", "collected_spectra", "doubtful", "write_phases"]
+__all__ = ["Collected", "collected_spectra", "flagged_spectra", "write_phases"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Collected:
     """Phase to (M,)."""
     axis: EnergyAxis
     beam_kev: float
-    """NaN if the microscope did not tell."""
+    """NaN if the microscope does not give it."""
     started: datetime
     """Of the first run."""
 
@@ -43,7 +43,7 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
     Parameters
     ----------
     runs : sequence of RecordedRun
-        Runs by other plans are passed over.
+        Runs of other plans are ignored.
 
     Raises
     ------
@@ -63,10 +63,10 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
         for name, doc in run.documents():
             if name == "descriptor":
                 streams[doc["uid"]] = doc["name"]
-                told = doc.get("configuration", {}).get(eds, {}).get("data", {})
+                configured = doc.get("configuration", {}).get(eds, {}).get("data", {})
                 offset, width = (
-                    told.get(f"{eds}_energy_offset", offset),
-                    told.get(f"{eds}_energy_width", width),
+                    configured.get(f"{eds}_energy_offset", offset),
+                    configured.get(f"{eds}_energy_width", width),
                 )
             elif name == "event" and streams[doc["descriptor"]] == "baseline":
                 kev = next((float(v) for k, v in doc["data"].items() if k.endswith("_high_voltage")), kev)
@@ -79,11 +79,11 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
     if not spectra:
         raise RecordError("no run of collect_spectra is among these")
     if len(settings) > 1:
-        told = "; ".join(
+        each = "; ".join(
             f"run {uid}: {offset:g} keV + i × {width:g} keV at {kev:g} kV"
             for (offset, width, kev), uid in settings.items()
         )
-        raise RecordError(f"spectra of different settings make no classifier: {told}")
+        raise RecordError(f"spectra of different settings make no classifier: {each}")
     (offset, width, kev), _ = settings.popitem()
     n_channels = {len(row) for rows in spectra.values() for row in rows}
     if len(n_channels) > 1:
@@ -97,8 +97,8 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
     )
 
 
-def doubtful(spectra: Mapping[str, NDArray[np.int64]]) -> list[str]:
-    """Spectra that look more like another phase than like the others of their own: a beam that was elsewhere.
+def flagged_spectra(spectra: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """Spectra that look more like another phase than like the others of their own: taken at another place.
 
     The multinomial log-likelihood of each spectrum under the mean shape of each phase, its own without itself, each
     channel with half a count added.
@@ -110,10 +110,10 @@ def doubtful(spectra: Mapping[str, NDArray[np.int64]]) -> list[str]:
     Returns
     -------
     list of str
-        A sentence each; empty if all is well.
+        A sentence each; empty if there are none.
     """
     sums = {phase: rows.sum(axis=0, dtype=np.float64) for phase, rows in spectra.items()}
-    told = []
+    flagged = []
     for phase, rows in spectra.items():
         for i, row in enumerate(rows):
             if len(rows) < 2:
@@ -124,8 +124,8 @@ def doubtful(spectra: Mapping[str, NDArray[np.int64]]) -> list[str]:
                 scores[other] = float(row @ np.log(shape / shape.sum()))
             best = max(scores, key=scores.__getitem__)
             if best != phase:
-                told.append(f"spectrum {i} of {phase} looks like {best}")
-    return told
+                flagged.append(f"spectrum {i} of {phase} looks like {best}")
+    return flagged
 
 
 def write_phases(collected: Collected, directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What stands in the way of a map, found before the specimen is in: each check says what it saw and what mends it."""
+"""Pre-flight check: what would prevent a map, found before the specimen is in, each with a hint how to fix it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..errors import InstrumentError, ModelFileError, SladsError
 from ..protocols import Classifier
 
 __all__ = [
-    "Finding",
-    "all_well",
+    "CheckResult",
+    "all_passed",
     "check_classifier_file",
     "check_detector",
     "check_devices",
@@ -36,21 +36,23 @@ LEAST_FREE_GB = 2.0
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check saw."""
+class CheckResult:
+    """Result of one pre-flight check."""
 
-    what: str
-    ok: bool
-    told: str
-    mend: str = ""
-    """What to do about it; empty if it is all right."""
+    name: str
+    """What was checked."""
+    passed: bool
+    message: str
+    """What was found."""
+    hint: str = ""
+    """How to fix it; empty if the check passed."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values, under the names of the fields."""
         return asdict(self)
 
 
-def check_versions(package: str = "slads-bluesky") -> list[Finding]:
+def check_versions(package: str = "slads-bluesky") -> list[CheckResult]:
     """Compare Python and the installed packages with what a package asks for, its extras left out."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
@@ -58,10 +60,12 @@ def check_versions(package: str = "slads-bluesky") -> list[Finding]:
     about = metadata.metadata(package)
     python = ".".join(str(n) for n in sys.version_info[:3])
     wanted = str(about["Requires-Python"]) if "Requires-Python" in about else ""
-    findings = []
+    results = []
     if python not in SpecifierSet(wanted):
-        findings.append(
-            Finding("Python", False, f"{python}, {wanted} is needed", "make a virtual environment with it")
+        results.append(
+            CheckResult(
+                "Python", False, f"{python}, {wanted} is needed", "make a virtual environment with it"
+            )
         )
     n = 0
     for line in metadata.requires(package) or []:
@@ -74,20 +78,20 @@ def check_versions(package: str = "slads-bluesky") -> list[Finding]:
         except metadata.PackageNotFoundError:
             found = ""
         if not found or not need.specifier.contains(found, prereleases=True):
-            findings.append(
-                Finding(
+            results.append(
+                CheckResult(
                     need.name, False, f"{found or 'is missing'}, {need.specifier or 'any version'} is needed",
                     f"pip install -c constraints.txt '{need}'",
                 )
             )  # fmt: skip
-    if not findings:
-        told = f"Python {python}; the {n} packages that {package} {about['Version']} needs are there"
-        findings.append(Finding("versions", True, told))
-    return findings
+    if not results:
+        message = f"Python {python}; the {n} packages that {package} {about['Version']} needs are there"
+        results.append(CheckResult("versions", True, message))
+    return results
 
 
-def check_record(directory: Path) -> list[Finding]:
-    """Look whether a record can be written and read: journal, room on its disk, catalog.
+def check_record(directory: Path) -> list[CheckResult]:
+    """Check that a record can be written and read: journal, room on its disk, catalog.
 
     Parameters
     ----------
@@ -98,21 +102,21 @@ def check_record(directory: Path) -> list[Finding]:
 
     journal = journal_directory(directory)
     writable = _writable(journal)
-    findings = [writable]
-    if not writable.ok:
-        return findings
+    results = [writable]
+    if not writable.passed:
+        return results
     free = shutil.disk_usage(_existing(directory)).free / 1e9
     room = free >= LEAST_FREE_GB
-    findings.append(
-        Finding(
+    results.append(
+        CheckResult(
             "disk", room, f"{free:.1f} GB free", "" if room else "make room, or record elsewhere (--catalog)"
         )
     )
     if journal.is_dir():
-        findings += _journals(directory)
+        results += _journals(directory)
     if catalog_directory(directory).is_dir():
-        findings.append(_catalog(directory))
-    return findings
+        results.append(_catalog(directory))
+    return results
 
 
 def _existing(path: Path) -> Path:
@@ -121,50 +125,54 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _writable(journal: Path) -> Finding:
+def _writable(journal: Path) -> CheckResult:
     place = _existing(journal)
-    mend = f"let {place} be writable for you, or record elsewhere (--catalog)"
+    hint = f"let {place} be writable for you, or record elsewhere (--catalog)"
     if not place.is_dir():
-        return Finding(
+        return CheckResult(
             "journal", False, f"{place} is a file, not a folder", "move it away, or record elsewhere"
         )
     began = time.perf_counter()
-    try:  # permissions alone do not tell: nobody can write to /proc
+    try:  # permissions alone do not show it: nobody can write to /proc
         if place != journal:
             tempfile.TemporaryDirectory(dir=place, prefix=".doctor-").cleanup()
-            return Finding("journal", True, f"{journal} will be made by the first run")
+            return CheckResult("journal", True, f"{journal} will be made by the first run")
         with tempfile.NamedTemporaryFile(dir=journal, prefix=".doctor-") as file:
             file.write(bytes(8192))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return Finding("journal", False, f"{place} cannot be written: {error.strerror}", mend)
+        return CheckResult("journal", False, f"{place} cannot be written: {error.strerror}", hint)
     took = (time.perf_counter() - began) * 1e3
-    return Finding("journal", True, f"{journal} takes a spectrum, safely on the disk in {took:.1f} ms")
+    return CheckResult("journal", True, f"{journal} takes a spectrum, safely on the disk in {took:.1f} ms")
 
 
-def _journals(directory: Path) -> list[Finding]:
+def _journals(directory: Path) -> list[CheckResult]:
     from ..record.journal.writing import is_being_taken
     from ..record.runs import list_runs
 
     broken: list[str] = []
     runs = list_runs(directory, broken.append)
-    findings = [
-        Finding("journal", False, text, "move the file out of the journal's folder; no other run is harmed")
+    results = [
+        CheckResult(
+            "journal", False, text, "move the file out of the journal's folder; no other run is harmed"
+        )
         for text in broken
     ]
-    cut = [run for run in runs if run.stop is None and not is_being_taken(run.source)]
-    told = f"{_runs(len(runs))} can be read"
-    if cut:
-        told += f"; {len(cut)} were cut off and can be gone on with, such as {cut[-1].uid[:8]}"
-    return [*findings, Finding("runs", True, told)]
+    interrupted = [run for run in runs if run.stop is None and not is_being_taken(run.source)]
+    message = f"{_runs(len(runs))} can be read"
+    if interrupted:
+        message += (
+            f"; {len(interrupted)} were interrupted and can be resumed, such as {interrupted[-1].uid[:8]}"
+        )
+    return [*results, CheckResult("runs", True, message)]
 
 
 def _runs(n: int) -> str:
     return f"{n} run" if n == 1 else f"{n} runs"
 
 
-def _catalog(directory: Path) -> Finding:
+def _catalog(directory: Path) -> CheckResult:
     from ..record.catalog.store import catalog_directory, close_catalog, open_catalog
     from ..record.runs import list_runs
 
@@ -177,22 +185,22 @@ def _catalog(directory: Path) -> Finding:
         database.close()
         catalog = open_catalog(directory, create=False, catch_up=False)
     except sqlite3.Error as error:
-        return Finding("catalog", False, f"{folder}/catalog.db: {error}", rebuild)
+        return CheckResult("catalog", False, f"{folder}/catalog.db: {error}", rebuild)
     except SladsError as error:
-        return Finding("catalog", False, str(error), rebuild)
+        return CheckResult("catalog", False, str(error), rebuild)
     try:
         held = set(catalog)
     except Exception as error:  # whatever tiled or its database says
-        return Finding("catalog", False, f"{folder} cannot be read: {error}", rebuild)
+        return CheckResult("catalog", False, f"{folder} cannot be read: {error}", rebuild)
     finally:
         close_catalog(catalog)
     missing = sum(run.uid not in held for run in list_runs(directory, lambda _: None))
     more = f"; {missing} more are in the journal only and follow when it is next opened" if missing else ""
-    return Finding("catalog", True, f"{folder} can be written and read, {_runs(len(held))}{more}")
+    return CheckResult("catalog", True, f"{folder} can be written and read, {_runs(len(held))}{more}")
 
 
-def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[Finding]:
-    """Look whether all PVs of the instrument answer, and whether beam and detector are fit to begin.
+def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[CheckResult]:
+    """Check that all PVs of the instrument answer, and that beam and detector are fit to begin.
 
     Parameters
     ----------
@@ -203,19 +211,19 @@ def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[Findi
     from ..devices.connect import connect
 
     limit = time.monotonic() + timeout_s
-    findings, there = [], []
+    results, there = [], []
     for device in (beam, eds, sem):
         n = sum(1 for _ in device.walk_signals())
         try:
             connect(device, max(0.1, limit - time.monotonic()))
         except InstrumentError as error:
-            findings.append(Finding(device.name, False, str(error), _where_ca_looks(device.prefix)))
+            results.append(CheckResult(device.name, False, str(error), _where_ca_looks(device.prefix)))
         else:
             there.append(device)
-            findings.append(Finding(device.name, True, f"all {n} signals under {device.prefix} answer"))
+            results.append(CheckResult(device.name, True, f"all {n} signals under {device.prefix} answer"))
     if beam in there:
-        findings += _beam_is_fit(beam)
-    return findings
+        results += _beam_checks(beam)
+    return results
 
 
 def _where_ca_looks(prefix: str) -> str:
@@ -229,58 +237,58 @@ def _where_ca_looks(prefix: str) -> str:
     )
 
 
-def _beam_is_fit(beam: Any) -> list[Finding]:
+def _beam_checks(beam: Any) -> list[CheckResult]:
     try:
         blanked, current = bool(beam.blanker.get()), float(beam.current.get())
         dose_ok = bool(beam.dose_ok.get())
     except Exception as error:  # whatever the control layer raises for a value that does not come
-        return [Finding("beam", False, f"{beam.name} cannot be read: {error}", "look at the IOC")]
+        return [CheckResult("beam", False, f"{beam.name} cannot be read: {error}", "look at the IOC")]
     return [
-        Finding("blanker", blanked, f"the beam is {'blanked' if blanked else 'on the specimen'}",
+        CheckResult("blanker", blanked, f"the beam is {'blanked' if blanked else 'on the specimen'}",
                 "" if blanked else "blank it: between plans nothing needs it"),
-        Finding("current", current > 0, f"{current:.4g} nA",
+        CheckResult("current", current > 0, f"{current:.4g} nA",
                 "" if current > 0 else "switch the beam on, or reset the trip"),
-        Finding("dose", dose_ok, "within its budget" if dose_ok else "the specimen's dose budget is spent",
+        CheckResult("dose", dose_ok, "within its budget" if dose_ok else "the specimen's dose budget is spent",
                 "" if dose_ok else "take another specimen, or give it a larger budget"),
     ]  # fmt: skip
 
 
-def check_detector(eds: Any, classifier: Classifier | None) -> Finding:
+def check_detector(eds: Any, classifier: Classifier | None) -> CheckResult:
     """Compare channels and calibration of a detector that answers with those of a classifier, if there is one."""
     from ..devices.reading import check_classifier
 
     channels, quadratic = int(eds.channels.get()), float(eds.energy_quadratic.get())
     offset, width = float(eds.energy_offset.get()), float(eds.energy_width.get())
-    told = f"{channels} channels, {offset:.5g} keV + i × {width:.5g} keV"
+    message = f"{channels} channels, {offset:.5g} keV + i × {width:.5g} keV"
     if quadratic != 0:
-        mend = "calibrate the detector linearly (CALQ = 0)"
-        return Finding(
-            "calibration", False, f"{told} + i² × {quadratic:.3g} keV, which is not supported", mend
+        hint = "calibrate the detector linearly (CALQ = 0)"
+        return CheckResult(
+            "calibration", False, f"{message} + i² × {quadratic:.3g} keV, which is not supported", hint
         )
     try:
         check_classifier(eds.name, channels, offset, width, classifier)
     except InstrumentError as error:
-        mend = "set the detector's calibration, or train a classifier for this one (slads-bluesky train classifier)"
-        return Finding("calibration", False, str(error), mend)
-    return Finding(
-        "calibration", True, told + (", as the classifier has it" if classifier is not None else "")
+        hint = "set the detector's calibration, or train a classifier for this one (slads-bluesky train classifier)"
+        return CheckResult("calibration", False, str(error), hint)
+    return CheckResult(
+        "calibration", True, message + (", as the classifier has it" if classifier is not None else "")
     )
 
 
-def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]:
+def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[CheckResult]:
     """Compare beam energy, elevation angle and resolution with those that a classifier was made for.
 
     Parameters
     ----------
     beam, eds : SEMBeam, EDSDetector
-        Connected. What they do not tell is not compared.
+        Connected. Settings that they do not give are not compared.
     classifier : Classifier
-        One that does not say what it was made for gives no finding.
+        One that does not state what it was made for gives no result.
     """
     made_for = getattr(classifier, "settings", None)
     facts = getattr(eds, "facts", None)
-    findings = []
-    for what, found, field, most, unit, mend in (
+    results = []
+    for name, found, field, most, unit, hint in (
         (
             "beam energy",
             _energy(beam),
@@ -295,7 +303,7 @@ def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]
             "takeoff_deg",
             3.0,
             "°",
-            _MEND_FACTS,
+            _HINT_FACTS,
         ),
         (
             "resolution",
@@ -303,21 +311,21 @@ def check_settings(beam: Any, eds: Any, classifier: Classifier) -> list[Finding]
             "resolution_ev",
             10.0,
             "eV",
-            _MEND_FACTS,
+            _HINT_FACTS,
         ),
     ):
         wanted = getattr(made_for, field, None)
         if found is None or wanted is None:
             continue
         if abs(found - wanted) <= most:
-            findings.append(Finding(what, True, f"{found:g} {unit}, as the classifier has it"))
+            results.append(CheckResult(name, True, f"{found:g} {unit}, as the classifier has it"))
         else:
-            told = f"{found:g} {unit}, the classifier was made for {wanted:g} {unit}"
-            findings.append(Finding(what, False, told, mend))
-    return findings
+            message = f"{found:g} {unit}, the classifier was made for {wanted:g} {unit}"
+            results.append(CheckResult(name, False, message, hint))
+    return results
 
 
-_MEND_FACTS = "mend devices.eds.options in instrument.yml, or train a classifier for this detector"
+_HINT_FACTS = "correct devices.eds.options in instrument.yml, or train a classifier for this detector"
 
 
 def _energy(beam: Any) -> float | None:
@@ -325,31 +333,33 @@ def _energy(beam: Any) -> float | None:
     return None if signal is None else float(signal.get())
 
 
-def check_classifier_file(path: Path) -> tuple[Finding, Classifier | None]:
-    """Load a classifier and let it classify nothing; the classifier is None if that fails."""
+def check_classifier_file(path: Path) -> tuple[CheckResult, Classifier | None]:
+    """Load a classifier and classify an empty spectrum; the classifier is None if that fails."""
     from ..spectra import load_classifier
 
     try:
         classifier: Classifier = load_classifier(path)
         classifier.classify(np.zeros(classifier.n_channels, np.int32))
     except ModelFileError as error:
-        return Finding("classifier", False, str(error), "train it anew: slads-bluesky train classifier"), None
-    return Finding(
+        return CheckResult(
+            "classifier", False, str(error), "train it again: slads-bluesky train classifier"
+        ), None
+    return CheckResult(
         "classifier", True, f"{path}: {', '.join(classifier.phases)}; {classifier.n_channels} channels"
     ), classifier  # fmt: skip
 
 
-def check_proxy(address: str, timeout_s: float) -> Finding:
-    """Look whether a 0MQ proxy takes documents at its incoming side."""
-    from ..callbacks.publish_zmq import proxy_answers
+def check_proxy(address: str, timeout_s: float) -> CheckResult:
+    """Check that a 0MQ proxy takes documents at its incoming side."""
+    from ..callbacks.publish.zmq import proxy_answers
 
     there = proxy_answers(address, timeout_s)
-    mend = "start it: bluesky-0MQ-proxy --in-address HOST:PORT --out-address HOST:PORT"
-    return Finding(
-        "0MQ proxy", there, f"{address} {'takes documents' if there else 'does not answer'}", "" if there else mend
+    hint = "start it: bluesky-0MQ-proxy --in-address HOST:PORT --out-address HOST:PORT"
+    return CheckResult(
+        "0MQ proxy", there, f"{address} {'takes documents' if there else 'does not answer'}", "" if there else hint
     )  # fmt: skip
 
 
-def all_well(findings: Iterable[Finding]) -> bool:
-    """Whether nothing is to be mended."""
-    return all(finding.ok for finding in findings)
+def all_passed(results: Iterable[CheckResult]) -> bool:
+    """Whether every check passed."""
+    return all(result.passed for result in results)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bluesky import RunEngine
 
-from ..callbacks.windows import LivingWindows
+from ..callbacks.windows import ResponsiveWindows
 from ..record import Recorder
 from ..record.scan_id import scan_id_source
 from .metadata import PersistentMetadata
@@ -36,7 +36,7 @@ class RecordedEngine(RunEngine):
         metadata: Any = PersistentMetadata(recorder.directory / "metadata.json")
         super().__init__(
             metadata,
-            **{"during_task": LivingWindows(), "md_normalizer": lambda md: {**md, **bears}, **more},
+            **{"during_task": ResponsiveWindows(), "md_normalizer": lambda md: {**md, **bears}, **more},
         )
         self.scan_id_source = scan_id_source(recorder.directory)
         self.subscribe(recorder)  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class RecordedEngine(RunEngine):
         return self._caught_up(super().__call__(*args, **kwargs))
 
     def resume(self) -> Any:
-        """Go on with a paused plan, then wait a moment for the catalog."""
+        """Resume a paused plan, then wait a moment for the catalog."""
         return self._caught_up(super().resume())  # type: ignore[no-untyped-call]
 
     def abort(self, reason: str = "") -> Any:

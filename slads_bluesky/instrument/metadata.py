@@ -22,7 +22,7 @@ __all__ = ["PersistentMetadata"]
 class PersistentMetadata(MutableMapping[str, Any]):
     """A mapping of JSON values in a file; what another process wrote is seen at the next look.
 
-    A value that is changed in place (``RE.md["sample"]["colour"] = "red"``) is not written: assign it anew.
+    A value that is changed in place (``RE.md["sample"]["colour"] = "red"``) is not written: assign it again.
 
     Parameters
     ----------

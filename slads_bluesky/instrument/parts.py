@@ -140,10 +140,10 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
 
         about = settings.simulation
         return Devices(*soft_microscope(make_object(about.object, about.seed)))
-    told = settings.devices
-    beam = _make("beam", told.beam, file)
-    eds = _make("eds", told.eds, file, beam=beam)
-    sem = None if told.sem is None else _make("sem", told.sem, file)
+    wanted = settings.devices
+    beam = _make("beam", wanted.beam, file)
+    eds = _make("eds", wanted.eds, file, beam=beam)
+    sem = None if wanted.sem is None else _make("sem", wanted.sem, file)
     return Devices(beam, eds, sem)
 
 
@@ -173,17 +173,17 @@ def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devic
         raise InstrumentError("\n    ".join(silent))
 
 
-def _make(name: str, told: DeviceSettings, file: YamlFile, **parts: Any) -> Any:
-    module, _, class_name = told.class_.rpartition(":")
+def _make(name: str, about: DeviceSettings, file: YamlFile, **parts: Any) -> Any:
+    module, _, class_name = about.class_.rpartition(":")
     try:
         kind = getattr(importlib.import_module(module or "slads_bluesky.devices"), class_name)
     except (ImportError, AttributeError) as error:
         known = ", ".join(importlib.import_module("slads_bluesky.devices").__all__)
         raise ConfigError(
-            f"{file.at('devices', name, 'class')}: found {told.class_} ({error}); "
+            f"{file.at('devices', name, 'class')}: found {about.class_} ({error}); "
             f"allowed: {known}, or package.module:Class"
         ) from None
     try:
-        return kind(told.prefix, name=name, **parts, **told.options)
+        return kind(about.prefix, name=name, **parts, **about.options)
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"{file.at('devices', name, 'options')}: {error}") from None

@@ -1,4 +1,4 @@
-"""What IPython's prompt needs besides names: bluesky's magics, and errors of ours as one line."""
+"""What IPython's prompt needs besides names: bluesky's magics, and our errors as one line."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def prepare_prompt() -> None:
 
 
 def _in_a_line(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, **_: Any) -> None:
-    """Show what a person can mend; ``%tb`` still has the whole story."""
+    """Show an error that a user can fix as one line; ``%tb`` still shows the traceback."""
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
     print(f"{kind.__name__}: {error}")  # noqa: T201 (the prompt is where it belongs)

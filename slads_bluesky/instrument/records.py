@@ -1,4 +1,4 @@
-"""Earlier runs, from the prompt: looked at, verified, shown again, gone on with, made into training files."""
+"""Earlier runs, at the prompt: loaded, verified, replayed, resumed, exported as training files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Records:
         self._directory, self._models, self._shown = directory, models, shown
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
-        """Make the agent of a map that was cut off, as it stood then.
+        """Make the agent of an interrupted map, in the state of its last event.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ class Records:
         SladsAgent
             Knows all that was measured.
         dict
-            For the start document of the run that goes on: which run it resumes, its sample and operator.
+            For the start document of the new run: which run it resumes, its sample and operator.
         dict
             The run's dwell and error, for `prepare_map`.
 
@@ -93,7 +93,7 @@ class Records:
         return find_run(str(run), self._where)
 
     def load(self, run: str | int = -1) -> RunData:
-        """Load a map as arrays: itself and the runs that it goes on from; `run` as in `resumed_agent`."""
+        """Load a map as arrays: itself and the runs that it resumes; `run` as in `resumed_agent`."""
         return self._map(run, spectra=True)[1]
 
     def verify(self, run: str | int = -1) -> Verification:
@@ -144,12 +144,12 @@ class Records:
             Of ``phases.yml``. Spectra that look like another phase than their own are named by a warning.
         """
         from ..record.runs import list_runs
-        from .collected import collected_spectra, doubtful, write_phases
+        from .collected import collected_spectra, flagged_spectra, write_phases
 
         chosen = list_runs(self._where) if runs is None else [self.run(run) for run in runs]
         collected = collected_spectra([run for run in chosen if run.exit_status == "success"])
-        for doubt in doubtful(collected.spectra):
-            _log.warning("%s", doubt)
+        for text in flagged_spectra(collected.spectra):
+            _log.warning("%s", text)
         return write_phases(collected, Path(directory).expanduser())
 
     def _map(self, run: str | int, spectra: bool = False) -> tuple[list[Any], RunData]:

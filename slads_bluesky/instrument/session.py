@@ -39,8 +39,7 @@ class Session:
     microscope : SimulatedMicroscope, optional
         Stopped when the session is closed.
     on_problem : callable, optional
-        Told in a sentence of each trouble of a publisher, from another thread, and of spectra that are not what they
-        should be.
+        Called with a sentence for each problem of a publisher, from another thread, and for unexpected spectra.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Session:
             self.RE.subscribe(MapProgress(self._estimate))
         if self.settings.display.live:
             from ..callbacks.live import live_view
-            from ..callbacks.live_templates import phase_templates
+            from ..callbacks.live.templates import phase_templates
 
             classifier = self.models.classifier
             templates = None if classifier is None else phase_templates(classifier)
@@ -216,10 +215,10 @@ class Session:
         return self.agent
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
-        """Make the agent of a map that was cut off; see `Records.resumed_agent`."""
-        agent, told, dose = self.records.resumed_agent(run)
+        """Make the agent of an interrupted map; see `Records.resumed_agent`."""
+        agent, metadata, dose = self.records.resumed_agent(run)
         self.agent = agent
-        return agent, told, dose
+        return agent, metadata, dose
 
     def prepare_map(
         self,

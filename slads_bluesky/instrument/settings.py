@@ -27,7 +27,7 @@ Whole = Annotated[int, BeforeValidator(_no_bool)]
 
 
 def _like(pattern: str, words: str) -> AfterValidator:
-    """A text of a pattern that is told in words."""
+    """A text of a pattern that is described in words."""
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text) is None:
@@ -45,7 +45,7 @@ ClassName = Annotated[
 
 def _publisher(where: str) -> str:
     if re.fullmatch(r"kafka://[^\s/]+:\d{1,5}/\S+", where) is None:
-        from ..callbacks.publish_zmq import proxy_address
+        from ..callbacks.publish.zmq import proxy_address
 
         try:
             proxy_address(where)
@@ -78,7 +78,7 @@ class DevicesSettings(_Section):
     beam: DeviceSettings = DeviceSettings.model_validate({"class": "SEMBeam", "prefix": "SEM:Beam:"})
     eds: DeviceSettings = DeviceSettings.model_validate({"class": "EDSDetector", "prefix": "SEM:EDS:mca1"})
     sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
-    """Its settings become the baseline; None for a microscope that does not tell them."""
+    """Its settings become the baseline; None for a microscope that does not give them."""
 
 
 class SimulationSettings(_Section):
@@ -106,7 +106,7 @@ class GridSettings(_Section):
         return self
 
     def grid(self) -> ScanGrid:
-        """Return the grid; ConfigError if it is none."""
+        """Return the grid; ConfigError if it cannot be."""
         step = (self.step_um, self.step_um) if isinstance(self.step_um, float) else tuple(self.step_um)
         if self.shape is not None:
             shape = (self.shape[0], self.shape[1])

@@ -1,4 +1,4 @@
-"""From ``instrument.yml`` to a session: all parts at once, and all that is wrong told at once."""
+"""From ``instrument.yml`` to a session: all parts at once, and all faults reported at once."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _say(text: str) -> None:
 
 
 def _warn(text: str) -> None:
-    """Tell of a trouble during a run; a headless worker's log is all that its staff reads."""
+    """Report a problem during a run; in a headless worker, to its log."""
     if is_headless():
         logging.getLogger(__name__).warning(text)
     else:

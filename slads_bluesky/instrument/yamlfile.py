@@ -1,4 +1,4 @@
-"""A YAML file that knows on which line each of its fields stands, so that a complaint can say where to mend it."""
+"""A YAML file that knows on which line each of its fields stands, so that an error can name it."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def validated(file: YamlFile, model: type[M]) -> M:
     except ValidationError as error:
         wrong: dict[Place, tuple[str, list[str]]] = {}
         for one in error.errors():
-            place, found, allowed = _complaint(file, model, one)
-            told = wrong.setdefault(place, (found, []))[1]
-            if allowed not in told:
-                told.append(allowed)
+            place, found, allowed = _fault(file, model, one)
+            allowed_values = wrong.setdefault(place, (found, []))[1]
+            if allowed not in allowed_values:
+                allowed_values.append(allowed)
     lines = [
         f"  line {file.line(place)}: {_dotted(place) or 'the file'}: found {found}; allowed: {' or '.join(allowed)}"
         for place, (found, allowed) in sorted(wrong.items(), key=lambda item: file.line(item[0]))
@@ -109,7 +109,7 @@ def validated(file: YamlFile, model: type[M]) -> M:
     ) from None
 
 
-def _complaint(file: YamlFile, model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Place, str, str]:
+def _fault(file: YamlFile, model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Place, str, str]:
     place = tuple(error["loc"])
     if error["type"] == "missing":
         return place, "nothing", "it must be given"

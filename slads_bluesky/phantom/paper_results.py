@@ -1,4 +1,4 @@
-"""The paper's own figures (sections 3.2.1 and 3.2.2), to stand beside ours."""
+"""The paper's own figures (sections 3.2.1 and 3.2.2), to compare with."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ FULL_DWELL_S = 10.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a kind of object is furnished with spectra."""
+    """Spectra of a kind of object."""
 
     compositions: Mapping[str, str | Mapping[str, float]]
     """Phase name to formula or mass fractions, in the order of the labels."""
@@ -36,7 +36,7 @@ class Recipe:
     ill_rate: float = 20.0
     """λ of an ill spectrum, in every channel (the paper's 3.2.1)."""
     ill_fraction: float = 0.0005
-    """Part of the pixels that is ill. The paper does not tell its own, but its distortion counts ill pixels that
+    """Part of the pixels that is ill. The paper does not state its own, but its distortion counts ill pixels that
     were not measured as wrong (label 0 is a class of its truth), so it lies well under 0.0013 / 0.95."""
     dose_spread: float = 0.02
     """Relative standard deviation of the dose from spectrum to spectrum."""

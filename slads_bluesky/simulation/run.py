@@ -31,7 +31,7 @@ class KnownSpecimen(Specimen, Protocol):
 
     @property
     def seed(self) -> int:
-        """Of its making."""
+        """Random seed of the phantom."""
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -47,18 +47,18 @@ class KnownSpecimen(Specimen, Protocol):
 
     @property
     def boundary_fraction(self) -> float:
-        """How hard it is to sample."""
+        """Fraction of pixels at boundaries: how hard it is to sample."""
 
 
 @dataclass(frozen=True)
 class MapResult:
-    """A finished map beside the truth."""
+    """A finished map, with the truth to compare with."""
 
     uid: str
     scan_id: int
     phantom: KnownSpecimen
     measured: NDArray[np.int16]
-    """(rows, columns): labels as classified, 0 where ill, -1 where unmeasured."""
+    """(rows, columns): labels as classified, 0 where unclassified, -1 where unmeasured."""
     reconstruction: NDArray[np.uint8]
     """(rows, columns): labels 1 … L."""
     statistics: RunStatistics
@@ -73,7 +73,7 @@ class MapResult:
 
         Distortion is Eq. 14 of the paper. ``td`` counts against the clean phase map; ``td_paper_definition`` has
         label 0 as a class of the truth, as the paper does: an ill pixel is right only if it was measured and
-        found to be ill.
+        classified as ill.
         """
         truth, labels = self.phantom.truth, self.phantom.labels
         as_paper = np.where(self.measured == 0, 0, self.reconstruction)
@@ -173,7 +173,7 @@ def run_map(
     soft : bool
         In-process devices; otherwise the simulated microscope in a process of its own, over Channel Access.
     subscribers : list of callable
-        Take every document, in this order, before the plan goes on.
+        Take every document, in this order, before the plan takes its next step.
     scan_id_source : callable, optional
         Gives the run's number from the RunEngine's metadata.
     dwell_s : float

@@ -16,10 +16,10 @@ def _elsewhere(tmp_path, monkeypatch):
 def _refused(capsys, *arguments):
     with pytest.raises(SystemExit) as exit_:
         main(list(arguments))
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert "Traceback" not in told
-    return told
+    assert "Traceback" not in output
+    return output
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def _refused(capsys, *arguments):
     ],
 )
 def test_a_demo_that_cannot_be(capsys, tmp_path, arguments, culprit):
-    told = _refused(capsys, *arguments)
-    assert culprit in told
-    assert len(told.strip().splitlines()) == 1
+    output = _refused(capsys, *arguments)
+    assert culprit in output
+    assert len(output.strip().splitlines()) == 1
     assert {path.name for path in tmp_path.iterdir()} <= {"cache"}  # matplotlib keeps its list of fonts there
 
 
@@ -72,9 +72,9 @@ def test_a_label_image_that_is_none(capsys, tmp_path, command, array, culprit):
         if command == "simulate"
         else ["ioc", "--object", "bad.npy"]
     )
-    told = _refused(capsys, *arguments)
-    assert "bad.npy" in told
-    assert culprit in told
+    output = _refused(capsys, *arguments)
+    assert "bad.npy" in output
+    assert culprit in output
 
 
 def test_training_images_of_other_labels(capsys, tmp_path):
@@ -82,6 +82,6 @@ def test_training_images_of_other_labels(capsys, tmp_path):
     image[:, 16:] = 2
     np.save(tmp_path / "a.npy", image)
     np.save(tmp_path / "b.npy", image + 1)
-    told = _refused(capsys, "simulate", "a.npy", "--train", "b.npy")
-    assert "b.npy" in told
-    assert "[2, 3]" in told
+    output = _refused(capsys, "simulate", "a.npy", "--train", "b.npy")
+    assert "b.npy" in output
+    assert "[2, 3]" in output

@@ -68,8 +68,8 @@ def test_figures_are_all_there_and_good(run):
 
 
 def test_it_says_how_to_open_the_run_and_draws_it(run):
-    record, figures, told = run
-    assert f"open_catalog('{record}')['{figures['uid'][:8]}']" in told
+    record, figures, output = run
+    assert f"open_catalog('{record}')['{figures['uid'][:8]}']" in output
     assert (record / f"{figures['uid'][:8]}.png").read_bytes().startswith(b"\x89PNG")
 
 

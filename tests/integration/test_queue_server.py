@@ -56,7 +56,7 @@ def redis(tmp_path_factory):
     port = _free_port()
     folder = tmp_path_factory.mktemp("redis")
     command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with open(folder / "told", "w") as told, subprocess.Popen(command, cwd=folder, stdout=told) as process:
+    with open(folder / "log", "w") as log, subprocess.Popen(command, cwd=folder, stdout=log) as process:
         _wait(lambda: _answers_at(port), "redis")
         yield f"127.0.0.1:{port}"
         process.terminate()
@@ -65,8 +65,8 @@ def redis(tmp_path_factory):
 class Manager:
     """A client of the RE manager, and its record."""
 
-    def __init__(self, port, record, told):
-        self.port, self.record, self.told = port, record, told
+    def __init__(self, port, record, log):
+        self.port, self.record, self.log = port, record, log
 
     def ask(self, method, **parameters):
         """One request by the manager's protocol: JSON-RPC over 0MQ."""
@@ -78,7 +78,7 @@ class Manager:
 
     def do(self, method, **parameters):
         answer = self.ask(method, **parameters)
-        assert answer["success"], answer["msg"] + self.told.read_text()[-3000:]
+        assert answer["success"], answer["msg"] + self.log.read_text()[-3000:]
         return answer
 
     def add(self, name, **arguments):
@@ -88,10 +88,10 @@ class Manager:
     def wait(self, **wanted):
         def reached():
             status = self.ask("status")
-            assert status["worker_environment_state"] != "failed", self.told.read_text()
+            assert status["worker_environment_state"] != "failed", self.log.read_text()
             return all(status[key] == value for key, value in wanted.items())
 
-        return _wait(reached, f"{wanted} of the manager\n{self.told.read_text()[-3000:]}")
+        return _wait(reached, f"{wanted} of the manager\n{self.log.read_text()[-3000:]}")
 
     def events(self, n_runs):
         """Points in the journal of the newest of so many runs, as they are being written."""
@@ -118,15 +118,15 @@ def manager(redis, tmp_path_factory, shared_cache, pbsn_models):
         "--user-group-permissions", str(profile / "user_group_permissions.yaml"),
         "--zmq-control-addr", f"tcp://127.0.0.1:{control}", "--zmq-info-addr", f"tcp://127.0.0.1:{info}",
     ]  # fmt: skip
-    told = home / "told"
-    with open(told, "w") as output:
+    log = home / "log"
+    with open(log, "w") as output:
         process = subprocess.Popen(
             command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
         )
-    manager = Manager(control, home / "data" / "slads-bluesky" / "record", told)
+    manager = Manager(control, home / "data" / "slads-bluesky" / "record", log)
     try:
         _wait(lambda: process.poll() is not None or _answers(manager), "the RE manager")
-        assert process.poll() is None, told.read_text()
+        assert process.poll() is None, log.read_text()
         manager.do("environment_open")
         manager.wait(manager_state="idle", worker_environment_state="idle")
         yield manager
@@ -255,7 +255,7 @@ def test_a_map_that_was_aborted_is_gone_on_with(manager):
 
 
 def test_the_worker_is_headless(manager):
-    assert "MapProgress" not in manager.told.read_text()
+    assert "MapProgress" not in manager.log.read_text()
     assert json.loads((manager.record / "metadata.json").read_text())["scan_id"] == len(
         list_runs(manager.record)
     )

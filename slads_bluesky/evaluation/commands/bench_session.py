@@ -85,7 +85,7 @@ def _runs(
 ) -> list[dict[str, Any]]:
     """Map in turn: bare, with the view, with the publisher; each run after a warm-up, journal and all."""
     from ...callbacks.live import LiveView
-    from ...callbacks.publish_zmq import ZMQPublisher
+    from ...callbacks.publish.zmq import ZMQPublisher
     from ...record import Journal
     from ...simulation.run import make_agent, run_map
 
@@ -174,7 +174,7 @@ def _rows(figures: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 @contextmanager
 def _proxy() -> Iterator[str]:
     """A bluesky 0MQ proxy in a process of its own; gives the address of its incoming side."""
-    from ...callbacks.publish_zmq import proxy_answers
+    from ...callbacks.publish.zmq import proxy_answers
     from ...devices.sim.ports import free_port
 
     into, out = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"

@@ -10,9 +10,9 @@ from bluesky.utils import RunEngineInterrupted
 
 from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.callbacks.live import LiveView, has_display, live_view
-from slads_bluesky.callbacks.live_figure import OUTSIDE, MapFigure, thinned
-from slads_bluesky.callbacks.live_state import MapState
-from slads_bluesky.callbacks.live_templates import phase_templates
+from slads_bluesky.callbacks.live.figure import OUTSIDE, MapFigure, thinned
+from slads_bluesky.callbacks.live.state import MapState
+from slads_bluesky.callbacks.live.templates import phase_templates
 from slads_bluesky.grid import ScanGrid
 
 
@@ -74,9 +74,9 @@ def test_a_map_as_it_stands_at_its_end(soft, view):
     assert len(points) > 1
     np.testing.assert_array_equal(lines["curve"].get_xdata(), [n for n, _ in points])
     np.testing.assert_allclose(lines["curve"].get_ydata(), [max(d, 0.1 / 4096) for _, d in points])
-    told = " ".join(text.get_text() for text in view.figure._texts.values())
+    status = " ".join(text.get_text() for text in view.figure._texts.values())
     for word in (data.uid[:8], "300 of 4096", "7.32%", "success", data.verdicts[-1]):
-        assert word in told
+        assert word in status
 
 
 def test_it_draws_while_the_map_grows(soft):
@@ -186,7 +186,7 @@ def test_a_pause_and_an_abort(soft, view):
     data = data_of(documents)
     assert 60 <= data.n_measured < 200
     np.testing.assert_array_equal(panel(view, "measured"), data.measured)
-    assert "abort: seen enough" in view.figure._texts["told"].get_text()
+    assert "abort: seen enough" in view.figure._texts["status"].get_text()
 
 
 def test_the_next_run_gets_a_picture_of_its_own_and_other_runs_none(soft, view):
@@ -214,7 +214,7 @@ def test_documents_of_another_run_in_between_do_no_harm(soft, recorded, view):
     assert view.flush()
     assert not view.off
     check_panels(view, data_of(documents))
-    assert "success" in view.figure._texts["told"].get_text()
+    assert "success" in view.figure._texts["status"].get_text()
 
 
 def test_a_run_that_goes_on_from_the_last_one_is_the_same_map(soft, view):

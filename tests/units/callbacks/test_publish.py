@@ -12,7 +12,8 @@ import pytest
 from bluesky.callbacks.zmq import RemoteDispatcher
 
 from slads_bluesky.callbacks.publish import make_publisher
-from slads_bluesky.callbacks.publish_zmq import ZMQPublisher, pack, proxy_address, unpack
+from slads_bluesky.callbacks.publish import zmq as zmq_module
+from slads_bluesky.callbacks.publish.zmq import ZMQPublisher, pack, proxy_address, unpack
 from slads_bluesky.devices.sim.ports import free_port
 from slads_bluesky.errors import ConfigError, DataError
 
@@ -122,9 +123,9 @@ def test_documents_that_come_before_the_proxy_answers_are_held(soft, proxy):
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_proxy_that_is_not_there_is_told_or_logged_once_and_holds_nothing_up(soft, caplog, listens):
-    told = []
+    problems = []
     where = f"127.0.0.1:{free_port()}"
-    publisher = ZMQPublisher(where, patience_s=3600, on_problem=told.append if listens else None)
+    publisher = ZMQPublisher(where, patience_s=3600, on_problem=problems.append if listens else None)
     soft.RE.subscribe(publisher)
     soft.RE(soft.plan(60))  # ends, though the publisher would wait an hour with its first document
     assert (publisher.n_sent, publisher.n_dropped) == (0, 0)
@@ -132,22 +133,22 @@ def test_a_proxy_that_is_not_there_is_told_or_logged_once_and_holds_nothing_up(s
     assert publisher.n_sent == 0
     assert publisher.n_dropped >= 60
     logged = [record.getMessage() for record in caplog.records if "0MQ" in record.getMessage()]
-    assert (told, logged)[not listens] == [f"0MQ proxy at tcp://{where}: nobody is there"]
-    assert not (told, logged)[listens]
+    assert (problems, logged)[not listens] == [f"0MQ proxy at tcp://{where}: no proxy answers"]
+    assert not (problems, logged)[listens]
 
 
 def test_a_proxy_that_dies_and_comes_back(proxy):
-    told = []
-    with ZMQPublisher(f"127.0.0.1:{proxy.into}", patience_s=60, on_problem=told.append) as publisher:
+    problems = []
+    with ZMQPublisher(f"127.0.0.1:{proxy.into}", patience_s=60, on_problem=problems.append) as publisher:
         publisher("event", {"seq_num": 1})
         assert publisher.flush(60)
         assert publisher.n_sent == 1
         proxy.stop()
         limit = time.monotonic() + 20
-        while not told and time.monotonic() < limit:
+        while not problems and time.monotonic() < limit:
             publisher("event", {"seq_num": 2})
             publisher.flush()
-        assert "lost" in told[0]
+        assert "lost" in problems[0]
         proxy.start()
         sent = publisher.n_sent
         while publisher.n_sent == sent and time.monotonic() < limit + 20:
@@ -155,22 +156,24 @@ def test_a_proxy_that_dies_and_comes_back(proxy):
             publisher.flush()
             time.sleep(0.02)
         assert publisher.n_sent > sent
-    assert len(told) == 1
+    assert len(problems) == 1
 
 
-def test_a_full_queue_drops_events_and_keeps_what_makes_a_run():
-    told, taken, gate = [], [], threading.Event()
+def test_a_full_queue_drops_events_and_keeps_what_makes_a_run(monkeypatch):
+    problems, taken, gate = [], [], threading.Event()
 
     def slow(doc):
         gate.wait(30)
         taken.append(doc["n"])
         raise DataError("not today")
 
+    monkeypatch.setattr(zmq_module, "pack", slow)
+
     class There(ZMQPublisher):
         def _look(self, wait_ms=0):
             self._there = self._ever_there = True
 
-    publisher = There("127.0.0.1:9", serializer=slow, queued=10, on_problem=told.append)
+    publisher = There("127.0.0.1:9", queued=10, on_problem=problems.append)
     publisher("start", {"n": "start"})
     for i in range(100):
         publisher("event", {"n": i})
@@ -183,9 +186,9 @@ def test_a_full_queue_drops_events_and_keeps_what_makes_a_run():
     assert dropped == 102 - len(taken) >= 89
     assert publisher.n_dropped == 102
     assert publisher.n_sent == 0
-    assert len(told) == 2
-    assert "10 documents wait" in told[0]
-    assert "start document not sent: not today" in told[1]
+    assert len(problems) == 2
+    assert "10 documents wait" in problems[0]
+    assert "start document not sent: not today" in problems[1]
 
 
 def test_documents_keep_their_arrays_and_nothing_is_pickled():

@@ -15,24 +15,24 @@ def run(watch, verdicts, stream="primary"):
 
 @pytest.mark.parametrize("verdict", list(CONCERNS))
 def test_each_concern_is_told_once_a_run_when_its_share_is_reached(verdict):
-    told = []
-    watch = VerdictWatch(told.append)
+    warnings = []
+    watch = VerdictWatch(warnings.append)
     few = round(0.8 * CONCERNS[verdict].share * 1000)
     run(watch, ["ok"] * 1000 + [verdict] * few)
-    assert told == []
+    assert warnings == []
     run(watch, ["ok"] * 100 + [verdict] * 100)
-    assert len(told) == 1
-    n, _, total = told[0].split(" spectra")[0].partition(" of ")
+    assert len(warnings) == 1
+    n, _, total = warnings[0].split(" spectra")[0].partition(" of ")
     assert int(n) >= max(LEAST, CONCERNS[verdict].share * int(total))
     assert int(n) - 1 < max(LEAST, CONCERNS[verdict].share * (int(total) - 1))
     run(watch, [verdict] * LEAST)
-    assert len(told) == 2
+    assert len(warnings) == 2
 
 
 def test_good_spectra_few_bad_ones_and_other_streams_are_no_concern():
-    told = []
-    watch = VerdictWatch(told.append)
+    warnings = []
+    watch = VerdictWatch(warnings.append)
     run(watch, ["ok"] * 300)
     run(watch, ["unknown"] * (LEAST - 1))
     run(watch, ["unknown"] * 50, stream="failed")
-    assert told == []
+    assert warnings == []

@@ -25,8 +25,8 @@ def invoke(*arguments):
 
 def hardware(directory, classifier, *, options="{}", sem="Beam:"):
     """Write the instrument file of a microscope that is the IOC of these tests."""
-    told = directory / "instrument.yml"
-    told.write_text(
+    file = directory / "instrument.yml"
+    file.write_text(
         f"mode: hardware\ngrid: {{shape: [64, 64]}}\nclassifier: {{file: {classifier}}}\n"
         "devices:\n"
         f"  beam: {{class: SEMBeam, prefix: '{PREFIX}Beam:'}}\n"
@@ -34,19 +34,19 @@ def hardware(directory, classifier, *, options="{}", sem="Beam:"):
         f"  sem: {{class: Microscope, prefix: '{PREFIX}{sem}'}}\n"
         "catalog: {directory: mine}\n"
     )
-    return told
+    return file
 
 
 @pytest.fixture
-def findings(tmp_path):
-    """Run the command; give its exit code, and its findings by their names."""
+def check(tmp_path):
+    """Run the command; give its exit code, and its check by their names."""
 
     def look(*arguments):
         code = invoke("--catalog", tmp_path / "record", *arguments, "--json", tmp_path / "found.json")
         found = json.loads((tmp_path / "found.json").read_text())
-        assert found["ok"] == (code == 0) == all(finding["ok"] for finding in found["findings"])
-        assert all(bool(finding["mend"]) != finding["ok"] for finding in found["findings"])
-        return code, {finding["what"]: finding for finding in found["findings"]}
+        assert found["passed"] == (code == 0) == all(result["passed"] for result in found["checks"])
+        assert all(bool(result["hint"]) != result["passed"] for result in found["checks"])
+        return code, {result["name"]: result for result in found["checks"]}
 
     return look
 
@@ -90,54 +90,54 @@ def classifiers(phantom, tmp_path_factory):
     return folder
 
 
-def test_an_instrument_that_is_ready(ioc, findings, classifiers, capsys):
-    code, found = findings(
+def test_an_instrument_that_is_ready(ioc, check, classifiers, capsys):
+    code, found = check(
         "--prefix", PREFIX, "--classifier", classifiers / "right.safetensors", "--timeout", 20
     )
     assert code == 0, found
     assert set(found) >= {"versions", "journal", "disk", "classifier", "beam", "eds", "sem", "blanker", "current",
                           "dose", "calibration"}  # fmt: skip
-    assert "tin, lead" in found["classifier"]["told"]
-    assert "2040 channels" in found["calibration"]["told"]
-    assert "all is well" in capsys.readouterr().out
+    assert "tin, lead" in found["classifier"]["message"]
+    assert "2040 channels" in found["calibration"]["message"]
+    assert "all checks passed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["wrong", "short"])
-def test_a_classifier_of_another_calibration(ioc, findings, classifiers, name):
-    code, found = findings(
+def test_a_classifier_of_another_calibration(ioc, check, classifiers, name):
+    code, found = check(
         "--prefix", PREFIX, "--classifier", classifiers / f"{name}.safetensors", "--timeout", 20
     )
     assert code == 1
-    assert [what for what, finding in found.items() if not finding["ok"]] == ["calibration"]
+    assert [what for what, result in found.items() if not result["passed"]] == ["calibration"]
     values = {"wrong": ("-0.05", "0.2"), "short": ("2040", "1000")}[name]
-    assert all(value in found["calibration"]["told"] for value in values)
+    assert all(value in found["calibration"]["message"] for value in values)
 
 
-def test_a_beam_of_another_energy_than_the_classifiers(put, findings, classifiers):
+def test_a_beam_of_another_energy_than_the_classifiers(put, check, classifiers):
     arguments = ("--prefix", PREFIX, "--classifier", classifiers / "right.safetensors", "--timeout", 20)
     before = put("Beam:HV", 20.0)
     try:
-        code, found = findings(*arguments)
+        code, found = check(*arguments)
     finally:
         put("Beam:HV", before)
     assert code == 1
-    assert [what for what, finding in found.items() if not finding["ok"]] == ["beam energy"]
-    assert found["beam energy"]["told"] == "20 kV, the classifier was made for 15 kV"
+    assert [what for what, result in found.items() if not result["passed"]] == ["beam energy"]
+    assert found["beam energy"]["message"] == "20 kV, the classifier was made for 15 kV"
 
 
 def test_a_detector_of_another_angle_than_the_classifiers(ioc, tmp_path, classifiers):
-    told = hardware(
+    file = hardware(
         tmp_path,
         classifiers / "right.safetensors",
         options="{elevation_angle_deg: 40, energy_resolution_ev: 126}",
     )
-    assert invoke("--instrument", told, "--timeout", 20, "--json", tmp_path / "found.json") == 1
-    found = {f["what"]: f for f in json.loads((tmp_path / "found.json").read_text())["findings"]}
-    assert [what for what, finding in found.items() if not finding["ok"]] == ["elevation angle"]
-    assert "40 °, the classifier was made for 28.5 °" in found["elevation angle"]["told"]
-    assert found["resolution"]["ok"]
-    told.write_text(told.read_text().replace("_deg: 40", "_deg: 400"))
-    assert invoke("--instrument", told, "--timeout", 20) == 2
+    assert invoke("--instrument", file, "--timeout", 20, "--json", tmp_path / "found.json") == 1
+    found = {f["name"]: f for f in json.loads((tmp_path / "found.json").read_text())["checks"]}
+    assert [what for what, result in found.items() if not result["passed"]] == ["elevation angle"]
+    assert "40 °, the classifier was made for 28.5 °" in found["elevation angle"]["message"]
+    assert found["resolution"]["passed"]
+    file.write_text(file.read_text().replace("_deg: 40", "_deg: 400"))
+    assert invoke("--instrument", file, "--timeout", 20) == 2
 
 
 @pytest.mark.parametrize(
@@ -148,72 +148,70 @@ def test_a_detector_of_another_angle_than_the_classifiers(ioc, tmp_path, classif
         ("EDS:mca1.CALQ", 1e-6, "calibration"),
     ],
 )
-def test_an_instrument_that_is_not(put, findings, name, value, what):
+def test_an_instrument_that_is_not(put, check, name, value, what):
     before = put(name, value)
     try:
-        code, found = findings("--prefix", PREFIX, "--timeout", 20)
+        code, found = check("--prefix", PREFIX, "--timeout", 20)
     finally:
         put(name, before)
     assert code == 1
-    assert [key for key, finding in found.items() if not finding["ok"]] == [what]
+    assert [key for key, result in found.items() if not result["passed"]] == [what]
 
 
-def test_pvs_that_do_not_answer_are_named(ioc, findings):
-    code, found = findings("--prefix", "NOBODY:", "--timeout", 0.5)
+def test_pvs_that_do_not_answer_are_named(ioc, check):
+    code, found = check("--prefix", "NOBODY:", "--timeout", 0.5)
     assert code == 1
-    assert "NOBODY:Beam:X" in found["beam"]["told"]
-    assert "NOBODY:EDS:mca1.CALO" in found["eds"]["told"]
-    assert f"127.0.0.1:{ioc.port}" in found["beam"]["mend"]
+    assert "NOBODY:Beam:X" in found["beam"]["message"]
+    assert "NOBODY:EDS:mca1.CALO" in found["eds"]["message"]
+    assert f"127.0.0.1:{ioc.port}" in found["beam"]["hint"]
     assert "calibration" not in found
 
 
 def test_what_an_instrument_file_names(ioc, tmp_path, classifiers):
-    told = hardware(tmp_path, classifiers / "wrong.safetensors", sem="Nowhere:")
-    assert invoke("--instrument", told, "--timeout", 5, "--json", tmp_path / "found.json") == 1
-    found = {
-        finding["what"]: finding for finding in json.loads((tmp_path / "found.json").read_text())["findings"]
-    }
-    assert [what for what, finding in found.items() if not finding["ok"]] == ["sem", "calibration"]
-    assert f"{PREFIX}Nowhere:HV" in found["sem"]["told"]
-    assert str(tmp_path / "mine") in found["journal"]["told"]
-    assert "hardware" in found["instrument"]["told"]
+    file = hardware(tmp_path, classifiers / "wrong.safetensors", sem="Nowhere:")
+    assert invoke("--instrument", file, "--timeout", 5, "--json", tmp_path / "found.json") == 1
+    found = {result["name"]: result for result in json.loads((tmp_path / "found.json").read_text())["checks"]}
+    assert [what for what, result in found.items() if not result["passed"]] == ["sem", "calibration"]
+    assert f"{PREFIX}Nowhere:HV" in found["sem"]["message"]
+    assert str(tmp_path / "mine") in found["journal"]["message"]
+    assert "hardware" in found["instrument"]["message"]
 
 
-def test_a_classifier_file_that_is_none(findings, tmp_path):
+def test_a_classifier_file_that_is_none(check, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     for name in ("bad.safetensors", "missing.safetensors"):
-        code, found = findings("--classifier", tmp_path / name)
+        code, found = check("--classifier", tmp_path / name)
         assert code == 1
-        assert name in found["classifier"]["told"]
+        assert name in found["classifier"]["message"]
 
 
-def test_a_proxy(findings):
+def test_a_proxy(check):
     into, out = free_port(), free_port()
-    code, found = findings("--zmq", f"127.0.0.1:{into}", "--timeout", 0.3)
+    code, found = check("--zmq", f"127.0.0.1:{into}", "--timeout", 0.3)
     assert code == 1
-    assert str(into) in found["0MQ proxy"]["told"]
+    assert str(into) in found["0MQ proxy"]["message"]
     start = f"from bluesky.callbacks.zmq import Proxy; Proxy('127.0.0.1:{into}', '127.0.0.1:{out}').start()"
     proxy = subprocess.Popen([sys.executable, "-c", start])
     try:
-        code, found = findings("--zmq", f"127.0.0.1:{into}", "--timeout", 60)
+        code, found = check("--zmq", f"127.0.0.1:{into}", "--timeout", 60)
     finally:
         proxy.terminate()
         proxy.wait(10)
     assert code == 0
-    assert found["0MQ proxy"]["ok"]
+    assert found["0MQ proxy"]["passed"]
 
 
 # ---- the record
 
 
-def by_name(findings_):
-    return {finding.what: finding for finding in findings_}
+def by_name(results):
+    return {result.name: result for result in results}
 
 
 def test_a_record_that_is_not_there_yet_leaves_nothing_behind(tmp_path):
     found = by_name(check_record(tmp_path / "new" / "record"))
-    assert found["journal"].ok
-    assert "will be made" in found["journal"].told
+    assert found["journal"].passed
+    assert "will be made" in found["journal"].message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -229,10 +227,10 @@ def test_a_record_in_use(recorded, tmp_path):
             )
     before = sorted(path.name for path in (tmp_path / "journal").iterdir())
     found = by_name(check_record(tmp_path))
-    assert all(finding.ok for finding in found.values()), found
-    assert "2 runs can be read; 1 were cut off" in found["runs"].told
-    assert "x" + recorded.uid[1:8] in found["runs"].told
-    assert "1 run; 1 more" in found["catalog"].told
+    assert all(result.passed for result in found.values()), found
+    assert "2 runs can be read; 1 were interrupted" in found["runs"].message
+    assert "x" + recorded.uid[1:8] in found["runs"].message
+    assert "1 run; 1 more" in found["catalog"].message
     assert sorted(path.name for path in (tmp_path / "journal").iterdir()) == before
 
 
@@ -244,17 +242,17 @@ def test_a_record_that_is_damaged(recorded, tmp_path):
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "catalog.db").write_bytes(b"not a database at all" * 100)
     found = check_record(tmp_path)
-    wrong = [finding for finding in found if not finding.ok]
-    assert [finding.what for finding in wrong] == ["journal", "catalog"]
-    assert "foreign.msgpack" in wrong[0].told
-    assert "rebuilt from the journal" in wrong[1].mend
+    wrong = [result for result in found if not result.passed]
+    assert [result.name for result in wrong] == ["journal", "catalog"]
+    assert "foreign.msgpack" in wrong[0].message
+    assert "rebuilt from the journal" in wrong[1].hint
 
 
 @pytest.mark.parametrize("where", ["/proc/record", "file"])
 def test_a_record_that_cannot_be_written(tmp_path, where):
     (tmp_path / "file").write_text("mine")
     found = check_record(tmp_path / where)
-    assert [(finding.what, finding.ok) for finding in found] == [("journal", False)]
+    assert [(result.name, result.passed) for result in found] == [("journal", False)]
 
 
 # ---- versions
@@ -262,8 +260,8 @@ def test_a_record_that_cannot_be_written(tmp_path, where):
 
 def test_versions_as_installed():
     (found,) = check_versions()
-    assert found.ok
-    assert f"slads-bluesky {importlib.metadata.version('slads-bluesky')}" in found.told
+    assert found.passed
+    assert f"slads-bluesky {importlib.metadata.version('slads-bluesky')}" in found.message
 
 
 def test_a_package_that_is_missing_and_one_that_is_too_old(tmp_path, monkeypatch):
@@ -277,9 +275,9 @@ def test_a_package_that_is_missing_and_one_that_is_too_old(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     found = by_name(check_versions("wanting"))
     assert set(found) == {"Python", "numpy", "no-such-package-at-all"}
-    assert not any(finding.ok for finding in found.values())
-    assert ">=999" in found["numpy"].told
-    assert "pip install" in found["numpy"].mend
+    assert not any(result.passed for result in found.values())
+    assert ">=999" in found["numpy"].message
+    assert "pip install" in found["numpy"].hint
 
 
 @pytest.mark.parametrize(

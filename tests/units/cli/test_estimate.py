@@ -1,4 +1,4 @@
-"""What a map will take, told from what earlier ones took."""
+"""What a map will take, output from what earlier ones took."""
 
 import json
 
@@ -126,9 +126,9 @@ def test_too_short_a_run_and_one_that_is_no_map_say_nothing(recorded):
 def test_on_the_command_line(recorded, tmp_path, capsys):
     where = ["--catalog", recorded.directory]
     assert invoke("64x64", "--fraction", 250 / 4096, *where, "--json", tmp_path / "f.json") == 0
-    told = capsys.readouterr().out
-    assert "250 of 4096" in told
-    assert f"one earlier run, {recorded.uid[:8]}" in told
+    output = capsys.readouterr().out
+    assert "250 of 4096" in output
+    assert f"one earlier run, {recorded.uid[:8]}" in output
     figures = json.loads((tmp_path / "f.json").read_text())
     data = load_map([lambda: iter(recorded.documents)])
     assert figures["dose_nc"]["value"] == pytest.approx(data.dose_nc.sum())

@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from slads_bluesky.analysis.run_data import load_map
-from slads_bluesky.callbacks.live_figure import MapFigure
-from slads_bluesky.callbacks.live_state import MapState
-from slads_bluesky.callbacks.publish_zmq import ZMQPublisher
+from slads_bluesky.callbacks.live.figure import MapFigure
+from slads_bluesky.callbacks.live.state import MapState
+from slads_bluesky.callbacks.publish.zmq import ZMQPublisher
 from slads_bluesky.cli import main
 from slads_bluesky.export.colours import PHASE_COLOURS
 from slads_bluesky.record import Journal
@@ -34,7 +34,7 @@ def run(*arguments):
     assert exit_.value.code == 0
 
 
-def told(capsys, *arguments):
+def refused(capsys, *arguments):
     with pytest.raises(SystemExit) as exit_:
         main(["view", *map(str, arguments)])
     assert exit_.value.code == 2
@@ -120,7 +120,7 @@ def test_a_run_that_another_process_is_taking(recorded, tmp_path):
         journal(name, doc)
     out, err = viewer.communicate(timeout=90)
     assert viewer.returncode == 0, err
-    assert "cut off" not in out
+    assert "interrupted" not in out
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["n_measured"] == 250
     assert figures["exit_status"] == "success"
@@ -132,7 +132,7 @@ def test_a_run_whose_process_has_died_ends_the_view(recorded, tmp_path, capsys):
         for name, doc in recorded.documents[:80]:
             journal(name, doc)
     run("-1", "--live", "--catalog", tmp_path, "--save", tmp_path / "map.png")
-    assert "cut off" in capsys.readouterr().out
+    assert "interrupted" in capsys.readouterr().out
     assert (tmp_path / "map.png").exists()
 
 
@@ -174,12 +174,12 @@ def test_a_run_over_0mq(recorded, tmp_path):
 
 def test_what_cannot_be_viewed(recorded, tmp_path, capsys):
     where = ["--catalog", recorded.directory]
-    assert "--save" in told(capsys, "-1", *where)
-    assert "no/such" in told(capsys, "-1", *where, "--save", "no/such/folder/x.png")
-    assert ".gold" in told(capsys, "-1", *where, "--save", tmp_path / "x.gold")
-    assert "nosuchrun" in told(capsys, "nosuchrun", *where, "--save", tmp_path / "x.png")
-    assert "host:port" in told(capsys, "-1", "--zmq", "nowhere", "--save", tmp_path / "x.png")
-    assert "missing.safetensors" in told(
+    assert "--save" in refused(capsys, "-1", *where)
+    assert "no/such" in refused(capsys, "-1", *where, "--save", "no/such/folder/x.png")
+    assert ".gold" in refused(capsys, "-1", *where, "--save", tmp_path / "x.gold")
+    assert "nosuchrun" in refused(capsys, "nosuchrun", *where, "--save", tmp_path / "x.png")
+    assert "host:port" in refused(capsys, "-1", "--zmq", "nowhere", "--save", tmp_path / "x.png")
+    assert "missing.safetensors" in refused(
         capsys, "-1", *where, "--save", tmp_path / "x.png", "--classifier", "missing.safetensors"
     )
     assert list(tmp_path.iterdir()) == []
@@ -194,6 +194,6 @@ def test_a_run_that_is_no_map(tmp_path, capsys):
         engine = RunEngine({}, context_managers=[])
         engine.subscribe(journal)
         engine(count([det]))
-    error = told(capsys, "-1", "--catalog", tmp_path, "--save", tmp_path / "x.png")
+    error = refused(capsys, "-1", "--catalog", tmp_path, "--save", tmp_path / "x.png")
     assert "'count' is no map" in error
     assert not (tmp_path / "x.png").exists()

@@ -1,4 +1,4 @@
-"""A session as typed into a real IPython: what goes on in the next one, and what is said when something is wrong.
+"""A session as typed into a real IPython: what the next one continues, and what is printed when something is wrong.
 
 The README's ten lines are typed by ``tests/readme``.
 """
@@ -11,7 +11,7 @@ LINES = """\
 RE.md["operator"] = "Ada"
 uid, = RE(adaptive_map(beam, eds, make_agent(fraction=0.01), baseline=[sem]))
 import json
-json.dump(dict(uid=uid, scan_id=RE.md["scan_id"], layer=type(beam).__name__), open("told.json", "w"))
+json.dump(dict(uid=uid, scan_id=RE.md["scan_id"], layer=type(beam).__name__), open("result.json", "w"))
 make_agent(fraction=2)
 %tb
 """.splitlines()
@@ -21,8 +21,8 @@ make_agent(fraction=2)
 def typed(profile_copy, ipython):
     profile = profile_copy()
     done = ipython(profile, LINES)
-    assert (profile.parent / "told.json").exists(), done.stdout + done.stderr
-    return profile, done, json.loads((profile.parent / "told.json").read_text())
+    assert (profile.parent / "result.json").exists(), done.stdout + done.stderr
+    return profile, done, json.loads((profile.parent / "result.json").read_text())
 
 
 def test_errors_are_told_in_one_line_and_the_traceback_on_request(typed):
@@ -33,8 +33,8 @@ def test_errors_are_told_in_one_line_and_the_traceback_on_request(typed):
 
 
 def test_metadata_and_scan_id_go_on_in_the_next_session_and_one_word_makes_it_soft(typed, ipython):
-    profile, _, told = typed
-    assert told["layer"] == "SEMBeam"
+    profile, _, result = typed
+    assert result["layer"] == "SEMBeam"
     file = profile / "instrument.yml"
     file.write_text(file.read_text().replace("mode: ioc", "mode: soft"))
     done = ipython(
@@ -45,8 +45,8 @@ def test_metadata_and_scan_id_go_on_in_the_next_session_and_one_word_makes_it_so
             'print("then", db[-1].start["uid"] == uid, db[-1].start["scan_id"], len(db), beam.position)',
         ],
     )
-    assert f"again Ada {told['scan_id']} SoftBeam" in done.stdout
-    assert f"then True {told['scan_id'] + 1} 2 (0.0, 0.0)" in done.stdout
+    assert f"again Ada {result['scan_id']} SoftBeam" in done.stdout
+    assert f"then True {result['scan_id'] + 1} 2 (0.0, 0.0)" in done.stdout
 
 
 def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothing(profile_copy, ipython):
@@ -61,8 +61,8 @@ def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothin
     lines = (profile / "instrument.yml").read_text().splitlines()
     at = {word: next(i for i, line in enumerate(lines, 1) if word in line) for word in ("nowhere", "SEMBeem")}
     done = ipython(profile, ["print('RE' in globals(), 'beam' in globals())"])
-    told = done.stdout + done.stderr
-    assert "Traceback" not in told
+    result = done.stdout + done.stderr
+    assert "Traceback" not in result
     for words in (
         "the session is not started; what is missing:",
         f"line {at['nowhere']}, classifier.file", "nowhere.safetensors",
@@ -70,4 +70,4 @@ def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothin
         "/proc/none",
         "False False",
     ):  # fmt: skip
-        assert words in told, words
+        assert words in result, words

@@ -1,4 +1,4 @@
-"""A phase that nobody expected: the map ends, the phase is accepted from its spectra, and the map goes on."""
+"""An unexpected phase: the map ends, the phase is accepted from its spectra, and the map is resumed."""
 
 import json
 
@@ -55,10 +55,10 @@ def test_it_is_accepted_in_the_middle_of_a_map(sampler, open_lab, tmp_path, caps
     with pytest.raises(SystemExit) as ended:
         main(["relabel", uid[:8], *options])
     assert ended.value.code == 0
-    told = json.loads(figures.read_text())
-    assert f"name the classifier {told['classifier_file']} as classifier.file" in capsys.readouterr().out
+    output = json.loads(figures.read_text())
+    assert f"name the classifier {output['classifier_file']} as classifier.file" in capsys.readouterr().out
 
-    second = open_lab(told["classifier_file"], sampler)
+    second = open_lab(output["classifier_file"], sampler)
     assert second.models.classifier.phases == (*EXPECTED, "Si")
     plans = queue_plans(second)
     with pytest.raises(RecordError, match="had the classifier"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.errors import ConfigError, InstrumentError, RecordError
 from slads_bluesky.instrument import open_session
-from slads_bluesky.instrument.collected import collected_spectra, doubtful, write_phases
+from slads_bluesky.instrument.collected import collected_spectra, flagged_spectra, write_phases
 from slads_bluesky.instrument.startup import StartupError
 from slads_bluesky.plans.collect import spots
 from slads_bluesky.plans.queue import queue_plans
@@ -253,6 +253,6 @@ def test_a_spectrum_of_another_phase_is_noticed():
     rng = np.random.default_rng(1)
     shapes = {"A": np.r_[np.full(50, 9.0), np.full(50, 1.0)], "B": np.r_[np.full(50, 1.0), np.full(50, 9.0)]}
     spectra = {phase: rng.poisson(shape, (6, 100)) for phase, shape in shapes.items()}
-    assert doubtful(spectra) == []
+    assert flagged_spectra(spectra) == []
     spectra["A"][4] = rng.poisson(shapes["B"])
-    assert doubtful(spectra) == ["spectrum 4 of A looks like B"]
+    assert flagged_spectra(spectra) == ["spectrum 4 of A looks like B"]

@@ -40,7 +40,7 @@ def test_the_shipped_file_is_valid_and_says_every_field():
 
 
 def test_every_wrong_field_is_named_with_its_line_what_was_found_and_what_is_allowed(complaint):
-    told = complaint(
+    output = complaint(
         "mode: softt\n"
         "grid:\n"
         "  shpe: [64, 64]\n"
@@ -51,8 +51,8 @@ def test_every_wrong_field_is_named_with_its_line_what_was_found_and_what_is_all
         "devices:\n"
         "  beam: {prefix: ''}\n"
     )
-    lines = {line.split(": ")[1]: line for line in told.splitlines()[1:]}
-    assert "8 fields are wrong" in told
+    lines = {line.split(": ")[1]: line for line in output.splitlines()[1:]}
+    assert "8 fields are wrong" in output
     assert lines["mode"] == "  line 1: mode: found 'softt'; allowed: 'soft', 'ioc' or 'hardware'"
     assert lines["grid.shpe"].startswith("  line 3: ")
     assert "shape, size_um, step_um, centre_um (did you mean shape?)" in lines["grid.shpe"]

@@ -1,4 +1,4 @@
-"""Simulated objects: pure functions of name and seed, made as the paper's 3.1.2 tells."""
+"""Simulated objects: pure functions of name and seed, made as in the paper's 3.1.2."""
 
 import itertools
 import subprocess

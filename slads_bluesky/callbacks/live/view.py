@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..grid import ScanGrid
-from .live_figure import MapFigure, new_window
-from .live_state import MapState, is_map
+from ...grid import ScanGrid
+from .figure import MapFigure, new_window
+from .state import MapState, is_map
 
 __all__ = ["LiveView", "has_display", "live_view"]
 
@@ -34,8 +34,8 @@ SHARE = 0.02
 class LiveView:
     """Document callback that draws a growing map: ``RE.subscribe(LiveView(window=True))``.
 
-    Runs that are no maps are passed over. If drawing fails, this is logged once and the view switches itself off;
-    the plan goes on.
+    Runs that are not maps are ignored. If drawing fails, this is logged once and the view switches itself off;
+    the plan is not disturbed.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class LiveView:
         is drawn in memory, for `save` and for a notebook's cell that ends in the view.
     estimate : callable, optional
         Gives the estimated distortion of the map as it stands, such as ``agent.distortion_estimate``; by default
-        the curve has the points of the stream ``map`` only. Called where drawing is done, while the run goes on.
+        the curve has the points of the stream ``map`` only. Called by the drawing thread.
     reconstruct : callable, optional
         Gives a reconstruction of the map as it stands, (rows, columns); likewise.
     templates : (L, channels) array, optional
         Expected spectra of the phases, see `phase_templates`; by default the means of the map's own.
     save : path, optional
-        Picture that is written anew with each drawing, .png for instance.
+        Picture that is overwritten with each drawing, .png for instance.
     share : float
         Part of the run's time that drawing may take.
     """
@@ -72,7 +72,7 @@ class LiveView:
         self.call_s = 0.0
         """Time spent so far in the thread of the RunEngine, s."""
         self.draw_s = 0.0
-        """Processor time spent so far on drawing while a run was going on, s."""
+        """Processor time spent so far on drawing while a run was in progress, s."""
         self.state: MapState | None = None
         """What is known of the present map, or the last one."""
         self._estimate, self._reconstruct = estimate, reconstruct
@@ -83,7 +83,7 @@ class LiveView:
         self._spent = 0.0
         self._expected = 0.0
         self._last = 0.0
-        self._going, self._ended, self._closed = threading.Event(), threading.Event(), threading.Event()
+        self._in_progress, self._ended, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._quiet = threading.Event()  # nothing is left to be drawn
         self._quiet.set()
         self._turn, self._run = threading.Lock(), 0  # held where one run gives way to the next
@@ -106,7 +106,7 @@ class LiveView:
         try:
             if name == "start":
                 self._start(doc)
-            elif self.state is not None and self._going.is_set():
+            elif self.state is not None and self._in_progress.is_set():
                 self.state.take(name, doc)
                 if name == "stop" and self.state.stop:
                     self._ended.set()
@@ -118,7 +118,7 @@ class LiveView:
         """Draw if something is new and it is time; with `now`, whether it is time or not."""
         with self._turn:
             run, state, over = self._run, self.state, self._ended.is_set()
-        if self.off or state is None or not self._going.is_set():
+        if self.off or state is None or not self._in_progress.is_set():
             return
         if (now or over or self._due()) and (over or state.n_documents != self._seen):
             try:
@@ -127,7 +127,7 @@ class LiveView:
                 self._switch_off(error)
         with self._turn:
             if over and run == self._run:  # else the next run has begun meanwhile
-                self._going.clear()
+                self._in_progress.clear()
                 self._quiet.set()
 
     def flush(self, timeout: float = 30.0) -> bool:
@@ -137,13 +137,13 @@ class LiveView:
         return self._quiet.wait(timeout)
 
     def end(self) -> None:
-        """Take it that no document will come any more, be there a stop document or not: draw a last time."""
+        """Draw a last time: no document will follow, with or without a stop document."""
         self._ended.set()
 
     def close(self) -> None:
         """Draw nothing more; a window stays."""
         self._closed.set()
-        self._going.set()
+        self._in_progress.set()
         self._ended.set()
         if self._timer is not None:
             self._timer.stop()
@@ -168,7 +168,7 @@ class LiveView:
             self._began, self._spent, self._seen = time.monotonic(), -self.call_s, -1
             self._ended.clear()
             self._quiet.clear()
-            self._going.set()
+            self._in_progress.set()
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -207,7 +207,7 @@ class LiveView:
     def _work(self) -> None:
         self._warm_up()
         while not self._closed.is_set():
-            self._going.wait()
+            self._in_progress.wait()
             if self._closed.is_set():
                 break
             self._ended.wait(REDRAW_S / 2)
@@ -217,7 +217,7 @@ class LiveView:
         if not self.off:
             self.off = f"{type(error).__name__}: {error}"
             _log.warning("the live view has switched itself off: %s", self.off, exc_info=error)
-        self._going.clear()
+        self._in_progress.clear()
         self._quiet.set()
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ..export.colours import PHASE_COLOURS
-from ..protocols import UNCLASSIFIED, UNMEASURED
-from .live_state import MapState
+from ...export.colours import PHASE_COLOURS
+from ...protocols import UNCLASSIFIED, UNMEASURED
+from .state import MapState
 
 __all__ = ["OUTSIDE", "MapFigure", "new_window", "thinned"]
 
@@ -143,7 +143,7 @@ class MapFigure:
             for name, axes in self.axes.items()
             if name in ("measured", "reconstruction", "spectrum")
         }
-        self._texts["told"] = measured.text(
+        self._texts["status"] = measured.text(
             0.01, 0.992, "", transform=figure.transFigure, va="top", fontsize="large", clip_on=False
         )
         self._lay_out_lines(state, curve, spectrum)
@@ -153,7 +153,7 @@ class MapFigure:
         handles = [
             Patch(facecolor=colours(norm(i)), label=state.phase(i)) for i in range(1, state.n_labels + 1)
         ]
-        handles += [Patch(facecolor=_GREY[UNCLASSIFIED], label="no phase")]
+        handles += [Patch(facecolor=_GREY[UNCLASSIFIED], label="unclassified")]
         if state.grid.roi is not None:
             handles.append(Patch(facecolor=_GREY[OUTSIDE], label="outside the region"))
         figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False)
@@ -220,7 +220,7 @@ class MapFigure:
         self._texts["measured"].set_text(f"Measured: {n} of {total}")
         made = "none yet" if state.reconstruction is None else f"of {state.reconstructed_at} pixels"
         self._texts["reconstruction"].set_text(f"Reconstruction {made}")
-        self._texts["told"].set_text(_told(state))
+        self._texts["status"].set_text(_status(state))
 
     def _limit(self, what: str, largest: float, change: Any) -> None:
         """Change an axis only when it must: everything is drawn again then."""
@@ -248,7 +248,7 @@ class MapFigure:
         offset, width = state.energy_kev or (0.0, 1.0)
         energies = offset + width * np.arange(counts.size)
         self.lines["spectrum"].set_data(energies, counts)
-        template, told = self._template(state, newest.label, counts)
+        template, source = self._template(state, newest.label, counts)
         self.lines["template"].set_data(
             energies if template is not None else [], [] if template is None else template
         )
@@ -256,7 +256,7 @@ class MapFigure:
         self._texts["spectrum"].set_text(
             f"Row {row}, column {column}: {state.phase(newest.label)}, {newest.verdict}"
             + (f", p = {newest.probability:.3f}" if math.isfinite(newest.probability) else "")
-            + (f"\nred: {told}" if told else "")
+            + (f"\nred: {source}" if source else "")
         )
         if "spectrum x" not in self._limits:
             self._limits["spectrum x"] = 1.0
@@ -307,20 +307,20 @@ def _with_gaps(name: str) -> Any:
     return matplotlib.colormaps[name].with_extremes(bad=_GREY[UNMEASURED])
 
 
-def _told(state: MapState) -> str:
+def _status(state: MapState) -> str:
     start = state.start
     if not state.uid:
         return "waiting for a map"
-    told = [f"run {state.uid[:8]}"]
+    parts = [f"run {state.uid[:8]}"]
     if start.get("scan_id") is not None:
-        told[0] += f", scan {start['scan_id']}"
+        parts[0] += f", scan {start['scan_id']}"
     if start.get("sample"):
-        told.append(str(start["sample"]))
-    told.append(f"{state.n_measured / state.grid.n_pixels:.2%} measured")
+        parts.append(str(start["sample"]))
+    parts.append(f"{state.n_measured / state.grid.n_pixels:.2%} measured")
     if state.curve:
-        told.append(f"distortion ≈ {state.curve[-1][1]:.4f} at {state.curve[-1][0]} pixels")
+        parts.append(f"distortion ≈ {state.curve[-1][1]:.4f} at {state.curve[-1][0]} pixels")
     if state.n_failed:
-        told.append(f"{state.n_failed} points failed")
+        parts.append(f"{state.n_failed} points failed")
     if state.stop:
-        told.append(f"{state.stop.get('exit_status')}: {state.stop.get('reason') or 'ended'}")
-    return "   ·   ".join(told)
+        parts.append(f"{state.stop.get('exit_status')}: {state.stop.get('reason') or 'ended'}")
+    return "   ·   ".join(parts)

@@ -1,9 +1,9 @@
-"""Documents over bluesky's 0MQ proxy, as ``bluesky.callbacks.zmq`` has them on the wire, in msgpack.
+"""Documents over bluesky's 0MQ proxy, in the format of ``bluesky.callbacks.zmq``, but in msgpack.
 
-On the other side::
+To receive them::
 
     from bluesky.callbacks.zmq import RemoteDispatcher
-    from slads_bluesky.callbacks.publish_zmq import unpack
+    from slads_bluesky.callbacks.publish.zmq import unpack
 
     dispatcher = RemoteDispatcher("localhost:5578", deserializer=unpack)
 
@@ -15,17 +15,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgpack
 import msgpack_numpy
 import zmq
-import zmq.auth
 
-from ..errors import ConfigError, DataError
-from .publish import QUEUED, Publisher
+from ...errors import ConfigError, DataError
+from .base import QUEUED, Publisher
 
 __all__ = ["ZMQListener", "ZMQPublisher", "pack", "proxy_address", "proxy_answers", "unpack"]
 
@@ -79,46 +77,33 @@ class ZMQPublisher(Publisher):
     """Document callback that publishes to a bluesky 0MQ proxy: ``RE.subscribe(ZMQPublisher("localhost:5577"))``.
 
     Unlike bluesky's own it never blocks, encodes in a thread of its own, holds the first documents until the proxy
-    has answered (0MQ would drop a start document that is sent too early), and says when nobody is there.
+    has answered (0MQ would drop a start document that is sent too early), and reports when no proxy answers.
 
     Parameters
     ----------
     address : str
         Incoming side of the proxy, see `proxy_address`.
-    prefix : bytes
-        Tells publishers that share a proxy apart; without spaces.
-    serializer : callable
-        Makes bytes of a document.
     patience_s : float
         How long documents wait for a proxy that has not answered yet, s.
-    client_key, server_key : path, optional
-        Certificates for CURVE: this publisher's secret one, and the proxy's public one.
     queued, on_problem
         See `Publisher`.
 
     Raises
     ------
     ConfigError
-        If address, prefix or certificates cannot be.
+        If the address is not one.
     """
 
     def __init__(
         self,
         address: str,
         *,
-        prefix: bytes = b"",
-        serializer: Callable[[Mapping[str, Any]], bytes] = pack,
         patience_s: float = PATIENCE_S,
-        client_key: Path | None = None,
-        server_key: Path | None = None,
         queued: int = QUEUED,
         on_problem: Callable[[str], None] | None = None,
     ) -> None:
         self.address = proxy_address(address)
-        if not isinstance(prefix, bytes) or b" " in prefix:
-            raise ConfigError(f"a prefix is bytes without spaces, not {prefix!r}")
-        self._prefix, self._serializer, self._patience_s = prefix, serializer, patience_s
-        self._keys = _certificates(client_key, server_key)
+        self._patience_s = patience_s
         self._there = False
         self._ever_there = False
         super().__init__(queued, on_problem)
@@ -128,16 +113,12 @@ class ZMQPublisher(Publisher):
 
     def _open(self) -> None:
         self._context = zmq.Context()
-        # XPUB is a PUB that hears of subscriptions: the proxy's is the sign that it is there. IMMEDIATE makes 0MQ
-        # take it back when the connection is lost.
+        # XPUB is a PUB that receives subscriptions: the proxy's shows that it is there. IMMEDIATE makes 0MQ
+        # withdraw it when the connection is lost.
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
-        if self._keys is not None:
-            self._socket.curve_publickey, self._socket.curve_secretkey, self._socket.curve_serverkey = (
-                self._keys
-            )
         self._socket.connect(self.address)
         self._opened = time.monotonic()
 
@@ -146,17 +127,17 @@ class ZMQPublisher(Publisher):
         while not self._ever_there and self._waits():  # only the first documents do
             self._look(100)
         if not self._there:
-            lost = "lost; documents are dropped until it is back" if self._ever_there else "nobody is there"
+            lost = "lost; documents are dropped until it is back" if self._ever_there else "no proxy answers"
             self._problem("lost" if self._ever_there else "absent", f"{self}: {lost}")
             return False
-        self._socket.send(b" ".join([self._prefix, name.encode(), self._serializer(doc)]))
+        self._socket.send(b" ".join([b"", name.encode(), pack(doc)]))
         return True
 
     def _waits(self) -> bool:
         return time.monotonic() < self._opened + self._patience_s and not self._closing.is_set()
 
     def _look(self, wait_ms: int = 0) -> None:
-        """Hear of the proxy's coming and going."""
+        """Update whether the proxy is connected."""
         while self._socket.poll(wait_ms):
             self._there = self._socket.recv(zmq.NOBLOCK)[:1] == b"\x01"
             self._ever_there = self._ever_there or self._there
@@ -170,21 +151,19 @@ class ZMQPublisher(Publisher):
 class ZMQListener:
     """Documents from a bluesky 0MQ proxy, one by one, in the thread that asks for them.
 
-    bluesky's RemoteDispatcher, which does the same with callbacks, wants a thread and an event loop of its own.
+    bluesky's RemoteDispatcher does the same with callbacks, but needs a thread and an event loop of its own.
 
     Parameters
     ----------
     address : str
         Outgoing side of the proxy, see `proxy_address`.
-    prefix : bytes
-        Only documents of publishers with this prefix; empty for all.
     """
 
-    def __init__(self, address: str, *, prefix: bytes = b"") -> None:
-        self.address, self._prefix = proxy_address(address), prefix
+    def __init__(self, address: str) -> None:
+        self.address = proxy_address(address)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket.connect(self.address)
 
     def next(self, timeout_s: float) -> tuple[str, dict[str, Any]] | None:
@@ -193,9 +172,7 @@ class ZMQListener:
             return None
         message = self._socket.recv()
         try:
-            prefix, name, data = message.split(b" ", 2)
-            if self._prefix and prefix != self._prefix:
-                return None
+            _, name, data = message.split(b" ", 2)
             doc = unpack(data)
             if not isinstance(doc, dict):
                 raise ValueError("no document")
@@ -206,7 +183,7 @@ class ZMQListener:
             ) from error
 
     def close(self) -> None:
-        """Hear no more."""
+        """Disconnect."""
         self._socket.close(0)
         self._context.term()
 
@@ -215,20 +192,3 @@ class ZMQListener:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _certificates(client: Path | None, server: Path | None) -> tuple[bytes, bytes, bytes] | None:
-    if client is None and server is None:
-        return None
-    if client is None or server is None:
-        raise ConfigError(
-            "CURVE takes both certificates: the client's secret one and the server's public one"
-        )
-    try:
-        public, secret = zmq.auth.load_certificate(client)
-        server_public, _ = zmq.auth.load_certificate(server)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"CURVE certificate: {error}") from error
-    if secret is None:
-        raise ConfigError(f"{client} holds no secret key")
-    return public, secret, server_public

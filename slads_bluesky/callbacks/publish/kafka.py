@@ -8,8 +8,8 @@ from typing import Any
 import msgpack
 import msgpack_numpy
 
-from ..errors import ConfigError, DataError
-from .publish import QUEUED, Publisher
+from ...errors import ConfigError, DataError
+from .base import QUEUED, Publisher
 
 __all__ = ["KafkaPublisher"]
 
@@ -23,8 +23,6 @@ class KafkaPublisher(Publisher):
         ``host:port`` of the brokers, with commas between.
     topic : str
         All documents go to it; those of one run in their order.
-    config : mapping, optional
-        More of librdkafka's configuration; by default each message is waited for by all replicas.
     queued, on_problem
         See `Publisher`.
 
@@ -39,14 +37,12 @@ class KafkaPublisher(Publisher):
         servers: str,
         topic: str,
         *,
-        config: Mapping[str, Any] | None = None,
         queued: int = QUEUED,
         on_problem: Callable[[str], None] | None = None,
     ) -> None:
         if not servers or not topic:
-            raise ConfigError("a Kafka publisher is told its broker and its topic: kafka://host:port/topic")
+            raise ConfigError("a Kafka publisher needs its broker and its topic: kafka://host:port/topic")
         self.servers, self.topic = servers, topic
-        self._config = {"enable.idempotence": True, **(config or {})}
         self._make = _bluesky_kafka_publisher()
         super().__init__(queued, on_problem)
 
@@ -58,7 +54,7 @@ class KafkaPublisher(Publisher):
             topic=self.topic,
             bootstrap_servers=self.servers,
             key=self.topic,
-            producer_config={"error_cb": self._trouble, "log_level": 2, **self._config},
+            producer_config={"error_cb": self._failed, "log_level": 2, "enable.idempotence": True},
             on_delivery=self._delivered,
             serializer=_pack,
         )
@@ -67,7 +63,7 @@ class KafkaPublisher(Publisher):
         self._producer(name, dict(doc))
         return True
 
-    def _trouble(self, error: Any) -> None:
+    def _failed(self, error: Any) -> None:
         self._problem("absent", f"{self}: {error}")
 
     def _delivered(self, error: Any, _: Any) -> None:
@@ -81,8 +77,8 @@ class KafkaPublisher(Publisher):
 
 
 def _bluesky_kafka_publisher() -> Any:
-    # Importing bluesky_kafka exchanges msgpack's own functions for ones that pickle what they do not know, in the
-    # whole process; the journal's rule is that nothing is ever pickled.
+    # Importing bluesky_kafka replaces msgpack's functions, in the whole process, by ones that pickle what they do
+    # not know; here nothing is ever pickled.
     kept = {name: getattr(msgpack, name) for name in _PATCHED}
     try:
         from bluesky_kafka import Publisher as KafkaProducer

@@ -22,8 +22,8 @@ def phase_templates(classifier: Any) -> NDArray[np.float64] | None:
     (L, channels) float64 array or None
         Rows sum to 1, label l in row l - 1. None for a classifier that has none, such as the paper's networks.
     """
-    from ..spectra import PhaseClassifier
-    from ..spectra.likelihood.kernel import bin_starts
+    from ...spectra import PhaseClassifier
+    from ...spectra.likelihood.kernel import bin_starts
 
     if not isinstance(classifier, PhaseClassifier):
         return None

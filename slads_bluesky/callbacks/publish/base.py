@@ -1,8 +1,9 @@
-"""Telling others of every document, without the plan ever waiting for them.
+"""Publishing every document, without the plan ever waiting for a receiver.
 
-The RunEngine's thread lays each document into a bounded queue and goes on; a thread of its own looks there now and
-then, encodes and sends. It is not woken for each document: on a busy machine whoever wakes another may have to wait.
-What cannot be sent is dropped, counted and said once: the journal, not a publisher, is the record.
+The RunEngine's thread appends each document to a bounded queue and returns; a thread of its own polls the queue,
+encodes and sends. It is not woken for each document: on a busy machine waking another thread may take a while.
+A document that cannot be sent is dropped and counted, and the first is reported: the journal, not a publisher, is
+the record.
 """
 
 from __future__ import annotations
@@ -17,48 +18,48 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
-__all__ = ["Publisher", "make_publisher"]
+__all__ = ["QUEUED", "Publisher"]
 
 _log = logging.getLogger(__name__)
 
 QUEUED = 2000
 """Events that may wait: about 20 MB of spectra with 2040 channels."""
 POLL_S = 0.03
-"""How long a document may wait until it is looked for, s."""
+"""Interval at which the queue is polled, s."""
 IDLE_S = 0.3
-"""The same when none has come for a while, s."""
+"""The same after a while without documents, s."""
 CLOSE_S = 2.0
 """How long the end of a process waits for the last documents to leave."""
 _LOSSY = frozenset({"event", "event_page", "datum", "datum_page"})
 
 
 class Publisher(ABC):
-    """Document callback with a queue and a thread behind it; what carries the documents is the subclass's.
+    """Document callback with a queue and a thread behind it; the subclass sends the documents.
 
     Parameters
     ----------
     queued : int
         Events that may wait. Further ones are dropped; start, descriptor and stop documents never are.
     on_problem : callable, optional
-        Told once of each kind of trouble, from another thread; besides, it is logged as a warning.
+        Called once for each kind of problem, from another thread; by default it is logged as a warning.
     """
 
     def __init__(self, queued: int = QUEUED, on_problem: Callable[[str], None] | None = None) -> None:
         if queued < 1:
             raise ConfigError(f"a publisher's queue holds at least one document, not {queued}")
         self.n_sent = 0
-        """Documents handed over to who carries them."""
+        """Documents sent so far."""
         self.n_dropped = 0
-        """Documents that nobody could be told of."""
+        """Documents that could not be sent."""
         self.call_s = 0.0
         """Time spent so far in the thread of the RunEngine, s."""
         self.work_s = 0.0
         """Processor time spent so far in the publisher's own thread, s."""
         self._queued = queued
         self._on_problem = on_problem
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._queue: deque[tuple[str, Mapping[str, Any]] | threading.Event] = deque()
         self._closing, self._called = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
@@ -108,16 +109,16 @@ class Publisher(ABC):
 
     @abstractmethod
     def _send(self, name: str, doc: Mapping[str, Any]) -> bool:
-        """Send a document; False if nobody is there to take it."""
+        """Send a document; False if there is no receiver."""
 
     @abstractmethod
     def _shut(self) -> None:
         """Let go of what `_open` got."""
 
     def _problem(self, kind: str, text: str) -> None:
-        if kind in self._told:
+        if kind in self._reported:
             return
-        self._told.add(kind)
+        self._reported.add(kind)
         if self._on_problem is not None:
             self._on_problem(text)
         else:
@@ -155,29 +156,3 @@ class Publisher(ABC):
             self.work_s += time.thread_time() - began
         if opened:
             self._shut()
-
-
-def make_publisher(where: str, on_problem: Callable[[str], None] | None = None) -> Publisher:
-    """Make a publisher from one line of configuration.
-
-    Parameters
-    ----------
-    where : str
-        ``host:port``, ``tcp://host:port`` or ``ipc://path`` of a bluesky 0MQ proxy's incoming side;
-        ``kafka://host:port/topic`` of a Kafka broker.
-    on_problem : callable, optional
-        See `Publisher`.
-
-    Raises
-    ------
-    ConfigError
-        If the line is neither, or what it needs is not installed.
-    """
-    if where.startswith("kafka://"):
-        from .publish_kafka import KafkaPublisher
-
-        servers, _, topic = where.removeprefix("kafka://").partition("/")
-        return KafkaPublisher(servers, topic, on_problem=on_problem)
-    from .publish_zmq import ZMQPublisher
-
-    return ZMQPublisher(where, on_problem=on_problem)

@@ -1,4 +1,4 @@
-"""A map as far as its documents tell, ready to be drawn: by position, whatever the order of the events.
+"""The state of a map from its documents, ready to be drawn: by position, whatever the order of the events.
 
 Filled by one thread and drawn by another without a lock: the arrays of a map are made once, at its start document,
 and from then on single elements change; a picture may lack the newest pixel, never show a wrong one.
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.run_data import event_keys
-from ..errors import DataError
-from ..grid import ScanGrid
-from ..protocols import UNCLASSIFIED, UNMEASURED
+from ...analysis.run_data import event_keys
+from ...errors import DataError
+from ...grid import ScanGrid
+from ...protocols import UNCLASSIFIED, UNMEASURED
 
 __all__ = ["MapState", "Newest", "is_map"]
 
@@ -55,7 +55,7 @@ class MapState:
         self.n_labels = max(len(self.phases), int(agent.get("n_labels") or 0), 1)
         shape = self.grid.shape
         self.measured = np.full(shape, UNMEASURED, np.int16)
-        """(rows, columns): labels that vote, 0 where there is none, -1 where unmeasured."""
+        """(rows, columns): labels that vote, 0 where unclassified, -1 where unmeasured."""
         self.erd = np.full(shape, np.nan, np.float32)
         """(rows, columns): reduction in distortion that was expected of each measured pixel; NaN elsewhere."""
         self.probability = np.full(shape, np.nan, np.float32)
@@ -71,14 +71,14 @@ class MapState:
         self.n_failed = 0
         self.n_documents = 0
         self.energy_kev: tuple[float, float] | None = None
-        """Offset and width of the channels, if the detector told them."""
+        """Offset and width of the channels, if the detector gives them."""
         self._sums: dict[int, tuple[NDArray[np.float64], int]] = {}
         self._streams: dict[str, str] = {}
         self._row, self._column = (self.keys.pixel.replace("pixel", what) for what in ("row", "col"))
 
     @property
     def uid(self) -> str:
-        """Uid of the run, the last one if it was gone on with."""
+        """Uid of the run, of the last one if the map was resumed."""
         return str(self.start["uid"])
 
     @property
@@ -95,7 +95,7 @@ class MapState:
     def phase(self, label: int) -> str:
         """Name of a label."""
         if label == UNCLASSIFIED:
-            return "no phase"
+            return "unclassified"
         return self.phases[label - 1] if label <= len(self.phases) else f"phase {label}"
 
     def mean_spectrum(self, label: int) -> tuple[NDArray[np.float64], int] | None:
@@ -104,7 +104,7 @@ class MapState:
         return None if found is None else (found[0] / found[1], found[1])
 
     def take(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take a document of the run, or the start of one that goes on from it; those of other runs are passed over.
+        """Take a document of the run, or the start of one that resumes it; those of other runs are ignored.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class MapState:
             self.stop = dict(doc)
 
     def estimate(self, distortion: float) -> None:
-        """Take an estimated distortion of the map as it stands; NaN is none."""
+        """Take an estimated distortion of the present map; NaN is ignored."""
         if np.isfinite(distortion) and self.n_measured:
             while self.curve and self.curve[-1][0] >= self.n_measured:
                 self.curve.pop()
@@ -208,7 +208,7 @@ class MapState:
     def _map(self, data: Mapping[str, Any]) -> None:
         seen = data.get("map_measured")
         if seen is not None and np.shape(seen) == self.measured.shape:
-            # pixels of the run that this one goes on from, or that came before anybody looked
+            # pixels of the run that this one resumes, or that were measured before the view was opened
             missing = (self.measured == UNMEASURED) & (np.asarray(seen) != UNMEASURED)
             self.measured[missing] = np.asarray(seen)[missing]
             self.n_measured += int(missing.sum())

@@ -1,0 +1,5 @@
+"""The live view of a growing map: its state from documents, its picture, the callback that draws."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
