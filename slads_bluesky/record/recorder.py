@@ -119,6 +119,11 @@ class Recorder:
         return open_catalog(self._where)
 
     @property
+    def writer_pid(self) -> int:
+        """Process id of the catalog's writer."""
+        return self._process.pid
+
+    @property
     def up_to_date(self) -> bool:
         """Whether the catalog's writer has taken all that was recorded, and without trouble."""
         return not self.problems and self.n_catalogued >= self.n_events

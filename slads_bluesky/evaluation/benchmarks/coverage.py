@@ -1,4 +1,4 @@
-"""How often the interval of the distortion held the truth, on images that were not trained on."""
+"""How often the interval of the total distortion contained the truth, on images that were not trained on."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["coverage"]
 
 
 def coverage(looks: Mapping[tuple[str, str], Sequence[bool]]) -> list[dict[str, Any]]:
-    """Share of looks that held, of each group and of each sampler over all of its groups.
+    """Share of intervals that contained the truth, for each group and for each sampler over all of its groups.
 
     Parameters
     ----------
     looks : mapping
-        (sampler, images) to whether the interval held the truth, look by look.
+        (sampler, images) to whether each interval contained the truth.
 
     Returns
     -------
     list of dict
-        ``group``, ``looks`` and ``coverage``; groups without a look are left out.
+        ``group``, ``looks`` and ``coverage``; empty groups are left out.
     """
     groups = {f"{name}, {images}": list(held) for (name, images), held in looks.items()}
     for name in dict.fromkeys(name for name, _ in looks):

@@ -9,34 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import RecordError
+from ...progress import Progress, no_progress
+from ..figures import Figure, at_most, equal
 
-__all__ = ["measure_kills"]
+__all__ = ["kill_figures", "measure_kills"]
 
-_ACQUIRE = """
-import sys
-from pathlib import Path
-from slads_bluesky.record import Recorder
-from slads_bluesky.simulation.run import make_agent, run_map
-from slads_bluesky.simulation.models import prepare_models
-from slads_bluesky.phantom import make_object
-directory, name, fraction, seed, soft = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-recorder = Recorder(directory)
-print("writer", recorder._process.pid, flush=True)
-phantom, models = make_object(name, seed), prepare_models(name, seed=seed)
-def told(kind, doc):  # after the recorder: what is told here is on record
-    if kind == "event" and "scan_pixel" in doc["data"]:
-        print("event", doc["uid"], doc["data"]["scan_pixel"], flush=True)
-run_map(phantom, models, make_agent(phantom, models, fraction=fraction, seed=seed), soft=soft == "soft",
-    subscribers=[recorder, told])
-print("end", recorder.close(120), flush=True)
-"""
+_ACQUIRE = f"{__package__}.kill_target"
 
 
 def measure_kills(
@@ -46,7 +30,7 @@ def measure_kills(
     *,
     soft: bool,
     seed: int,
-    told: Callable[[int], None] = lambda done: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Kill -9 an acquisition at random moments, half of the times with the catalog's writer, and resume it.
 
@@ -62,13 +46,13 @@ def measure_kills(
         In-process devices, or the simulated microscope over Channel Access.
     seed : int
         Of the object, the training and the moments.
-    told : callable, optional
-        Told how many kills are done.
+    progress : callable, optional
+        Called with the stage and the fraction of the kills that is done.
 
     Returns
     -------
     dict
-        What was lost, and how often decisions, map and catalog came out as if nothing had happened.
+        Points lost, and how often decisions, map and catalog were those of the uninterrupted run.
     """
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
@@ -80,7 +64,7 @@ def measure_kills(
             moment, writer_too = int(rng.integers(1, n)), bool(rng.random() < 0.5)
             rows.append(_kill_and_resume(work, i, how, moment, writer_too, soft=soft))
             shutil.rmtree(work / str(i), ignore_errors=True)
-            told(i + 1)
+            progress("killing and resuming", (i + 1) / kills)
     return {
         "kills": kills,
         "points": n,
@@ -94,12 +78,24 @@ def measure_kills(
     }
 
 
+def kill_figures(found: dict[str, Any]) -> list[Figure]:
+    """Return the figures of the issue on the record, from the results of `measure_kills`."""
+    kills = found["kills"]
+    return [
+        equal("completed points lost", found["completed_points_lost"], 0),
+        at_most("points in flight at a kill, most", found["most_points_in_flight"], 1),
+        equal("resumed with the same decisions", found["same_decisions"], kills),
+        equal("resumed to the same map", found["same_maps"], kills),
+        equal("catalog complete afterwards", found["catalogs_complete"], kills),
+    ]
+
+
 def _acquire(
     directory: Path, how: list[str], kill_after: int | None, writer_too: bool
 ) -> list[tuple[str, int]]:
-    """Take a map in a process of its own; kill it once it has told of so many events, which are given."""
-    command = [sys.executable, "-c", _ACQUIRE, str(directory), *how]
-    told: list[tuple[str, int]] = []
+    """Take a map in a process of its own; kill it after `kill_after` events; return those on record."""
+    command = [sys.executable, "-m", _ACQUIRE, str(directory), *how]
+    recorded: list[tuple[str, int]] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         writer = 0
@@ -108,8 +104,8 @@ def _acquire(
             if kind == "writer":
                 writer = int(rest[0])
             elif kind == "event" and line.endswith("\n"):
-                told.append((rest[0], int(rest[1])))
-            if kill_after is not None and len(told) == kill_after:
+                recorded.append((rest[0], int(rest[1])))
+            if kill_after is not None and len(recorded) == kill_after:
                 if writer_too:
                     os.kill(writer, signal.SIGKILL)
                 process.send_signal(signal.SIGKILL)
@@ -117,7 +113,7 @@ def _acquire(
         process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the IOC of the killed process
-    return told
+    return recorded
 
 
 def _kill_and_resume(
@@ -128,7 +124,7 @@ def _kill_and_resume(
     from ...record.runs import find_run, map_runs
 
     directory = work / str(i)
-    told = _acquire(directory, how, kill_after, writer_too)
+    recorded = _acquire(directory, how, kill_after, writer_too)
     parent = find_run("-1", directory)
     points = [
         (doc["uid"], doc["data"]["scan_pixel"])
@@ -152,8 +148,8 @@ def _kill_and_resume(
     return {
         "killed_after": kill_after,
         "writer_too": writer_too,
-        "lost": len(set(told) - set(points)),
-        "in_flight": len(points) - len(told),
+        "lost": len(set(recorded) - set(points)),
+        "in_flight": len(points) - len(recorded),
         "same_decisions": bool(np.array_equal(again.pixels, once.pixels)),
         "same_map": all(
             np.array_equal(getattr(again, name), getattr(once, name))
@@ -165,9 +161,8 @@ def _kill_and_resume(
 
 def _resume(directory: Path, soft: bool) -> None:
     command = ["resume", "-1", "--catalog", str(directory), *(["--soft"] if soft else [])]
-    script = "import sys; from slads_bluesky.cli import main; main(sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "slads_bluesky", *command], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise RecordError(f"resume failed: {done.stderr.strip()}")

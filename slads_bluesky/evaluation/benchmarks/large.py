@@ -7,7 +7,6 @@ alone.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,17 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
 from ...memory import peak_rss_mb
 from ...phantom.microstructures import make_labels
 from ...sampling.factory import load_model, make_sampler, needs_training
 from ...sampling.slads.training import train_slads
+from ..process import run_module
 from .trials import Report, Trial
 
 __all__ = ["HUGE", "START", "large_trials", "measure_large"]
 
 START, HUGE = 1024, 4096
-"""Sides of the grids: that on which start-up is timed, and the largest that there is."""
+"""Sides of the grids: that on which start-up is timed, and the largest that is supported."""
 INITIAL = 0.01
 """Fraction of the start mask, for every sampler."""
 DECISIONS = 5000
@@ -54,29 +53,18 @@ def _measure(name: str, side: int, seed: int, report: Report) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="slads-large-") as scratch:
         truth, model = Path(scratch) / "truth.npy", Path(scratch) / "model.safetensors"
         np.save(truth, _truth(side, seed))
-        command = [
-            sys.executable,
-            "-m",
-            "slads_bluesky.evaluation.benchmarks.large",
-            name,
-            str(truth),
-            str(seed),
-        ]
+        arguments = [name, str(truth), str(seed)]
         if needs_training(name):
-            # what is learnt decides neither time nor memory of a decision: a small image will do
+            # time and memory of a decision do not depend on what is learnt: a small image is enough
             small = make_labels("pbsn", 256, seed, "train")
             train_slads([small], seed=seed, cs=(8.0,), calibrated=False).save(model)
-            command.append(str(model))
+            arguments.append(str(model))
         report(0.1)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DataError(f"{side}², {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+        return run_module(f"{__package__}.large", *arguments)
 
 
 def _truth(side: int, seed: int) -> NDArray[np.uint8]:
-    """Make an object of the side; beyond 1024 of mirrored tiles, as to generate one takes minutes."""
+    """Make an object of the side; beyond 1024 of mirrored tiles, as generating one takes minutes."""
     tile = make_labels("pbsn", min(side, 1024), seed + 1, "test")
     whole = tile
     while whole.shape[0] < side:
@@ -124,7 +112,7 @@ def measure_large(
     sampler.ingest(mask[-1], int(flat[mask[-1]]))
     chosen = sampler.suggest()
     ready = clock()
-    # so that what a batch costs is borne by the whole of it
+    # whole batches, so that the cost of planning one is spread over all of its decisions
     n = max(n_decisions, int(sampler.state()[1].get("batch", 0)))
     times = np.full(n, np.nan)
     for i in range(n):

@@ -1,4 +1,4 @@
-"""Fraction that each sampler needs on photographs: images unlike anything that was trained on."""
+"""Fraction of the pixels that each sampler needs on photographs: images unlike any that it was trained on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["PICTURES", "natural_images", "natural_trials", "summarise"]
 
 PICTURES = ("camera", "coins", "moon", "clock", "coffee", "rocket", "retina", "horse")
 TRAINING_PICTURES = ("astronaut", "cell", "immunohistochemistry")
-"""Those that SLADS is trained on."""
+"""Pictures that SLADS is trained on."""
 PHASES = (2, 4)
 STARTS = 3
 """Starting masks: the fraction that one run needs on a photograph varies by a tenth and more."""
@@ -30,7 +30,7 @@ SIDE = 128
 def natural_images(
     pictures: Sequence[str], phases: int, side: int = SIDE
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Give scikit-image's own pictures as label images; those that it would have to download are left out.
+    """Give scikit-image's own pictures as label images; pictures that it would have to download are left out.
 
     Parameters
     ----------

@@ -21,15 +21,15 @@ TRAINING_IMAGES = 3
 
 
 class Row(NamedTuple):
-    """One line of the table: an object and what is asked of it."""
+    """One line of the table: an object and the figure that is measured on it."""
 
     kind: Kind
     size: int
     wanted: float
-    """Total distortion to reach; NaN where the distortion at `at` is asked instead."""
+    """Total distortion to reach; NaN where the distortion at `at` is measured instead."""
     at: float
     goal: float
-    """What SLADS is to reach."""
+    """Goal for SLADS; `learned_goal` for the learned sampler."""
     learned_goal: float
 
     @property
@@ -39,12 +39,12 @@ class Row(NamedTuple):
 
     @property
     def asks_fraction(self) -> bool:
-        """Whether the fraction of pixels for a distortion is asked, not the distortion at a fraction."""
+        """Whether the figure is the fraction of pixels for a distortion, not the distortion at a fraction."""
         return not math.isnan(self.wanted)
 
     @property
     def asked(self) -> str:
-        """The question, for a table."""
+        """Name of the figure, for a table."""
         return f"fraction for TD {self.wanted:g}" if self.asks_fraction else f"TD at {self.at:.0%}"
 
 
@@ -70,7 +70,7 @@ def object_trials(rows: Sequence[Row], names: Sequence[str], seed: int, seeds: i
     names : sequence of str
         Samplers.
     seed : int
-        Of the training; the objects have those that follow.
+        Seed of the training; the objects have the seeds that follow.
     seeds : int
         Objects of each row.
     """
@@ -112,7 +112,7 @@ def _measure(row: Row, name: str, seed: int, number: int, trained: Trained, repo
 
 
 def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Median and worst of figures, None where what was wanted was never reached (infinite)."""
+    """Median and worst of figures, None where the wanted distortion was not reached (infinite)."""
     worst, middle = float(np.max(values)), float(np.median(values))
     return {
         "median": middle if math.isfinite(middle) else None,

@@ -1,38 +1,23 @@
-"""What recording costs a point, and what reading a large map back costs."""
+"""Cost of recording, per point, and of reading a large map back."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...progress import Progress, no_progress, part_of
 from ...simulated import simulation_metadata
+from ..figures import Figure, at_least, at_most, equal, measured
+from ..process import run_module
 
-__all__ = ["measure_record"]
+__all__ = ["measure_record", "record_figures"]
 
-_READ = """
-import json, sys, time
-began = time.perf_counter()
-import bluesky_tiled_plugins, tiled.client, tiled.server.app
-from slads_bluesky.record import open_catalog
-from slads_bluesky.record.runs import read_array
-from slads_bluesky.memory import peak_rss_mb
-imported = time.perf_counter()
-run = open_catalog(sys.argv[1], create=False)[sys.argv[2]]
-opened = time.perf_counter()
-spectra = read_array(run["primary"]["eds_spectrum"])
-labels = run["primary"]["eds_label"].read()
-print(json.dumps({"import_s": imported - began, "open_s": opened - imported, "read_s": time.perf_counter() - opened,
-    "shape": list(spectra.shape), "counts": int(spectra.sum()), "labels": int(labels.sum()),
-    "peak_rss_mb": peak_rss_mb()}))
-"""
+_STEPS = f"{__package__}.record_steps"
 
 
 def measure_record(
@@ -41,7 +26,7 @@ def measure_record(
     *,
     seed: int,
     folder: Path | None = None,
-    told: Callable[[str], None] = lambda what: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Record a large map without an instrument; write it to a catalog, read it back and verify it.
 
@@ -55,13 +40,13 @@ def measure_record(
         Of the object and of the training.
     folder : Path, optional
         Where to work; by default the system's temporary files.
-    told : callable, optional
-        Told in a few words what is done now.
+    progress : callable, optional
+        Called with the stage and the fraction of the work that is done, about.
 
     Returns
     -------
     dict
-        Times a point, memory, and whether what was read back is what was recorded.
+        Times per point, memory, and whether the data read back are those recorded.
     """
     from ...phantom import make_object
     from ...simulation.models import prepare_models
@@ -70,16 +55,16 @@ def measure_record(
         prefix="slads-bench-", dir=folder, ignore_cleanup_errors=True
     ) as scratch:
         work = Path(scratch)
-        told("preparing models")
-        models = prepare_models(object_name, seed=seed, progress=lambda stage, done: told(stage))
+        progress("preparing models", 0.0)
+        models = prepare_models(object_name, seed=seed, progress=part_of(progress, 0.0, 0.1))
         phantom = make_object(object_name, seed)
-        told(f"taking {points} points")
+        progress(f"taking {points} points", 0.1)
         taken = _take(work, phantom, models, points, seed)
-        told("the catalog")
-        written = _catalog(work, taken["uid"], points)
-        told("reading back")
-        read = _read(work, taken["uid"])
-        told("verifying")
+        progress("writing the catalog", 0.5)
+        written = run_module(_STEPS, "write", str(work), taken["uid"])
+        progress("reading back", 0.8)
+        read = run_module(_STEPS, "read", str(work), taken["uid"])
+        progress("verifying", 0.9)
         verified = _verify(work, taken["uid"], models)
     return {
         "points": points,
@@ -87,13 +72,33 @@ def measure_record(
         "journal_ms": taken["journal_ms"],
         "journal_fsync_ms": taken["fsync_ms"],
         "journal_mb": taken["mb"],
-        "writer_ms_a_point": written["ms_a_point"],
+        "writer_ms_a_point": written["write_s"] * 1e3 / points,
         "writer_peak_rss_mb": written["peak_rss_mb"],
         **{f"catalog_{key}": value for key, value in read.items()},
         "read_back_equal": read["counts"] == taken["counts"] and read["labels"] == taken["labels"],
         "verify_points_per_s": verified["points_per_s"],
         "verify_passed": verified["passed"],
     }
+
+
+def record_figures(found: dict[str, Any]) -> list[Figure]:
+    """Return the figures of the issue on the record, from the results of `measure_record`."""
+    journal = found["journal_ms"]
+    reading = sum(found[f"catalog_{step}_s"] for step in ("import", "open", "read"))
+    return [
+        at_most("journal per point, median", journal["median"], 0.3, "ms"),
+        measured("journal per point, 99 %", journal["p99"], "ms"),
+        measured("journal with fsync per point, median", found["journal_fsync_ms"]["median"], "ms"),
+        at_most("catalog's writer per point", found["writer_ms_a_point"], 4.0, "ms"),
+        at_most("catalog's writer, memory", found["writer_peak_rss_mb"], 1000, "MB"),
+        at_most("reopened and read as arrays", reading, 10.0, "s"),
+        measured("of that, imports", found["catalog_import_s"], "s"),
+        measured("of that, opening", found["catalog_open_s"], "s"),
+        at_most("reading, memory", found["catalog_peak_rss_mb"], 1000, "MB"),
+        equal("read back equal to the recorded data", found["read_back_equal"], True),
+        at_least("replay --verify", found["verify_points_per_s"], 1000, "points/s"),
+        equal("replay --verify passed", found["verify_passed"], True),
+    ]
 
 
 def _take(work: Path, phantom: Any, models: Any, points: int, seed: int) -> dict[str, Any]:
@@ -195,38 +200,6 @@ def _fsync(work: Path, path: Path, n: int = 500) -> dict[str, float]:
             if len(seconds) == n:
                 break
     return _median_p99(seconds[2:])
-
-
-def _catalog(work: Path, uid: str, points: int) -> dict[str, float]:
-    """Have a process of its own write the journal into a new catalog; imports and start are not counted."""
-    script = (
-        "import json, sys, time\n"
-        "from pathlib import Path\n"
-        "from slads_bluesky.record import journal_directory, open_catalog\n"
-        "from slads_bluesky.record.catalog.writer import write_run\n"
-        "from slads_bluesky.memory import peak_rss_mb\n"
-        "catalog = open_catalog(sys.argv[1], catch_up=False)\n"
-        "began = time.perf_counter()\n"
-        "n = write_run(catalog, journal_directory(sys.argv[1]) / (sys.argv[2] + '.msgpack'))\n"
-        "print(json.dumps({'s': time.perf_counter() - began, 'n': n,\n"
-        "    'peak_rss_mb': peak_rss_mb()}))\n"
-    )
-    done = _run(script, str(work), uid)
-    return {"ms_a_point": done["s"] * 1e3 / points, "peak_rss_mb": done["peak_rss_mb"]}
-
-
-def _read(work: Path, uid: str) -> dict[str, Any]:
-    return _run(_READ, str(work), uid)
-
-
-def _run(script: str, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
 
 
 def _verify(work: Path, uid: str, models: Any) -> dict[str, Any]:

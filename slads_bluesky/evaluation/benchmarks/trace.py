@@ -24,20 +24,20 @@ LOOKS = 12
 
 
 class Trace(NamedTuple):
-    """What a run of a sampler on a known image showed."""
+    """Figures of a run of a sampler on a known image."""
 
     fractions: list[float]
     td: list[float]
     """Total distortion at each of `fractions`."""
     covered: list[bool]
-    """At each look, whether the interval of the distortion held the true one."""
+    """For each interval of the distortion asked for, whether it contained the true one."""
     decision_us: list[float]
     """Each decision but the first: taking a label and choosing the next pixel."""
     first_s: float
     """The first decision, which sets everything up, with the last label of the initial mask."""
 
     def figures(self, wanted: float) -> dict[str, Any]:
-        """Return what a table shows of it; ``reached`` says whether the distortion came down to `wanted`."""
+        """Return the figures of a table; ``reached``: whether the distortion came down to `wanted`."""
         speeds = self.decision_us
         return {
             "fraction": self.fractions[-1],
@@ -51,7 +51,7 @@ class Trace(NamedTuple):
 
 
 def look_at(n_pixels: int, last: float, step: float) -> list[int]:
-    """Numbers of measurements to look at: every `step` from 1 % of the pixels to `last`."""
+    """Numbers of measurements at which to compare with the truth: every `step` from 1 % of the pixels to `last`."""
     return sorted({max(1, int(f * n_pixels)) for f in np.arange(0.01, last + step / 2, step)})
 
 
@@ -81,7 +81,7 @@ def trace(
     wanted : float
         The run ends at the last stop, or at the first whose distortion is not above this.
     report : callable, optional
-        Told the part of the run that is done.
+        Called with the fraction of the run that is done.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def trains(name: str) -> bool:
 
 
 class Trained:
-    """A sampler's model, trained when it is first asked for: trials that are kept already need none.
+    """A sampler's model, trained when it is first needed: kept trials need none.
 
     Parameters
     ----------

@@ -1,23 +1,24 @@
-"""Trials of a long benchmark: those that a folder holds are not made again, and the time left is told."""
+"""Trials of a long benchmark: results that a folder holds are not measured again."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...progress import Progress, no_progress
+
 __all__ = ["Report", "Trial", "make_trials"]
 
 Report = Callable[[float], None]
-"""Told which part of a trial is done, 0 … 1."""
+"""Called with the fraction of one trial that is done, 0 … 1; `make_trials` makes a progress of all trials of it."""
 
 
 class Store(Protocol):
-    """What keeps results: `slads_bluesky.evaluation.paper.store.TrialStore`."""
+    """Keeps results: `evaluation.paper.store.TrialStore` is one."""
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """Result of that name, None if there is none."""
+        """Return the result of that name, None if the store does not hold it."""
 
     def save(self, name: str, result: dict[str, Any]) -> None:
         """Keep a result."""
@@ -25,24 +26,24 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """One measurement that can be made, and kept, by itself."""
+    """One measurement, made and kept by itself."""
 
     key: str
     """Name of its file: all that its result depends on, but for the code."""
     title: str
-    """What a person reads while it is made."""
+    """Stage that the progress shows."""
     work: float
     """About the seconds that it takes on two cores; only the ratios matter."""
     measure: Callable[[Report], dict[str, Any]]
-    """Makes it: figures that JSON can hold."""
+    """Returns figures that JSON can hold."""
 
 
 def make_trials(
     trials: Sequence[Trial],
     store: Store | None = None,
-    told: Callable[[str, float | None], None] = lambda title, left: None,
+    progress: Progress = no_progress,
 ) -> dict[str, dict[str, Any]]:
-    """Make all `trials` that `store` does not hold.
+    """Measure all `trials` that `store` does not hold.
 
     Parameters
     ----------
@@ -50,9 +51,8 @@ def make_trials(
         With different keys.
     store : TrialStore, optional
         Where results are looked for and kept.
-    told : callable, optional
-        Called with the title of the trial under way and the seconds left for all of them; None before there is an
-        estimate.
+    progress : callable, optional
+        Called with the title of the trial and the fraction of all trials that is done.
 
     Returns
     -------
@@ -63,14 +63,11 @@ def make_trials(
     todo = [trial for trial in trials if kept.get(trial.key) is None]
     total = sum(trial.work for trial in todo)
     found: dict[str, dict[str, Any]] = {key: result for key, result in kept.items() if result is not None}
-    began, spent = time.monotonic(), 0.0
+    spent = 0.0
     for trial in todo:
 
         def report(part: float, trial: Trial = trial, before: float = spent) -> None:
-            done = before + part * trial.work
-            elapsed = time.monotonic() - began
-            # the first seconds are compilation and say nothing of the rest
-            told(trial.title, elapsed / done * (total - done) if done > 0 and elapsed > 2 else None)
+            progress(trial.title, (before + part * trial.work) / total)
 
         report(0.0)
         found[trial.key] = trial.measure(report)

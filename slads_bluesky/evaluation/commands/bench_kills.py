@@ -1,4 +1,4 @@
-"""``slads-bluesky bench kills``: an acquisition killed at random moments, resumed, compared with one that was not."""
+"""``slads-bluesky bench kills``: an acquisition killed at random moments and resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ...cli.options import Json
-from ...files import check_writable, write_json
 
 __all__ = ["bench_kills", "register"]
 
@@ -30,24 +29,11 @@ def bench_kills(
     json_file: Json = None,
 ) -> None:
     """Kill -9 an acquisition at random moments; every point must be on record and the resumed map be the same."""
-    from rich.console import Console
+    from ..benchmarks.kills import kill_figures, measure_kills
+    from .output import bench_output
 
-    from ...progress import tracker
-    from ..benchmarks.kills import measure_kills
-
-    check_writable(json_file)
-    console = Console(highlight=False)
-    with tracker("killing") as progress:
-        figures = measure_kills(
-            kills, object_name, fraction, soft=soft, seed=seed, told=lambda n: progress("killing", n / kills)
+    with bench_output(json_file, f"{kills} kills of a map of {object_name}") as output:
+        output.results = measure_kills(
+            kills, object_name, fraction, soft=soft, seed=seed, progress=output.progress
         )
-    console.print(
-        f"{kills} kills of a map of {figures['points']} points, "
-        f"{figures['writers_killed']} of them with the catalog's writer:\n"
-        f"  completed points lost       {figures['completed_points_lost']}\n"
-        f"  in flight at most           {figures['most_points_in_flight']}\n"
-        f"  same decisions when resumed {figures['same_decisions']} of {kills}\n"
-        f"  same map when resumed       {figures['same_maps']} of {kills}\n"
-        f"  catalog complete afterwards {figures['catalogs_complete']} of {kills}"
-    )
-    write_json(json_file, figures)
+        output.figures = kill_figures(output.results)

@@ -7,18 +7,15 @@ segmented by multi-Otsu, and SLADS is trained on other natural ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...cli.options import Json
-from ...files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from .output import Output
 
 __all__ = ["register"]
 
@@ -51,28 +48,25 @@ def bench_sampling(
     huge: Annotated[bool, typer.Option(help="with the 4096² grid (not with --quick)")] = True,
     keep: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="keep each trial here; what it holds already is not done again"),
+        typer.Option(metavar="DIR", help="keep each trial here; trials that it holds are not run again"),
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Print fractions needed, distortion left, decision times, coverage of the estimate, start-up and memory."""
-    from rich.console import Console
-
+    """Print fractions needed, distortion left, decision times, coverage of the interval, start-up and memory."""
     from ...sampling.factory import check_name, sampler_names
-
-    check_writable(json_file)
-    names = (
-        [name.strip() for name in samplers.split(",")]
-        if samplers
-        else [name for name in sampler_names() if name in ("slads", "learned")] + ["adapted"]
-    )
-    parts = _parts(objects, quick, huge)
-    from ..benchmarks import large, natural
+    from ..benchmarks import large, natural, sampling_figures
     from ..benchmarks import objects as generated
     from ..benchmarks.coverage import coverage
     from ..benchmarks.trace import ADAPTED
     from ..benchmarks.trials import make_trials
+    from .output import bench_output
 
+    names = (
+        [name.strip() for name in samplers.split(",")]
+        if samplers
+        else [name for name in sampler_names() if name in ("slads", "learned")] + [ADAPTED]
+    )
+    parts = _parts(objects, quick, huge)
     of_program = [name for name in names if name != ADAPTED]
     for name in of_program:
         check_name(name)
@@ -84,36 +78,26 @@ def bench_sampling(
         *natural.natural_trials(pictures, of_program, seed),
         *large.large_trials([name for name in of_program if name in ("slads", "learned")], sides, seed),
     ]
-    store = _store(keep)
-    with _telling() as told:
-        results = make_trials(trials, store, told)
-
-    console = Console()
-    if not console.is_terminal:  # into a pipe, whole lines
-        console = Console(width=140)
-    figures: dict[str, Any] = {"seed": seed, "quick": quick, "samplers": names}
-    figures["objects"] = [
-        generated.summarise(row, name, seed, results, generated.SEEDS) for row in rows for name in names
-    ]
-    figures["natural"] = natural.summarise(of_program, seed, results)
-    looks: dict[tuple[str, str], list[bool]] = {}
-    for row in figures["objects"]:
-        kind, _, size = row["object"].partition("-")
-        looks[row["sampler"], f"{kind} {size}²"] = row.pop("covered")
-    for row in figures["natural"]:
-        for name, held in row.pop("covered").items():
-            looks.setdefault((name, f"natural, {row['phases']} phases"), []).extend(held)
-    figures["coverage"] = coverage(looks)
-    figures["large"] = [result for result in results.values() if "side" in result]
-    for show, found in (
-        (_show_objects, figures["objects"]),
-        (_show_natural, figures["natural"]),
-        (_show_coverage, figures["coverage"]),
-        (_show_large, figures["large"]),
-    ):
-        if found:
-            show(console, found)
-    write_json(json_file, figures)
+    with bench_output(json_file, "Figures of the samplers, medians") as output:
+        results = make_trials(trials, _store(keep), output.progress)
+        found = output.results
+        found.update(seed=seed, quick=quick, samplers=names)
+        found["objects"] = [
+            generated.summarise(row, name, seed, results, generated.SEEDS) for row in rows for name in names
+        ]
+        found["natural"] = natural.summarise(of_program, seed, results)
+        looks: dict[tuple[str, str], list[bool]] = {}
+        for row in found["objects"]:
+            kind, _, size = row["object"].partition("-")
+            looks[row["sampler"], f"{kind} {size}²"] = row.pop("covered")
+        for row in found["natural"]:
+            for name, held in row.pop("covered").items():
+                looks.setdefault((name, f"natural, {row['phases']} phases"), []).extend(held)
+        found["coverage"] = coverage(looks)
+        found["large"] = [result for result in results.values() if "side" in result]
+        for show in (_show_objects, _show_natural, _show_coverage, _show_large):
+            show(output, found)
+        output.figures = sampling_figures.sampling_figures(found)
 
 
 def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
@@ -133,7 +117,7 @@ def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
 
 
 def _store(keep: Path | None) -> Any:
-    """Folder of trials; those of other code or of another general model do not count as made."""
+    """Folder of trials; results of other code or of another general model are not used."""
     if keep is None:
         return None
     from ...codehash import code_hash
@@ -144,36 +128,7 @@ def _store(keep: Path | None) -> Any:
     return TrialStore(keep, f"{code[:16]}-{shipped_model().sha256[:16]}")
 
 
-@contextmanager
-def _telling() -> Iterator[Callable[[str, float | None], None]]:
-    """Give a function that shows on stderr what is done now and the time left for all: a line each in a log."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    last = ""
-
-    def line(title: str, left: float | None) -> str:
-        return title if left is None else f"{title}; about {_duration(left)} left in all"
-
-    if not console.is_terminal:
-
-        def log(title: str, left: float | None) -> None:
-            nonlocal last
-            if title != last:
-                console.print(line(title, left), soft_wrap=True)
-                last = title
-
-        yield log
-        return
-    with console.status("") as status:
-        yield lambda title, left: status.update(line(title, left))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _told(value: float | None, fraction: bool) -> str:
+def _text(value: float | None, fraction: bool) -> str:
     return "not reached" if value is None else f"{value:.2%}" if fraction else f"{value:.5f}"
 
 
@@ -183,111 +138,109 @@ def _micro(values: list[float | None]) -> str:
 
 
 def _middle(values: list[float | None]) -> float:
-    """Median of those that there are, NaN of none."""
+    """Median of the values that are not None; NaN if there are none."""
     import statistics
 
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else math.nan
 
 
-def _table(title: str, columns: tuple[str, ...], left: tuple[str, ...]) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right")
-    return table
-
-
-def _show_objects(console: Console, rows: list[dict[str, Any]]) -> None:
-    table = _table(
-        f"generated objects, {len(rows[0]['values'])} seeds: median (worst)",
-        ("object", "b", "asked", "sampler", "found", "goal", "µs a decision", "mean", "training"),
-        ("object", "asked", "sampler"),
-    )
-    for row in rows:
+def _show_objects(output: Output, found: dict[str, Any]) -> None:
+    if not found["objects"]:
+        return
+    lines = []
+    for row in found["objects"]:
         kind, _, size = row["object"].partition("-")
         reach = row["asked"].startswith("fraction")
-        table.add_row(
-            f"{kind} {size}²",
-            f"{_middle(row['boundary_fraction']):.3f}",
-            row["asked"],
-            row["sampler"],
-            f"{_told(row['median'], reach)} ({_told(row['worst'], reach)})",
-            f"≤ {_told(row['goal'], reach)}",
-            _micro(row["decision_us"]),
-            _micro(row["decision_mean_us"]),
-            f"{row['train_s']:.0f} s" if row["train_s"] else "–",
+        lines.append(
+            [
+                f"{kind} {size}²",
+                f"{_middle(row['boundary_fraction']):.3f}",
+                row["asked"],
+                row["sampler"],
+                f"{_text(row['median'], reach)} ({_text(row['worst'], reach)})",
+                f"≤ {_text(row['goal'], reach)}",
+                _micro(row["decision_us"]),
+                _micro(row["decision_mean_us"]),
+                f"{row['train_s']:.0f} s" if row["train_s"] else "–",
+            ]
         )
-    console.print(table)
+    output.table(
+        f"generated objects, {len(found['objects'][0]['values'])} seeds: median (worst)",
+        ("object", "b", "asked", "sampler", "found", "goal", "µs per decision", "mean", "training"),
+        lines,
+        left=("object", "asked", "sampler"),
+    )
 
 
-def _show_natural(console: Console, rows: list[dict[str, Any]]) -> None:
+def _show_natural(output: Output, found: dict[str, Any]) -> None:
     from ..benchmarks.natural import STARTS
 
-    names = list(rows[0]["needed"])
+    if not found["natural"]:
+        return
+    names = list(found["natural"][0]["needed"])
     others = [name for name in names if name != "slads"]
-    table = _table(
+    lines = []
+    for row in found["natural"]:
+        ratio, needed = row["ratio"], row["needed"]
+        lines.append(
+            [
+                row["image"],
+                str(row["phases"]),
+                f"{row['boundary_fraction']:.3f}",
+                *(f"{_text(needed[n]['median'], True)} ({_text(needed[n]['worst'], True)})" for n in names),
+                *("–" if ratio.get(n) is None else f"{ratio[n]:.2f}" for n in others),
+            ]
+        )
+    output.table(
         f"natural images, {STARTS} starts: fraction needed for a distortion of b/50 (0.0015 at least)",
         ("image", "phases", "b", *names, *(f"{n} / slads" for n in others)),
-        ("image",),
+        lines,
     )
-    for row in rows:
-        ratio, needed = row["ratio"], row["needed"]
-        table.add_row(
-            row["image"],
-            str(row["phases"]),
-            f"{row['boundary_fraction']:.3f}",
-            *(f"{_told(needed[n]['median'], True)} ({_told(needed[n]['worst'], True)})" for n in names),
-            *("–" if ratio.get(n) is None else f"{ratio[n]:.2f}" for n in others),
-        )
-    console.print(table)
 
 
-def _show_coverage(console: Console, rows: list[dict[str, Any]]) -> None:
+def _show_coverage(output: Output, found: dict[str, Any]) -> None:
     from ..benchmarks.trace import LEVEL
 
-    first = "sampler and images"
-    table = _table(
-        f"{LEVEL:.0%} interval of the total distortion, images not trained on",
-        (first, "looks", "held"),
-        (first,),
-    )
-    for row in rows:
-        table.add_row(row["group"], str(row["looks"]), f"{row['coverage']:.0%}")
-    console.print(table)
+    if found["coverage"]:
+        output.table(
+            f"{LEVEL:.0%} interval of the total distortion, images not trained on",
+            ("sampler and images", "intervals", "contained the truth"),
+            [[row["group"], row["looks"], f"{row['coverage']:.0%}"] for row in found["coverage"]],
+        )
 
 
-def _show_large(console: Console, rows: list[dict[str, Any]]) -> None:
+def _show_large(output: Output, found: dict[str, Any]) -> None:
     from ..benchmarks.large import INITIAL
 
-    table = _table(
-        f"large grids at {INITIAL:.0%}, each in a process of its own (to reach: start-up at 1024² 3 s; at 4096², "
-        "slads, 300 µs and 2048 MB)",
+    if not found["large"]:
+        return
+    lines = []
+    for row in found["large"]:
+        times = row["decision_us"]
+        lines.append(
+            [
+                f"{row['side']}²",
+                row["sampler"],
+                f"{row['start_s']:.2f} s",
+                f"{row['first_decision_s']:.2f} s",
+                *(f"{times[key]:.0f}" for key in ("median", "mean", "p99", "worst")),
+                f"{row['peak_rss_mb']:.0f} MB",
+            ]
+        )
+    output.table(
+        f"large grids at {INITIAL:.0%}, each in a process of its own",
         (
             "grid",
             "sampler",
             "start-up",
             "first decision",
-            "µs a decision",
+            "µs per decision",
             "mean",
             "99 %",
             "worst",
-            "peak memory",
+            "memory",
         ),
-        ("grid", "sampler"),
+        lines,
+        left=("grid", "sampler"),
     )
-    for row in rows:
-        times = row["decision_us"]
-        table.add_row(
-            f"{row['side']}²",
-            row["sampler"],
-            f"{row['start_s']:.2f} s",
-            f"{row['first_decision_s']:.2f} s",
-            f"{times['median']:.0f}",
-            f"{times['mean']:.0f}",
-            f"{times['p99']:.0f}",
-            f"{times['worst']:.0f}",
-            f"{row['peak_rss_mb']:.0f} MB",
-        )
-    console.print(table)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...cli.options import Json
 from ...errors import ConfigError
-from ...files import check_writable, write_json
+from ...files import check_writable
 from ...phantom.paper_results import PAPER
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..paper.schedule import Step
+    from .output import Output
 
 __all__ = ["paper", "register"]
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def paper(
     quick: Annotated[bool, typer.Option("--quick", help="The two small experiments, one seed.")] = False,
-    experiment: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    experiment: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Objects of each kind.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first object; the others follow.")] = 0,
     out: Annotated[Path, typer.Option(help="Directory of results, figures and records.")] = Path(
@@ -52,18 +52,15 @@ def paper(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as the README shows it.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")
-    ] = None,
+    json_file: Json = None,
 ) -> None:
-    """Run the paper's experiments (3.2.1, 3.2.2); what is done is kept, so an interrupted run goes on."""
+    """Run the paper's experiments (3.2.1, 3.2.2); results are kept, so an interrupted run can be resumed."""
     import logging
-
-    from rich.console import Console
 
     from ... import __version__
     from ...spectra.io.maps import list_maps
     from ..paper.schedule import QUICK
+    from .output import bench_output
 
     chosen = tuple(dict.fromkeys(experiment or (QUICK if quick else PAPER)))
     unknown = [name for name in chosen if name not in PAPER]
@@ -78,23 +75,22 @@ def paper(
     check_writable(json_file)
     check_writable(markdown)
     maps = [] if real is None else list_maps(real)
-    # what it would tell of a failed run, main() tells
+    # main() prints why a run failed; bluesky would print its traceback as well
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)
-    console = Console(highlight=False)
-    figures: dict[str, Any] = {"version": __version__}
-    if simulated:
-        numbers = range(seed, seed + (1 if quick else seeds))
-        figures["experiments"] = _experiments(console, out, chosen, numbers, jobs, markdown, quick)
-    if not maps:
-        console.print("measured maps: skipped, need --real DIR")
-        figures["real"] = None
-    else:
-        figures["real"] = [_real(console, out, path, seed, phases) for path in maps]
-    write_json(json_file, figures)
+    with bench_output(json_file, "Figures of the paper's experiments, medians over the seeds") as output:
+        output.results["version"] = __version__
+        if simulated:
+            numbers = range(seed, seed + (1 if quick else seeds))
+            output.results["experiments"] = _experiments(output, out, chosen, numbers, jobs, markdown, quick)
+        if not maps:
+            output.print("measured maps: skipped, need --real DIR")
+            output.results["real"] = None
+        else:
+            output.results["real"] = [_real(output, out, path, seed, phases) for path in maps]
 
 
 def _experiments(
-    console: Console,
+    output: Output,
     out: Path,
     chosen: tuple[str, ...],
     seeds: range,
@@ -105,47 +101,49 @@ def _experiments(
     from ..paper.campaign import Campaign
     from ..paper.schedule import steps
     from ..paper.table import markdown as as_markdown
-    from ..paper.table import smoother
+    from ..paper.table import paper_figures, smoother
     from ..paper.trial import METHODS
 
     plan = steps(chosen, seeds)
     campaign = Campaign(plan, out, jobs, together=quick)
     schedule = campaign.schedule
 
-    def told(step: Step) -> None:
+    def started(step: Step) -> None:
         title = METHODS[step.method].title if step.method in METHODS else "other samplers"
         left = f", about {max(1, round(schedule.left_s / 60))} min left" if schedule.n_done else ""
-        console.print(
+        output.print(
             f"{schedule.n_done} of {schedule.n_steps} done{left}; {step.experiment}, {title}, seed {step.seed}"
         )
 
-    figures, tables = {}, []
+    found: dict[str, Any] = {}
+    tables = []
     for whole_system in (True, False):
         group = [step for step in plan if step.whole_system == whole_system]
-        campaign.run(group, told)
+        campaign.run(group, started)
         for name in dict.fromkeys(step.experiment for step in group):
             results: dict[str, list[Mapping[str, Any]]] = {}
             for step in (s for s in group if s.experiment == name):
                 results.setdefault(step.method, []).append(campaign.results[step])
-            figures[name], (title, lines) = _show(console, out, name, results)
+            found[name], (title, lines) = _show(output, out, name, results)
+            output.figures += paper_figures(name, found[name])
             remark = ""
-            if figures[name]["paper"]["fraction_at_paper_td"]["median"] is None:
-                found = campaign.smoother(name, seeds, partial(_search_told, console, name))
-                figures[name]["smoother"] = [dict(of) for of in found]
-                remark = smoother(name, [of["boundary_fraction"] for of in found])
-                console.print(remark)
+            if found[name]["paper"]["fraction_at_paper_td"]["median"] is None:
+                coarser = campaign.smoother(name, seeds, partial(_search_started, output, name))
+                found[name]["smoother"] = [dict(of) for of in coarser]
+                remark = smoother(name, [of["boundary_fraction"] for of in coarser])
+                output.print(remark)
             tables.append((title, lines, remark))
             if markdown is not None:
                 markdown.write_text(as_markdown(tables), encoding="utf-8")
-    return figures
+    return found
 
 
-def _search_told(console: Console, experiment: str, seed: int) -> None:
-    console.print(f"{experiment}, seed {seed}: how smooth must it be for the paper's method?")
+def _search_started(output: Output, experiment: str, seed: int) -> None:
+    output.print(f"{experiment}, seed {seed}: how smooth must it be for the paper's method?")
 
 
 def _show(
-    console: Console, out: Path, name: str, results: Mapping[str, list[Mapping[str, Any]]]
+    output: Output, out: Path, name: str, results: Mapping[str, list[Mapping[str, Any]]]
 ) -> tuple[dict[str, Any], tuple[str, list[list[str]]]]:
     """Print one experiment's table and draw its figures; return its figures and the table."""
     from ...export.figures import four_panels
@@ -153,7 +151,7 @@ def _show(
     from ..paper.table import COLUMNS, heading, rows, summarise
     from ..paper.trial import METHODS, REFERENCES
 
-    # what asks no spectra is reckoned at the paper's dose a pixel
+    # samplers that need no spectra are given the paper's dose per pixel
     doses = [trial["dose_nC"] / trial["n_measured"] for trial in results["paper"]]
     curves = {
         key: [
@@ -176,48 +174,37 @@ def _show(
     raster = results["paper"][0]["raster_dose_nC"]
     title, lines = heading(name, b), rows(name, summaries, raster)
     several = ": median (worst)" if len(b) > 1 else ""
-    _table(console, f"{title}{several}", COLUMNS, lines)
+    output.table(f"{title}{several}", COLUMNS, lines)
     return {"boundary_fractions": b, "raster_dose_nC": raster, **summaries}, (title, lines)
 
 
-def _real(console: Console, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:
-    """Map one measured map, or take what is known of it; print its table and draw its curves."""
+def _real(output: Output, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:
+    """Map one measured map, or load its kept result; print its table and draw its curves."""
     from ..paper.charts import real_chart
     from ..paper.fingerprint import fingerprint
     from ..paper.measured_maps import AGREEMENTS, map_real, real_identity, real_rows
-    from ..paper.process import in_own_process
     from ..paper.store import TrialStore
     from ..paper.trial import METHODS
+    from ..process import in_own_process
 
     store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases)}")
     key = f"real-{path.name}-{seed}"
     result = store.load(key)
     if result is None:
-        console.print(f"{path.name}: mapping")
+        output.print(f"{path.name}: mapping")
         result = in_own_process(map_real, path, seed, phases)
         store.save(key, result)
     rows, columns = result["shape"]
     own = result["agrees_with_its_labels"]
     title = (
-        f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts a pixel, boundary fraction "
+        f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts per pixel, boundary fraction "
         f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}; "
         f"{100 * result['not_ok']:.1f} % of the spectra not ok"
         + ("" if own is None else f"; {100 * own:.1f} % of the map agree with its file's labels")
-        + "\nwhere it agrees with the map of all pixels, those not ok left out: part of the pixels, part of the full "
-        "map's dose"
+        + "\nagreement with the map of all pixels, without those that are not ok: part of the pixels, part of the "
+        "full map's dose"
     )
     head = ("", *(f"{100 * a:.0f} %" for a in AGREEMENTS), "at the end")
-    _table(console, title, head, real_rows(result))
+    output.table(title, head, real_rows(result))
     real_chart(out / f"real-{path.stem}.png", result)
     return {k: v for k, v in result.items() if k != "program_version"}
-
-
-def _table(console: Console, title: str, head: Any, lines: Any) -> None:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(head):
-        table.add_column(column, justify="right" if i else "left")
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from .easier import smoother_object
+from ..process import in_own_process
 from .fingerprint import fingerprint
-from .process import in_own_process
 from .schedule import Schedule, Step
+from .smoother import smoother_object
 from .store import TrialStore
 from .trial import METHODS, reference_curves, run_trial_here
 
@@ -18,18 +18,18 @@ __all__ = ["Campaign"]
 
 
 class Campaign:
-    """What is known of some steps, and how the others are come by.
+    """The results of some steps: those that are kept are loaded, the others are made.
 
     Parameters
     ----------
     plan : sequence of Step
     out : Path
-        Directory of the results; what is found there, made by this very program, is not made again.
+        Directory of the results; what this very program has kept there is not made again.
     jobs : int
         Steps at a time. Those that go through the whole system, which is several processes already, are taken
         one by one, so that their times are those of a machine left to itself.
     together : bool
-        Take those several at a time, too: sooner done, their points a little slower. Each has a record of its own.
+        Take those several at a time as well: sooner done, their points a little slower. Each has a record of its own.
 
     Attributes
     ----------
@@ -48,32 +48,34 @@ class Campaign:
         took = {step: float(result["trial_s"]) for step, result in self.results.items()}
         self.schedule = Schedule(plan, took.get, jobs, together)
 
-    def run(self, steps: Sequence[Step], told: Callable[[Step], None]) -> None:
+    def run(self, steps: Sequence[Step], started: Callable[[Step], None]) -> None:
         """Do those of `steps` that are not done.
 
         Parameters
         ----------
         steps : sequence of Step
-        told : callable
+        started : callable
             Called with each step when it begins.
 
         Raises
         ------
         InstrumentError, RecordError
-            What a step raised; what others have done is kept.
+            What a step raised; the results of the others are kept.
         """
         todo = [step for step in steps if step not in self.results]
-        beside = [step for step in todo if self._jobs > 1 and (self._together or not step.whole_system)]
-        for step in (s for s in todo if s not in beside):
-            told(step)
+        parallel = [step for step in todo if self._jobs > 1 and (self._together or not step.whole_system)]
+        for step in (s for s in todo if s not in parallel):
+            started(step)
             self._keep(step, _do(step, self._out, alone=True))
         with ThreadPoolExecutor(self._jobs) as pool:
 
             def begin(step: Step) -> dict[str, Any]:
-                told(step)
+                started(step)
                 return _do(step, self._out, alone=False)
 
-            futures: dict[Future[dict[str, Any]], Step] = {pool.submit(begin, step): step for step in beside}
+            futures: dict[Future[dict[str, Any]], Step] = {
+                pool.submit(begin, step): step for step in parallel
+            }
             try:
                 for future in as_completed(futures):
                     self._keep(futures[future], future.result())
@@ -82,7 +84,7 @@ class Campaign:
                 raise
 
     def smoother(
-        self, experiment: str, seeds: Sequence[int], told: Callable[[int], None]
+        self, experiment: str, seeds: Sequence[int], started: Callable[[int], None]
     ) -> list[Mapping[str, Any]]:
         """Search, for the object of each seed, the boundary fraction at which the paper's method reaches its figure.
 
@@ -90,13 +92,13 @@ class Campaign:
         ----------
         experiment : str
         seeds : sequence of int
-        told : callable
+        started : callable
             Called with each seed whose search begins.
 
         Returns
         -------
         list of dict
-            What `easier.smoother_object` gives, in the order of `seeds`; kept as steps are.
+            What `smoother.smoother_object` gives, in the order of `seeds`; kept as steps are.
         """
         store = self._stores["references"]
 
@@ -104,7 +106,7 @@ class Campaign:
             key = f"{experiment}-smoother-{seed}"
             found = store.load(key)
             if found is None:
-                told(seed)
+                started(seed)
                 found = in_own_process(smoother_object, experiment, seed)
                 store.save(key, found)
             return found

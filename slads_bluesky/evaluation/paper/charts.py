@@ -1,4 +1,4 @@
-"""Distortion against samples and against dose, a line a method and a band of its seeds."""
+"""Distortion against samples and against dose: a line per method, and a band over its seeds."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def band(
     Parameters
     ----------
     curves : sequence of Curve
-        One a seed.
+        One per seed.
     column : int
         0 for samples, 1 for dose.
     floor : float
-        Put in the place of distortions under it: a perfect map has none on a logarithmic axis.
+        Replaces smaller distortions: a perfect map has no place on a logarithmic axis.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def charts(path: Path, experiment: str, curves: Mapping[str, Sequence[Curve]]) -
 
 
 def real_chart(path: Path, results: Mapping[str, Any]) -> None:
-    """Draw how a recorded map's picture came to disagree less, against pixels and dose; `real.map_real` made it."""
+    """Draw the disagreement of a measured map with its full map, against pixels and dose; `map_real` made it."""
     looks = [_LINES[name] for name in ("low-discrepancy", "paper", "ours", "oracle")]
     looks.append(("#7b4fa3", ":"))
     figure = Figure(figsize=(11, 4.6), layout="constrained")

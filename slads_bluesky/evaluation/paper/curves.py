@@ -1,4 +1,4 @@
-"""Distortion as a map grows: what the first n measurements of a run would have given."""
+"""Distortion curve of a map as it grows: what the first n measurements of a run would have given."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy import ndimage
 from ...protocols import UNMEASURED
 from ...sampling.slads.reconstruct import knn_reconstruct
 
-__all__ = ["Course", "Reconstruct", "checkpoints", "knn", "map_of", "oracle_order"]
+__all__ = ["DistortionCurve", "Reconstruct", "checkpoints", "knn", "map_of", "oracle_order"]
 
 Reconstruct = Callable[[tuple[int, int], NDArray[np.integer], NDArray[np.integer]], NDArray[np.uint8]]
-"""Makes a map of a shape from pixels and their labels (0 where ill), in the order of their measurement."""
+"""Makes a map of a shape from pixels and their labels (0 where unclassified), in the order of measurement."""
 
 
 def knn(
@@ -39,19 +39,19 @@ def checkpoints(n_pixels: int, n_measured: int, number: int = 24) -> NDArray[np.
     return np.unique(np.geomspace(first, n_measured, number).round().astype(np.int64))
 
 
-class Course:
-    """How wrong the map of a run was as it grew; each moment is reconstructed once.
+class DistortionCurve:
+    """Distortion of the map of a run as it grew; the map after each number of measurements is made once.
 
     Parameters
     ----------
     truth : (rows, columns) uint8 array
         Labels 1 … L.
     pixels, labels : (N,) integer arrays
-        What was measured, in its order; label 0 where ill.
+        What was measured, in its order; label 0 where unclassified.
     labelled : (rows, columns) uint8 array, optional
-        The truth with label 0 where a pixel is ill, for the paper's own definition; `truth` without it.
+        The truth with label 0 where a pixel is invalid, for the paper's own definition; by default `truth`.
     reconstruct : callable
-        See `Reconstruct`.
+        See `Reconstruct`; the vote of ten neighbours by default.
     counted : (rows, columns) bool array, optional
         Pixels that are compared with the truth; all by default.
     """
@@ -77,16 +77,17 @@ class Course:
         """Pixels of the map."""
         return int(self._truth.size)
 
-    def at(self, n: int, *, ill_counts: bool = False) -> float:
+    def at(self, n: int, *, count_invalid: bool = False) -> float:
         """Total distortion (Eq. 14) after the first `n` measurements; NaN where none of them has a phase.
 
-        With `ill_counts`, by the paper's definition: an ill pixel is right only if it was measured and found ill.
+        With `count_invalid`, by the paper's definition: an invalid pixel is right only if it was measured and left
+        unclassified.
         """
         if n not in self._known:
-            self._known[n] = self._look(n)
-        return self._known[n][int(ill_counts)]
+            self._known[n] = self._distortions(n)
+        return self._known[n][int(count_invalid)]
 
-    def _look(self, n: int) -> tuple[float, float]:
+    def _distortions(self, n: int) -> tuple[float, float]:
         pixels, labels = self._pixels[:n], self._labels[:n]
         if not (labels > 0).any():
             return float("nan"), float("nan")
@@ -101,7 +102,7 @@ class Course:
         return np.array([self.at(int(n)) for n in numbers])
 
     def first_at(
-        self, target: float, numbers: Sequence[int] | NDArray[np.integer], *, ill_counts: bool = False
+        self, target: float, numbers: Sequence[int] | NDArray[np.integer], *, count_invalid: bool = False
     ) -> int | None:
         """Fewest measurements after which the distortion is at most `target`, to 0.5 % of that number.
 
@@ -109,14 +110,14 @@ class Course:
         """
         low = 0
         for high in map(int, numbers):
-            if self.at(high, ill_counts=ill_counts) <= target:
+            if self.at(high, count_invalid=count_invalid) <= target:
                 break
             low = high
         else:
             return None
         while high - low > max(1, high // 200):
             middle = (low + high) // 2
-            if self.at(middle, ill_counts=ill_counts) <= target:
+            if self.at(middle, count_invalid=count_invalid) <= target:
                 high = middle
             else:
                 low = middle
@@ -130,7 +131,7 @@ def oracle_order(
 
     The reduction is the Gaussian one that SLADS is trained on (the errors around a pixel, weighted by
     exp(-d² / 2σ²) with σ = d₁ / c, d₁ the distance to the nearest measured pixel), of the true errors of the k-NN
-    map. Between two reconstructions no two pixels are picked nearer to each other than d₁. Greedy, so no bound.
+    map. Between two reconstructions no two pixels are picked nearer to each other than d₁. Greedy: no bound.
 
     Parameters
     ----------
@@ -139,11 +140,11 @@ def oracle_order(
     start : (m,) integer array
         Flat pixels to begin with.
     n : int
-        Pixels in all; fewer come back if the map is right before.
+        Pixels of the order; fewer are returned if the map is right before.
     growth : float
         Pixels between two reconstructions, as a part of those measured.
     c : float
-        As in training.
+        Constant c of the training of SLADS.
 
     Returns
     -------

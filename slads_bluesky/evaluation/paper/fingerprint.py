@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["fingerprint"]
 
 SOURCES = tuple(
-    f"slads_bluesky.evaluation.paper.{name}"
-    for name in ("curves", "easier", "measured_maps", "recorded", "trial")
+    f"{__package__}.{name}" for name in ("curves", "smoother", "measured_maps", "recorded", "trial")
 )
 """What decides, simulates, classifies and scores; what these modules import is found by `code_hash`."""
 

@@ -1,8 +1,8 @@
 """The methods on measured maps: how much of a recorded map would have been enough to know it.
 
 The whole map, classified pixel by pixel, is what a full raster would have given: the reference. A method measures a
-part of the pixels, through the plan and the soft devices, and is asked when its map agreed with the reference, at
-those pixels that the full raster was sure of: elsewhere the reference holds what their neighbours vote.
+part of the pixels, through the plan and the soft devices. Its map is compared with the reference at those pixels that
+the full raster was sure of: elsewhere the reference is the vote of their neighbours.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ...simulation.run import make_agent, run_map
 from ...spectra import PhaseClassifier, load_classifier
 from ...spectra.io.maps import SpectrumMap, read_map
 from ..spectra.map_segmentation import find_phases
-from .curves import Course, checkpoints
+from .curves import DistortionCurve, checkpoints
 from .recorded import RecordedMap, full_map, learn_phases
 from .trial import reconstructor
 
 __all__ = ["AGREEMENTS", "REAL_METHODS", "RealMethod", "map_real", "real_identity", "real_rows"]
 
 AGREEMENTS = (0.99, 0.98, 0.95)
-"""Parts of the pixels, those left out that the full map is unsure of, that shall agree with it."""
+"""Parts of the pixels, without those that the full map is unsure of, that shall agree with it."""
 MOST_POINTS = 50_000
-"""A larger map is measured up to so many pixels."""
+"""Of a larger map, at most so many pixels are measured."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RealMethod:
     title: str
     sampler: str
     error: float | None = None
-    """Accepted error of a label, for counts of a pixel until it is sure; None for all that were recorded."""
+    """Accepted error of a label, for adaptive dwell; None for all counts that were recorded."""
 
 
 REAL_METHODS = {
@@ -61,13 +61,13 @@ REAL_METHODS = {
 def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
     """Map a recorded map by each of `REAL_METHODS`.
 
-    The phases are those of a classifier's file beside the map (``NAME.safetensors``), else those of a segmentation
+    The phases are those of a classifier's file of the same name (``NAME.safetensors``), else those of a segmentation
     that came with the map, else found in its spectra.
 
     Parameters
     ----------
     path : Path
-        A file that `spectra.maps.read_map` reads.
+        A file that `spectra.io.maps.read_map` reads.
     seed : int
         Of the training pixels, the thinning and the start masks.
     n_phases : int
@@ -76,7 +76,7 @@ def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON: the map's own figures, and under ``methods`` for each what `_course` gives.
+        JSON: the map's own figures, and under ``methods`` for each what `_agreement_curve` gives.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
 
 
 def real_identity(path: Path, n_phases: int) -> str:
-    """What a map's results depend on besides the program: its file, that of its classifier, the phases looked for."""
+    """Hash of what a map's results depend on besides the program: its file, its classifier's file, `n_phases`."""
     digest = hashlib.sha256(str(n_phases).encode())
     for file in (path, path.with_suffix(".safetensors")):
         if file.is_file():
@@ -116,14 +116,14 @@ def real_identity(path: Path, n_phases: int) -> str:
 
 
 def _classifier(found: SpectrumMap, seed: int, n_phases: int) -> tuple[PhaseClassifier, str]:
-    beside = found.path.with_suffix(".safetensors")
-    if beside.is_file():
-        loaded = load_classifier(beside)
+    file = found.path.with_suffix(".safetensors")
+    if file.is_file():
+        loaded = load_classifier(file)
         if not isinstance(loaded, PhaseClassifier):
             raise DataError(
-                f"{beside}: holds the paper's networks; real maps are mapped by the likelihood classifier"
+                f"{file}: holds the paper's networks; real maps are mapped by the likelihood classifier"
             )
-        return loaded, f"the classifier {beside.name}"
+        return loaded, f"the classifier {file.name}"
     if found.labels is not None:
         return learn_phases(found, found.labels, seed), "the segmentation in its file"
     return learn_phases(found, find_phases(found, n_phases), seed), "its own spectra"
@@ -131,13 +131,13 @@ def _classifier(found: SpectrumMap, seed: int, n_phases: int) -> tuple[PhaseClas
 
 def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) -> dict[str, Any]:
     n_pixels = specimen.truth.size
-    # where the full map itself is unsure it holds a vote, which is no measurement to agree with
+    # where the full map itself is unsure it holds a vote, which is not a measurement
     sure = specimen.labels > 0
     fraction = min(1.0, MOST_POINTS / n_pixels)
     if how.sampler == "low-discrepancy":
         pixels = initial_pixels(specimen.shape, fraction, seed=specimen.seed)
-        course = Course(specimen.truth, pixels, specimen.labels.ravel()[pixels], counted=sure)
-        return _course(how, course, np.ones(pixels.size))
+        curve = DistortionCurve(specimen.truth, pixels, specimen.labels.ravel()[pixels], counted=sure)
+        return _agreement_curve(how, curve, np.ones(pixels.size))
     learned = shipped_model()
     model: Any = learned
     if how.sampler == "slads":
@@ -156,18 +156,18 @@ def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) ->
         error=how.error,
     )
     measured = result.statistics.pixels
-    course = Course(
+    curve = DistortionCurve(
         specimen.truth,
         measured,
         result.measured.ravel()[measured],
         reconstruct=reconstructor(agent, models),
         counted=sure,
     )
-    return _course(how, course, result.statistics.live_times_s / specimen.full_dwell_s)
+    return _agreement_curve(how, curve, result.statistics.live_times_s / specimen.full_dwell_s)
 
 
-def _course(how: RealMethod, course: Course, dwells: NDArray[np.float64]) -> dict[str, Any]:
-    """Say when the map agreed with the reference.
+def _agreement_curve(how: RealMethod, curve: DistortionCurve, dwells: NDArray[np.float64]) -> dict[str, Any]:
+    """Find after how many pixels, and at what dose, the map agreed with the reference.
 
     Returns
     -------
@@ -176,13 +176,13 @@ def _course(how: RealMethod, course: Course, dwells: NDArray[np.float64]) -> dic
         map's ``dose``, or None; ``fraction``, ``dose`` and ``agreement`` at the end; ``curve``, rows of fraction,
         dose, agreement; ``dwell``, the mean part of a recorded spectrum that was taken.
     """
-    n_pixels = course.n_pixels
+    n_pixels = curve.n_pixels
     dose = np.cumsum(dwells) / n_pixels
     numbers = checkpoints(n_pixels, dwells.size, 40)
-    agreement = 1.0 - course.curve(numbers)
+    agreement = 1.0 - curve.curve(numbers)
     reached: dict[str, Any] = {}
     for wanted in AGREEMENTS:
-        n = course.first_at(1.0 - wanted + 1e-12, numbers)
+        n = curve.first_at(1.0 - wanted + 1e-12, numbers)
         reached[f"{wanted:g}"] = None if n is None else {"fraction": n / n_pixels, "dose": float(dose[n - 1])}
     return {
         "title": how.title,

@@ -1,4 +1,4 @@
-"""A measured EDS map as a specimen: whoever measures a pixel gets the counts that were recorded there, or a part."""
+"""A measured EDS map as a specimen: a pixel gives the counts that were recorded there, or a part of them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ RESOLUTION_EV = 130.0
 def learn_phases(found: SpectrumMap, labels: NDArray[np.uint8], seed: int) -> PhaseClassifier:
     """Train the classifier on `SPECTRA_PER_PHASE` pixels of each phase of a segmentation.
 
-    As one would choose them at the microscope: at random among places that are surely of the phase, with none but
-    its own around them. Where a phase has too few of these, among those with the most.
+    They are drawn at random among pixels that have only their own phase around them, as an operator would choose
+    them; where a phase has too few of these, among those with the most such neighbours.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def learn_phases(found: SpectrumMap, labels: NDArray[np.uint8], seed: int) -> Ph
         of_phase = labels == label
         if of_phase.sum() < SPECTRA_PER_PHASE:
             raise DataError(
-                f"{found.path}: phase {label} has {of_phase.sum()} pixels, {SPECTRA_PER_PHASE} are needed to learn it"
+                f"{found.path}: phase {label} has {of_phase.sum()} pixels, {SPECTRA_PER_PHASE} are needed to train on"
             )
         alike = ndimage.convolve(of_phase.astype(np.int64), np.ones((3, 3), np.int64), mode="nearest")
         alike[~of_phase] = 0
@@ -79,10 +79,10 @@ def full_map(found: SpectrumMap, classifier: PhaseClassifier) -> tuple[NDArray[n
 
 @dataclass(frozen=True, eq=False)
 class RecordedMap:
-    """A recorded map under the beam; what the devices and `experiment.run_map` take for a specimen.
+    """A recorded map under the beam; a specimen for the devices and for `simulation.run.run_map`.
 
     The unit of time is the dwell of the recording: at 1 s of live time a pixel has given all its counts. A pixel that
-    is measured again gives the same counts again.
+    is measured again gives the same counts.
     """
 
     name: str
@@ -111,7 +111,7 @@ class RecordedMap:
 
     @property
     def boundary_fraction(self) -> float:
-        """How hard it is to sample; see `sampling.distortion.boundary_fraction`."""
+        """How hard it is to sample; see `images.distortion.boundary_fraction`."""
         return boundary_fraction(self.truth)
 
     def acquisition(self, pixel: int, visit: int = 0) -> Acquisition:

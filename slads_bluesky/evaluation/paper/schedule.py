@@ -11,7 +11,7 @@ from .trial import METHODS
 __all__ = ["QUICK", "Schedule", "Step", "steps"]
 
 QUICK = ("pbsn-128", "powder-256")
-"""The small ones, which run through the whole system: microscope over Channel Access, journal and catalog."""
+"""The small objects, which run through the whole system: microscope over Channel Access, journal and catalog."""
 
 _MS_PER_POINT = {("paper", True): 1.5, ("ours", True): 3.0, ("paper", False): 7.0, ("ours", False): 10.0}
 """By method and whether devices are soft, on two idle cores; only their ratios matter once a trial is done."""
@@ -22,7 +22,7 @@ _START_S = 15.0
 
 @dataclass(frozen=True)
 class Step:
-    """One trial; or, with the method ``references``, the curves that ask no spectra."""
+    """One trial; or, with the method ``references``, the curves that need no spectra."""
 
     experiment: str
     method: str
@@ -61,7 +61,7 @@ def steps(experiments: Sequence[str], seeds: Iterable[int]) -> list[Step]:
 
 
 class Schedule:
-    """Tells the time that is left, from what the steps done so far took.
+    """The time that is left, from what the steps done so far took.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Schedule:
     jobs : int
         How many steps on soft devices are done at a time.
     together : bool
-        So many of those through the whole system, too.
+        Whether so many of those through the whole system are done at a time as well.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Schedule:
         return sum(seconds is not None for seconds in self._took.values())
 
     def done(self, step: Step, seconds: float) -> None:
-        """Book a step."""
+        """Note that a step is done."""
         self._took[step] = seconds
 
     @property

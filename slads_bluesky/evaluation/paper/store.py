@@ -1,4 +1,4 @@
-"""Trials that are done, one file each, so that an interrupted reproduction goes on where it stood."""
+"""Results of finished trials, one file each, so that an interrupted reproduction resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TrialStore:
     Parameters
     ----------
     directory : Path
-        Made if it is not there.
+        Made if it is missing.
     version : str
-        Results of another version of the program are not taken for this one's.
+        Results of another version of the program are not loaded.
 
     Raises
     ------

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ...phantom.paper_results import PAPER
+from ..figures import Figure, at_most
 from .trial import METHODS, SCORES
 
-__all__ = ["COLUMNS", "heading", "markdown", "rows", "smoother", "summarise", "titles"]
+__all__ = ["COLUMNS", "heading", "markdown", "paper_figures", "rows", "smoother", "summarise", "titles"]
 
 COLUMNS = ("", "the paper", *(method.column for method in METHODS.values()))
-"""What stands above each table."""
+"""Headings of each table."""
 
 NONE = "–"
 
@@ -63,18 +64,18 @@ def rows(
     Returns
     -------
     list of [str, str, str, …]
-        What it is, the paper's figure, and for each method the median and, of several seeds, the worst.
+        Name, the paper's figure, and for each method the median and, of several seeds, the worst.
     """
     lines = [
-        [title, told, *(_cell(of[score], form) for of in summaries.values())]
-        for score, title, told, form in _scores(experiment)
+        [title, paper, *(_cell(of[score], form) for of in summaries.values())]
+        for score, title, paper, form in _scores(experiment)
     ]
     base = summaries.get("paper", {}).get("dose_at_paper_td_nC", {}).get("median")
     for title, against in (
-        ("dose saved against the paper's method, there", base),
-        ("dose saved against a full raster, there", raster_dose_nc),
+        ("dose reduction factor against the paper's method", base),
+        ("dose reduction factor against a full raster", raster_dose_nc),
     ):
-        lines.append([title, NONE, *(_saved(against, of) for of in summaries.values())])
+        lines.append([title, NONE, *(_reduction(against, of) for of in summaries.values())])
     return lines
 
 
@@ -83,19 +84,49 @@ def _scores(experiment: str) -> list[tuple[str, str, str, str]]:
     paper, at = PAPER[experiment], f"for a distortion of {PAPER[experiment].td}"
     return [
         ("fraction_at_paper_td", f"samples {at}", _percent(paper.fraction), "percent"),
-        ("fraction_at_paper_definition", f"samples {at}, ill counted", _percent(paper.fraction), "percent"),
+        (
+            "fraction_at_paper_definition",
+            f"samples {at}, invalid pixels counted",
+            _percent(paper.fraction),
+            "percent",
+        ),
         ("td", "distortion at the end", NONE, ".5f"),
-        ("td_paper_definition", "distortion at the end, ill counted", f"{paper.td:.4f}", ".5f"),
+        ("td_paper_definition", "distortion at the end, invalid pixels counted", f"{paper.td:.4f}", ".5f"),
         ("misclassification", "misclassified", f"{paper.misclassification:.4f}", ".5f"),
         ("false_alarm", "false alarms", NONE, ".5f"),
-        ("counts_per_pixel", "counts a pixel", NONE, "short"),
-        ("dwell_per_pixel_s", "live time a pixel, s", f"{paper.dwell_s:.0f}", ".4g"),
-        ("dose_nC", "dose in all, nC", NONE, "short"),
+        ("counts_per_pixel", "counts per pixel", NONE, "short"),
+        ("dwell_per_pixel_s", "live time per pixel, s", f"{paper.dwell_s:.0f}", ".4g"),
+        ("dose_nC", "total dose, nC", NONE, "short"),
         ("dose_at_paper_td_nC", f"dose {at}, nC", NONE, "short"),
-        ("decision_us", "a decision, µs", NONE, ".0f"),
-        ("point_ms", "a point besides its dwell, ms", NONE, ".1f"),
+        ("decision_us", "time per decision, µs", NONE, ".0f"),
+        ("point_ms", "time per point besides its dwell, ms", NONE, ".1f"),
         ("peak_rss_mb", "memory, MiB", NONE, ".0f"),
     ]
+
+
+def paper_figures(experiment: str, found: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures whose goals are the paper's own, for its method and for ours.
+
+    Parameters
+    ----------
+    experiment : str
+        A key of `PAPER`.
+    found : mapping
+        Method to what `summarise` gave.
+    """
+    paper, figures = PAPER[experiment], []
+    goals = {
+        "fraction_at_paper_td": paper.fraction,
+        "fraction_at_paper_definition": paper.fraction,
+        "td_paper_definition": paper.td,
+        "misclassification": paper.misclassification,
+    }
+    names = {score: title for score, title, _, _ in _scores(experiment)}
+    for method, how in METHODS.items():
+        for score, goal in goals.items():
+            name = f"{experiment}, {how.title}: {names[score]}"
+            figures.append(at_most(name, found[method][score]["median"], goal))
+    return figures
 
 
 def titles(experiment: str) -> list[str]:
@@ -105,7 +136,7 @@ def titles(experiment: str) -> list[str]:
 
 
 def smoother(experiment: str, boundary_fractions: Sequence[float | None]) -> str:
-    """Sentence on how smooth each object must be for the paper's method, from `easier.smoother_object`."""
+    """Sentence on the boundary fraction that each object needs for the paper's method (`smoother_object`)."""
     paper = PAPER[experiment]
     found = ", ".join("less than was tried" if b is None else f"{b:.3f}" for b in boundary_fractions)
     return (
@@ -156,6 +187,6 @@ def _cell(of: Mapping[str, float | None], form: str) -> str:
     return median if median == worst else f"{median} ({worst})"
 
 
-def _saved(against: float | None, of: Mapping[str, Any]) -> str:
+def _reduction(against: float | None, of: Mapping[str, Any]) -> str:
     dose = of["dose_at_paper_td_nC"]["median"]
     return f"{against / dose:.0f} ×" if against and dose else NONE

@@ -16,10 +16,11 @@ from ...agent import SladsAgent
 from ...memory import peak_rss_mb
 from ...phantom import Phantom, make_object
 from ...phantom.paper_results import PAPER
+from ...progress import Progress, no_progress
 from ...simulation.models import Models, prepare_models
 from ...simulation.run import make_agent, run_map
-from .curves import Course, Reconstruct, checkpoints, knn, oracle_order
-from .process import forget_peak
+from ..process import forget_peak
+from .curves import DistortionCurve, Reconstruct, checkpoints, knn, oracle_order
 
 __all__ = [
     "METHODS",
@@ -39,7 +40,7 @@ class Method:
 
     title: str
     column: str
-    """What stands above it in the table, beside the paper's own figures."""
+    """Heading of its column in the table."""
     about: str
     sampler: str
     classifier: str
@@ -50,7 +51,7 @@ class Method:
 
 METHODS = {
     "paper": Method(
-        "the paper's method", "its method, here", "SLADS, two networks, 10 s a pixel", "slads", "paper"
+        "the paper's method", "its method, here", "SLADS, two networks, 10 s per pixel", "slads", "paper"
     ),
     "ours": Method(
         "ours", "ours", "learned sampler, likelihood, adaptive dwell", "learned", "likelihood", error=1e-3
@@ -107,7 +108,7 @@ def run_trial(
     *,
     soft: bool = True,
     subscribers: tuple[Callable[[str, dict[str, Any]], Any], ...] = (),
-    told: Callable[[str], None] | None = None,
+    progress: Progress = no_progress,
     fraction: float | None = None,
 ) -> dict[str, Any]:
     """Run a trial and score it.
@@ -124,8 +125,8 @@ def run_trial(
         In-process devices, or the simulated microscope over Channel Access.
     subscribers : tuple of callable
         Take every document: a `Recorder`, a progress bar.
-    told : callable, optional
-        Told in a few words what is being prepared.
+    progress : callable, optional
+        Called with the stage of the preparation and the fraction done.
     fraction : float, optional
         Part of the pixels to measure instead of the paper's.
 
@@ -142,11 +143,11 @@ def run_trial(
         sampler=how.sampler,
         classifier=how.classifier,
         seed=seed,
-        progress=lambda stage, done: told(stage) if told else None,
+        progress=progress,
     )
     prepared = time.perf_counter()
     gc.collect()
-    forget_peak()  # what training took is no memory of a map
+    forget_peak()  # the memory that training took is not the map's
     agent = make_agent(phantom, models, fraction=fraction or paper.fraction, seed=seed, initial=how.initial)
     result = run_map(
         phantom,
@@ -159,17 +160,17 @@ def run_trial(
     )
     peak = peak_rss_mb()
     pixels = result.statistics.pixels
-    course = Course(
+    distortion = DistortionCurve(
         phantom.truth,
         pixels,
-        result.measured.ravel()[pixels],  # as the agent took them: only what is ok has a label
+        result.measured.ravel()[pixels],  # as the agent took them: only verdicts "ok" have a label
         labelled=phantom.labels,
         reconstruct=reconstructor(agent, models),
     )
     numbers = checkpoints(phantom.truth.size, pixels.size)
-    curve = course.curve(numbers)
-    n = course.first_at(paper.td, numbers)
-    n_as_paper = course.first_at(paper.td, numbers, ill_counts=True)
+    curve = distortion.curve(numbers)
+    n = distortion.first_at(paper.td, numbers)
+    n_as_paper = distortion.first_at(paper.td, numbers, count_invalid=True)
     doses = result.statistics.doses_nc
     dose = np.cumsum(doses)
     figures = result.figures()
@@ -198,7 +199,7 @@ def run_trial(
 def run_trial_here(
     experiment: str, method: str, seed: int, record: Path | None, *, alone: bool = True
 ) -> dict[str, Any]:
-    """Run a trial in a process that is there for it; `run_trial` says what comes back.
+    """Run a trial in a process of its own; `run_trial` says what comes back.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def run_trial_here(
         With a record, through the whole system: the simulated microscope over Channel Access, journal, catalog.
         Without one, on soft devices.
     alone : bool
-        Draw a progress bar and compute with all cores; otherwise other trials are run beside this one.
+        Draw a progress bar and compute with all cores; otherwise on one core, as other trials run at the same time.
     """
     import torch
     from rich.console import Console
@@ -230,7 +231,7 @@ def run_trial_here(
 
 
 def _maps(phantom: Phantom, measured: NDArray[np.int16], reconstruction: NDArray[np.uint8]) -> dict[str, Any]:
-    """What the four panels need, to be kept as arrays beside the JSON."""
+    """What the four panels need, kept as arrays next to the JSON file."""
     return {
         "measured": measured,
         "reconstruction": reconstruction,
@@ -240,11 +241,11 @@ def _maps(phantom: Phantom, measured: NDArray[np.int16], reconstruction: NDArray
 
 
 REFERENCES = ("random", "low-discrepancy", "oracle")
-"""Samplers that ask no spectra."""
+"""Samplers that need no spectra."""
 
 
 def reference_curves(experiment: str, seed: int) -> dict[str, Any]:
-    """Distortion curves of what asks no spectra: static samplings, and an oracle, all with perfect labels.
+    """Distortion curves without spectra: static samplings, and an oracle, all with perfect labels.
 
     Parameters
     ----------
@@ -272,6 +273,6 @@ def reference_curves(experiment: str, seed: int) -> dict[str, Any]:
     for name in REFERENCES:
         order = orders[name]
         numbers = checkpoints(truth.size, order.size, 16)
-        td = Course(truth, order, truth.ravel()[order]).curve(numbers)
+        td = DistortionCurve(truth, order, truth.ravel()[order]).curve(numbers)
         curves[name] = [[int(n), float(v)] for n, v in zip(numbers, td, strict=True)]
     return {"curves": curves, "trial_s": time.perf_counter() - began}

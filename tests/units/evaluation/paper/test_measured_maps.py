@@ -24,7 +24,7 @@ def recorded(map_file):
     return RecordedMap("stripes", 0, reference, labels, classifier.phases, found)
 
 
-def test_a_pixel_grows_to_exactly_the_counts_that_were_recorded_there(recorded):
+def test_recorded_map_at_the_full_dwell_gives_the_recorded_counts(recorded):
     acquisition = recorded.acquisition(77)
     own = recorded.source.spectra[77]
     np.testing.assert_array_equal(acquisition.counts_at(1.0), own)
@@ -38,7 +38,7 @@ def test_a_pixel_grows_to_exactly_the_counts_that_were_recorded_there(recorded):
     np.testing.assert_array_equal(recorded.acquisition(77).counts_at(0.3), acquisition.counts_at(0.3))
 
 
-def test_the_full_map_is_what_the_classifier_says_and_a_vote_where_it_is_unsure(recorded):
+def test_full_map_of_a_file_is_the_classifier_s_labels_and_a_vote_elsewhere(recorded):
     found = recorded.source
     assert (recorded.truth == found.labels).mean() > 0.99
     sure = recorded.labels > 0
@@ -46,7 +46,7 @@ def test_the_full_map_is_what_the_classifier_says_and_a_vote_where_it_is_unsure(
     assert sure.mean() > 0.95
 
 
-def test_a_phase_of_too_few_pixels_cannot_be_learnt(map_file):
+def test_learn_phases_of_too_few_pixels_raises_data_error(map_file):
     found = read_map(map_file)
     labels = found.labels.copy()
     labels[labels == 3] = 1
@@ -56,7 +56,7 @@ def test_a_phase_of_too_few_pixels_cannot_be_learnt(map_file):
 
 
 @pytest.mark.slow
-def test_each_method_maps_it_from_a_part_of_its_pixels_and_adaptive_dwell_from_less_dose(map_file, tmp_path):
+def test_map_real_by_each_method_reaches_agreement_and_adaptive_dwell_with_less_dose(map_file, tmp_path):
     results = map_real(map_file)
     assert results["phases_from"] == "the segmentation in its file"
     assert results["agrees_with_its_labels"] > 0.99
@@ -76,7 +76,7 @@ def test_each_method_maps_it_from_a_part_of_its_pixels_and_adaptive_dwell_from_l
     assert (tmp_path / "real.png").stat().st_size > 1000
 
 
-def test_the_results_of_a_map_are_those_of_its_file_and_of_the_classifier_beside_it(map_file):
+def test_real_identity_with_another_file_classifier_or_number_of_phases_changes(map_file):
     before = real_identity(map_file, 4)
     assert real_identity(map_file, 4) == before
     assert real_identity(map_file, 5) != before
@@ -84,7 +84,7 @@ def test_the_results_of_a_map_are_those_of_its_file_and_of_the_classifier_beside
     assert real_identity(map_file, 4) != before
 
 
-def test_the_dacite_s_own_segmentation_is_what_the_classifier_finds_in_it(dacite):
+def test_full_map_of_the_dacite_agrees_with_its_segmentation(dacite):
     found = read_map(dacite)
     reference, labels = full_map(found, learn_phases(found, found.labels, seed=0))
     assert (reference == found.labels).mean() > 0.95

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slads_bluesky.evaluation.paper import easier
+from slads_bluesky.evaluation.paper import smoother
 from slads_bluesky.evaluation.paper.trial import METHODS, REFERENCES, SCORES, reference_curves, run_trial
 from slads_bluesky.phantom.paper_results import PAPER
 
@@ -17,7 +17,7 @@ def _own_cache(shared_cache, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(METHODS))
-def test_a_trial_is_scored_and_its_curve_ends_where_its_map_does(method):
+def test_run_trial_of_each_method_scores_the_map_that_its_curve_ends_with(method):
     documents = []
     result = run_trial(
         "pbsn-128", method, 0, subscribers=(lambda *document: documents.append(document),), fraction=0.03
@@ -35,25 +35,25 @@ def test_a_trial_is_scored_and_its_curve_ends_where_its_map_does(method):
     assert result["maps"]["measured"].shape == (128, 128)
 
 
-def test_curves_of_what_asks_no_spectra():
+def test_reference_curves_of_an_object_end_with_the_oracle_far_below_a_mask():
     found = reference_curves("pbsn-128", 0)["curves"]
     assert set(found) == set(REFERENCES)
     assert all(n > 0 and 0 <= td < 1 for curve in found.values() for n, td in curve)
     assert found["oracle"][-1][1] < 0.1 * found["low-discrepancy"][-1][1]
 
 
-def test_an_object_is_made_smoother_until_slads_reaches_the_figure(monkeypatch):
+def test_smoother_object_beyond_reach_is_coarsened_until_slads_reaches_the_figure(monkeypatch):
     asked = replace(PAPER["pbsn-128"], fraction=0.08)
-    monkeypatch.setattr(easier, "PAPER", {"pbsn-128": asked})
-    found = easier.smoother_object("pbsn-128", 0)
-    assert len(found["tried"]) == 2 + easier.HALVINGS
+    monkeypatch.setattr(smoother, "PAPER", {"pbsn-128": asked})
+    found = smoother.smoother_object("pbsn-128", 0)
+    assert len(found["tried"]) == 2 + smoother.HALVINGS
     enough = [b for b, td in found["tried"] if td <= asked.td]
     assert found["boundary_fraction"] == max(enough) < max(b for b, _ in found["tried"])
 
 
 @pytest.mark.parametrize(("td", "tried"), [(0.5, 1), (0.0, 2)])
-def test_no_search_where_the_object_itself_will_do_or_none_will(monkeypatch, td, tried):
-    monkeypatch.setattr(easier, "PAPER", {"pbsn-128": replace(PAPER["pbsn-128"], fraction=0.02, td=td)})
-    found = easier.smoother_object("pbsn-128", 0)
+def test_smoother_object_within_reach_or_out_of_it_is_not_searched(monkeypatch, td, tried):
+    monkeypatch.setattr(smoother, "PAPER", {"pbsn-128": replace(PAPER["pbsn-128"], fraction=0.02, td=td)})
+    found = smoother.smoother_object("pbsn-128", 0)
     assert len(found["tried"]) == tried
     assert (found["boundary_fraction"] is None) == (td == 0.0)

@@ -14,7 +14,7 @@ from slads_bluesky.images import boundary_fraction
 from slads_bluesky.sampling import distortion_curve
 
 
-def test_a_trace_is_the_sampler_run_pixel_by_pixel(model, make_blobs):
+def test_trace_of_a_sampler_equals_its_distortion_curve(model, make_blobs):
     truth = make_blobs((48, 56), 3.0, seed=31)
     stops = look_at(truth.size, 0.3, 0.02)[1:]  # the first lies within the initial mask
     parts = []
@@ -22,7 +22,9 @@ def test_a_trace_is_the_sampler_run_pixel_by_pixel(model, make_blobs):
     curve, _ = distortion_curve(truth, model, stops, 6)
     assert np.allclose(found.td, curve)
     assert found.fractions == [n / truth.size for n in stops]
-    assert len(found.decision_us) == stops[-1] - round(0.01 * truth.size) - 1  # the first is told apart
+    assert (
+        len(found.decision_us) == stops[-1] - round(0.01 * truth.size) - 1
+    )  # the first is counted separately
     assert 8 < len(found.covered) <= 16
     assert parts[-1] == 1.0
     assert parts == sorted(parts)
@@ -30,7 +32,7 @@ def test_a_trace_is_the_sampler_run_pixel_by_pixel(model, make_blobs):
     assert trace("slads", model, truth, stops, 6, wanted).td[-1] <= wanted < found.td[-6]
 
 
-def test_a_row_of_small_objects_and_its_figures():
+def test_summarise_of_small_objects_gives_median_and_worst():
     rows = [Row("pbsn", 32, 0.02, float("nan"), 0.2, 0.1), Row("pbsn", 32, float("nan"), 0.1, 0.2, 0.1)]
     for row in rows:
         results = make_trials(object_trials([row], ["low-discrepancy"], 0, seeds=2))
@@ -42,12 +44,12 @@ def test_a_row_of_small_objects_and_its_figures():
     assert 0 < found["median"] <= found["worst"] < 0.5
 
 
-def test_figures_that_were_never_reached_are_none():
+def test_summary_of_a_figure_not_reached_is_none():
     assert summary([0.1, 0.3, 0.2]) == {"median": 0.2, "worst": 0.3}
     assert summary([0.1, np.inf, 0.2]) == {"median": 0.2, "worst": None}
 
 
-def test_coverage_is_counted_per_group_and_over_all():
+def test_coverage_of_intervals_is_counted_per_group_and_over_all():
     found = coverage({("slads", "a"): [True, False], ("slads", "b"): [True, True], ("random", "a"): []})
     assert {row["group"]: (row["looks"], row["coverage"]) for row in found} == {
         "slads, a": (2, 0.5),
@@ -56,7 +58,7 @@ def test_coverage_is_counted_per_group_and_over_all():
     }
 
 
-def test_natural_images_are_real_label_images():
+def test_natural_images_of_known_pictures_are_label_images():
     found = dict(natural.natural_images(("camera", "coins", "no_such_picture"), 2, 64))
     assert set(found) == {"camera", "coins"}
     for image in found.values():
@@ -65,7 +67,7 @@ def test_natural_images_are_real_label_images():
         assert 0.02 < boundary_fraction(image) < 0.5
 
 
-def test_a_large_grid_is_timed_over_whole_batches(model, make_blobs):
+def test_measure_large_of_a_batch_sampler_times_whole_batches(model, make_blobs):
     truth = make_blobs((96, 96), 4.0, seed=5)
     found = measure_large("slads", truth, model, 0, n_decisions=50)
     assert found["decisions"] == 50
@@ -76,7 +78,7 @@ def test_a_large_grid_is_timed_over_whole_batches(model, make_blobs):
     assert learned["decisions"] > 1  # a batch, with the network's pass that it costs
 
 
-def test_photographs_are_told_by_the_median_of_their_starts():
+def test_summarise_of_photographs_gives_the_median_over_starts():
     trials = natural.natural_trials(("camera",), ("slads", "learned"), 5)
     assert len(trials) == len({trial.key for trial in trials}) == 2 * 2 * natural.STARTS
     results = {}

@@ -7,7 +7,7 @@ import pytest
 from slads_bluesky.cli import main
 
 
-def test_a_small_bench(tmp_path, monkeypatch, capsys):
+def test_bench_session_of_a_small_object_writes_figures_that_add_up(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     arguments = [
         "--object",
@@ -32,7 +32,7 @@ def test_a_small_bench(tmp_path, monkeypatch, capsys):
     assert "live view" in capsys.readouterr().out
 
 
-def test_more_points_than_there_are(tmp_path, capsys):
+def test_bench_session_with_more_points_than_pixels_exits_2(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["bench", "session", "--object", "pbsn-32", "--points", "2000"])
     assert exit_.value.code == 2

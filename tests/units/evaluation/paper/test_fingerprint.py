@@ -24,7 +24,7 @@ def other_weights(tmp_path, monkeypatch):
     return change
 
 
-def test_other_weights_change_what_depends_on_them_and_nothing_else(other_weights):
+def test_fingerprint_with_other_weights_changes_only_for_the_learned_method(other_weights):
     before = {name: fingerprint(method) for name, method in METHODS.items()}
     other_weights()
     after = {name: fingerprint(method) for name, method in METHODS.items()}
@@ -34,7 +34,7 @@ def test_other_weights_change_what_depends_on_them_and_nothing_else(other_weight
     assert METHODS["ours"].error is not None
 
 
-def test_other_settings_and_other_code_change_it(monkeypatch):
+def test_fingerprint_with_other_settings_or_code_changes(monkeypatch):
     ours = METHODS["ours"]
     assert fingerprint(ours) == fingerprint(ours)
     assert fingerprint(ours) != fingerprint(replace(ours, error=1e-2))

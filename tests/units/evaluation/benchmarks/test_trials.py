@@ -1,4 +1,4 @@
-"""Trials of a long benchmark: kept ones are not made again, an interrupted one goes on, the time left is told."""
+"""Trials of a long benchmark: kept ones are not measured again, progress is of all trials."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ def _trials(made, stop_at=None):
     ]
 
 
-def test_an_interrupted_benchmark_goes_on(tmp_path):
+def test_make_trials_after_an_interrupt_resumes(tmp_path):
     store, made = TrialStore(tmp_path, "code"), []
     with pytest.raises(KeyboardInterrupt):
         make_trials(_trials(made, stop_at=2), store)
@@ -35,28 +35,19 @@ def test_an_interrupted_benchmark_goes_on(tmp_path):
     assert made == [0, 1, 2, 3] * 2
 
 
-def test_what_is_done_is_told():
+def test_make_trials_reports_each_trial_by_its_title():
     said = []
-    make_trials(_trials([]), told=lambda title, left: said.append((title, left)))
-    assert [title for title, _ in said] == [f"number {i}" for i in range(4) for _ in range(2)]
+    make_trials(_trials([]), progress=lambda stage, done: said.append((stage, done)))
+    assert [stage for stage, _ in said] == [f"number {i}" for i in range(4) for _ in range(2)]
 
 
-def test_the_time_left_is_of_all_trials(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("slads_bluesky.evaluation.benchmarks.trials.time.monotonic", lambda: now[0])
-
-    def measure(report):
-        now[0] += 10
-        return {}
-
+def test_make_trials_reports_the_fraction_of_all_trials():
     said = []
-    make_trials(
-        [Trial(str(i), str(i), 1.0, measure) for i in range(3)], told=lambda _, left: said.append(left)
-    )
-    assert said == [None, 20, 10]
+    make_trials(_trials([]), progress=lambda stage, done: said.append(done))
+    assert said == pytest.approx([0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8])
 
 
-def test_the_command_keeps_its_trials(tmp_path, capsys):
+def test_bench_sampling_with_keep_runs_each_trial_once(tmp_path, capsys):
     arguments = ["bench", "sampling", "--objects", "pbsn-128", "--samplers", "low-discrepancy"]
     files = ["--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "figures.json")]
     said = []
@@ -67,12 +58,15 @@ def test_the_command_keeps_its_trials(tmp_path, capsys):
     assert said[0].err.count("object 2 of 3") == 1
     assert said[1].err == ""
     assert said[0].out == said[1].out
-    (row,) = json.loads((tmp_path / "figures.json").read_text())["objects"]
+    written = json.loads((tmp_path / "figures.json").read_text())
+    (row,) = written["objects"]
+    assert written["figures"][0]["name"] == "low-discrepancy, pbsn-128: fraction for TD 0.0015"
+    assert written["figures"][0]["holds"] is False
     assert row["object"] == "pbsn-128"
     assert len(row["values"]) == 3
 
 
-def test_an_unknown_part_is_named(capsys):
+def test_bench_sampling_with_an_unknown_part_names_it(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["bench", "sampling", "--objects", "pbsn-128,pbsn-77"])
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""``slads-bluesky paper``: what it prints and writes of results that are there, and what it refuses."""
+"""``slads-bluesky paper``: what it prints and writes of kept results, and what it refuses."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def keep(folder, experiment="pbsn-128", seeds=2):
         )
 
 
-def test_what_is_done_is_not_done_again_and_comes_as_table_markdown_json_and_figures(tmp_path, capsys):
+def test_paper_with_kept_results_writes_table_markdown_json_and_pictures(tmp_path, capsys):
     keep(tmp_path)
     files = [tmp_path / name for name in ("table.md", "table.json")]
     code = run("--experiment", "pbsn-128", "--seeds", 2, "--out", tmp_path,
@@ -67,9 +67,7 @@ def test_what_is_done_is_not_done_again_and_comes_as_table_markdown_json_and_fig
 
 @pytest.mark.parametrize("experiment", ["pbsn-128", "pbsn-1024"])
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_trial_that_is_missing_is_run_and_the_others_are_not(
-    tmp_path, monkeypatch, capsys, experiment, jobs
-):
+def test_paper_with_a_missing_trial_runs_only_that(tmp_path, monkeypatch, capsys, experiment, jobs):
     keep(tmp_path, experiment)
     gone = [f"{experiment}-ours-1", f"{experiment}-references-0"]
     kept = {name: (tmp_path / f"{name}.json").read_text() for name in gone}
@@ -93,7 +91,7 @@ def test_a_trial_that_is_missing_is_run_and_the_others_are_not(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_what_is_done_is_kept_when_another_trial_fails(tmp_path, monkeypatch, capsys, jobs):
+def test_paper_with_a_failing_trial_keeps_the_others(tmp_path, monkeypatch, capsys, jobs):
     keep(tmp_path, "pbsn-1024")
     for seed in (0, 1):
         (tmp_path / f"pbsn-1024-references-{seed}.json").unlink()
@@ -124,7 +122,7 @@ def test_what_is_done_is_kept_when_another_trial_fails(tmp_path, monkeypatch, ca
         (["--markdown", "{folder}/none/x.md"], "cannot write"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_code_2(tmp_path, capsys, arguments, words):
+def test_paper_with_bad_arguments_prints_one_line_and_exits_2(tmp_path, capsys, arguments, words):
     (tmp_path / "maps").mkdir()
     given = [a.replace("{folder}", str(tmp_path / "maps")) for a in arguments]
     assert run(*given, "--out", tmp_path / "out") == 2
@@ -134,7 +132,7 @@ def test_what_cannot_be_done_is_one_line_and_code_2(tmp_path, capsys, arguments,
     assert error.count("\n") == 1
 
 
-def test_a_truncated_map_is_named(tmp_path, capsys):
+def test_paper_with_a_truncated_map_names_it(tmp_path, capsys):
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     assert run("--no-simulated", "--real", tmp_path, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
@@ -150,8 +148,8 @@ def columns_of(markdown):
     return found
 
 
-def test_the_readme_s_tables_are_this_command_s():
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
+def test_paper_tables_of_the_readme_have_the_command_s_rows_and_columns():
+    readme = (Path(__file__).parents[4] / "README.md").read_text()
     shown = columns_of(readme)
     assert set(shown) <= set(PAPER)
     assert {"pbsn-128", "powder-256"} <= set(shown)

@@ -8,7 +8,7 @@ from slads_bluesky.cli import main
 
 
 @pytest.mark.slow
-def test_bench_record_measures_and_checks_what_it_read(model_cache, tmp_path, monkeypatch):
+def test_bench_record_of_200_points_reads_back_what_was_recorded(model_cache, tmp_path, monkeypatch):
     import slads_bluesky.simulation.models
 
     monkeypatch.setattr(slads_bluesky.simulation.models, "cache_directory", lambda: model_cache)

@@ -1,4 +1,4 @@
-"""Results kept between runs, and the table and charts made of them."""
+"""Kept results, their schedule, and the table and charts made of them."""
 
 import json
 
@@ -18,7 +18,7 @@ def _trial(**changes):
     return {**dict.fromkeys(SCORES, 1.0), **changes}
 
 
-def test_what_was_saved_is_loaded_with_its_maps(tmp_path):
+def test_trial_store_after_saving_loads_the_result_with_its_maps(tmp_path):
     store = TrialStore(tmp_path, "1.0")
     truth = np.arange(6, dtype=np.uint8).reshape(2, 3)
     store.save("a", {"td": 0.5, "maps": {"truth": truth, "phases": ["x"]}})
@@ -28,7 +28,7 @@ def test_what_was_saved_is_loaded_with_its_maps(tmp_path):
     np.testing.assert_array_equal(back["maps"]["truth"], truth)
 
 
-def test_damaged_missing_and_foreign_results_do_not_count(tmp_path):
+def test_trial_store_with_a_damaged_or_foreign_result_loads_none(tmp_path):
     store = TrialStore(tmp_path, "1.0")
     store.save("a", {"td": 0.5})
     assert TrialStore(tmp_path, "2.0").load("a") is None
@@ -43,38 +43,38 @@ def test_damaged_missing_and_foreign_results_do_not_count(tmp_path):
     assert store.load("d") is None
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_trial_store_in_an_unwritable_folder_raises_naming_it(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file"):
         TrialStore(tmp_path / "file", "1.0")
 
 
-def test_summary_is_median_and_worst_and_says_what_was_not_reached():
+def test_summarise_of_trials_gives_median_and_worst_and_none_where_not_reached():
     found = summarise([_trial(td=0.1), _trial(td=0.3), _trial(td=0.2, fraction_at_paper_td=None)])
     assert found["td"] == {"median": 0.2, "worst": 0.3}
     assert found["fraction_at_paper_td"] == {"median": 1.0, "worst": None}
 
 
-def test_the_table_shows_each_method_and_the_dose_saved():
+def test_rows_of_two_methods_show_the_dose_reduction_factors():
     summaries = {
         "paper": summarise([_trial(dose_at_paper_td_nC=1000.0, td=0.1), _trial(dose_at_paper_td_nC=1000.0)]),
         "ours": summarise([_trial(dose_at_paper_td_nC=2.0, fraction_at_paper_td=None)]),
     }
     table = {row[0]: row[1:] for row in rows("pbsn-128", summaries, 50000.0)}
-    assert table["dose saved against the paper's method, there"] == ["–", "1 ×", "500 ×"]
-    assert table["dose saved against a full raster, there"] == ["–", "50 ×", "25000 ×"]
+    assert table["dose reduction factor against the paper's method"] == ["–", "1 ×", "500 ×"]
+    assert table["dose reduction factor against a full raster"] == ["–", "50 ×", "25000 ×"]
     assert table["samples for a distortion of 0.0015"] == ["15 %", "100.0 %", "not reached"]
     assert table["distortion at the end"][1] == "0.55000 (1.00000)"
     assert list(table) == titles("pbsn-128")
 
 
-def test_the_heading_names_the_boundary_fraction_of_each_object():
+def test_heading_of_an_experiment_names_each_boundary_fraction():
     assert heading("powder-256", [0.0851, 0.0912]) == (
         "powder-256: 256 × 256, 20 % of the pixels; boundary fraction 0.085, 0.091"
     )
 
 
-def test_markdown_has_a_line_a_row_and_the_same_columns_in_each():
+def test_markdown_of_two_tables_has_a_line_per_row_with_equal_columns():
     lines = [["a", "–", "1", "2"], ["b", "–", "3", "4"]]
     table = markdown([("one: 1 × 1", lines, ""), ("two: 2 × 2", lines, "Mind the gap.")]).splitlines()
     assert table[0] == "**one**: 1 × 1"
@@ -85,13 +85,13 @@ def test_markdown_has_a_line_a_row_and_the_same_columns_in_each():
     assert table[13:] == ["", "Mind the gap."]
 
 
-def test_the_remark_tells_the_boundary_fraction_of_each_object_or_that_none_was_smooth_enough():
-    told = smoother("pbsn-1024", [0.0391, None])
-    assert "5 % of the pixels give a distortion of 0.0013" in told
-    assert told.endswith("up to boundary fractions of 0.039, less than was tried.")
+def test_smoother_remark_of_objects_names_each_boundary_fraction_or_none():
+    remark = smoother("pbsn-1024", [0.0391, None])
+    assert "5 % of the pixels give a distortion of 0.0013" in remark
+    assert remark.endswith("up to boundary fractions of 0.039, less than was tried.")
 
 
-def test_the_band_is_median_and_range_and_a_curve_that_ends_stays_where_it_is():
+def test_band_over_seeds_is_median_and_range_of_curves_held_at_their_end():
     first = [[10, 1.0, 0.1], [100, 10.0, 0.01]]
     others = [[[10, 1.0, value]] * 1 + [[200, 20.0, value]] for value in (0.2, 0.4)]
     at, median, low, high = band([first, *others], 0, 1e-3)
@@ -103,14 +103,14 @@ def test_the_band_is_median_and_range_and_a_curve_that_ends_stays_where_it_is():
     assert (median <= high).all()
 
 
-def test_charts_are_drawn_also_of_a_perfect_map_and_of_one_that_was_never_there(tmp_path):
+def test_charts_of_perfect_and_empty_curves_are_drawn(tmp_path):
     curve = [[10, 5.0, 0.1], [100, 50.0, 0.0]]
     nothing = [[10, 5.0, float("nan")]]
     charts(tmp_path / "c.png", "pbsn-128", {"random": [curve, curve], "ours": [curve], "oracle": [nothing]})
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_steps_are_each_method_and_the_references_once_a_seed():
+def test_steps_of_experiments_hold_each_method_and_the_references_once_per_seed():
     plan = steps(["pbsn-128", "powder-1024"], range(2))
     assert len(plan) == len(set(plan)) == 2 * 2 * (len(METHODS) + 1)
     assert plan[0] == Step("pbsn-128", "paper", 0)
@@ -119,7 +119,7 @@ def test_steps_are_each_method_and_the_references_once_a_seed():
     assert {step.experiment for step in steps(list(PAPER), [0])} == set(PAPER)
 
 
-def test_the_time_left_follows_the_pace_of_what_was_done():
+def test_schedule_after_a_slow_step_scales_the_time_left():
     plan = steps(["pbsn-128"], range(2))
     schedule = Schedule(plan, lambda step: None)
     expected = sum(step.expected_s for step in plan)
@@ -132,7 +132,7 @@ def test_the_time_left_follows_the_pace_of_what_was_done():
     assert schedule.left_s == 0
 
 
-def test_only_steps_on_soft_devices_go_two_at_a_time():
+def test_schedule_with_two_jobs_halves_only_steps_on_soft_devices():
     for name, times in (("pbsn-128", 1), ("pbsn-1024", 2)):
         plan = steps([name], [0])
         one, two = (Schedule(plan, lambda step: None, jobs).left_s for jobs in (1, 2))
