@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
-from ..errors import ConfigError, InstrumentError
-from ..protocols import Classifier
+from ..errors import InstrumentError
+from ..protocols import Classifier, StopRule
 from .beam import SEMBeam, put
 from .beamwatch import BeamWatch
 from .connect import connect
 from .reading import (
     DetectorFacts,
     EDSReading,
-    StopRule,
     check_classifier,
+    check_presets,
     data_key,
     describe_eds,
     judge,
@@ -51,7 +51,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         Without one, readings have no label.
     beam : SEMBeam, optional
         With it, an acquisition during which the beam fell off is refused; see `BeamWatch`.
-    sequential : StopRule, optional
+    stop_rule : StopRule, optional
         Stops each acquisition as soon as its spectrum says enough: the record acquires up to a preset number of
         counts, the rule looks, and asks for more or has decided. The presets of time still are the limits.
     elevation_angle_deg, energy_resolution_ev : float, optional
@@ -84,7 +84,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         *,
         classifier: Classifier | None = None,
         beam: SEMBeam | None = None,
-        sequential: StopRule | None = None,
+        stop_rule: StopRule | None = None,
         elevation_angle_deg: float | None = None,
         energy_resolution_ev: float | None = None,
         connection_timeout_s: float = 5.0,
@@ -94,7 +94,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self.facts = DetectorFacts(elevation_angle_deg, energy_resolution_ev)
         self.classifier = classifier
         self.beam = beam
-        self.sequential = sequential
+        self.stop_rule = stop_rule
         self._watch = BeamWatch()
         self.connection_timeout_s = connection_timeout_s
         self.reading: EDSReading | None = None
@@ -107,6 +107,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._given_up = False
         self._preset = 0
         self._restore: dict[EpicsSignal, Any] = {}
+        self._rules_before: tuple[Classifier | None, StopRule | None] | None = None
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -140,7 +141,8 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.preset_high,
         )
         self._restore = {signal: signal.get() for signal in presets}
-        if self.sequential is not None:
+        self._rules_before = (self.classifier, self.stop_rule)
+        if self.stop_rule is not None:
             self.preset_low.put(0)
             self.preset_high.put(self._n_channels - 1)
         if self.beam is not None:
@@ -153,8 +155,11 @@ class EDSDetector(Device):  # type: ignore[misc]
         return list(super().stage())
 
     def unstage(self) -> list[Any]:
-        """Stop acquiring if it still does, and put the presets back."""
+        """Stop acquiring if it still does; put presets, classifier and stop rule back."""
         self._abandon()
+        if self._rules_before is not None:
+            self.classifier, self.stop_rule = self._rules_before
+            self._rules_before = None
         for signal, value in self._restore.items():
             if signal.connected:
                 signal.put(value)
@@ -164,20 +169,24 @@ class EDSDetector(Device):  # type: ignore[misc]
         return list(super().unstage())
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit."""
+        """Set any of what `PRESETS` names; see `protocols.Detector.configure`. A preset of 0: no limit."""
         signals = {
             "live_time": self.preset_live_time, "real_time": self.preset_real_time, "counts": self.preset_counts,
         }  # fmt: skip
-        if unknown := sorted(set(values) - set(signals) - {"window"}):
-            raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(signals)}, window")
+        check_presets(self.name, values)
         before = self.read_configuration()
+        if "classifier" in values:
+            if self._n_channels:  # staged already, so what was checked then is checked again
+                check_classifier(
+                    self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
+                    values["classifier"],
+                )  # fmt: skip
+            self.classifier = values["classifier"]
+        self.stop_rule = values.get("stop_rule", self.stop_rule)
         low, high = values.get("window", (0, int(self.channels.get()) - 1))
         wanted = {signal: values[key] for key, signal in signals.items() if key in values}
-        if "window" in values or values.get("counts"):
+        if "window" in values or values.get("counts") or values.get("stop_rule") is not None:
             wanted.update({self.preset_low: int(low), self.preset_high: int(high)})
-        for signal, value in wanted.items():
-            if value < 0:
-                raise ConfigError(f"{signal.name}: a preset is 0 (no limit) or more, not {value}")
         for signal, value in wanted.items():
             status = QuickStatus()
             put(signal, value, status, status.set_finished)
@@ -210,9 +219,9 @@ class EDSDetector(Device):  # type: ignore[misc]
         return status
 
     def _start(self, status: QuickStatus) -> None:
-        if self.sequential is not None:
-            self.sequential.reset()
-            self._preset = self.sequential.next_counts()
+        if self.stop_rule is not None:
+            self.stop_rule.reset()
+            self._preset = self.stop_rule.next_counts()
             self.preset_counts.put(self._preset)
         put(self.erase_start, 1, status, lambda: self._jobs.put((self._finish, status)))
 
@@ -245,10 +254,10 @@ class EDSDetector(Device):  # type: ignore[misc]
         counts = self._spectrum()
         live = float(self.live_time.get())
         before = time.perf_counter()
-        if self.sequential is not None:
-            judgement = look(self.sequential, counts, live, self._preset)
+        if self.stop_rule is not None:
+            judgement = look(self.stop_rule, counts, live, self._preset)
             if judgement is None:
-                self._preset = int(counts.sum()) + self.sequential.next_counts()
+                self._preset = int(counts.sum()) + self.stop_rule.next_counts()
                 self.preset_counts.put(self._preset)
                 put(self.start_on, 1, status, lambda: self._jobs.put((self._finish, status)))
                 return

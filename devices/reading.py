@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from numbers import Real
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, InstrumentError
-from ..protocols import Classification, Classifier, RateClassifier
+from ..protocols import Classification, Classifier, RateClassifier, StopRule
 
 __all__ = [
     "BEAM_FIELDS",
+    "PRESETS",
     "DetectorFacts",
     "EDSReading",
-    "StopRule",
     "check_classifier",
+    "check_presets",
     "data_key",
     "describe_eds",
     "judge",
@@ -37,21 +40,8 @@ BEAM_FIELDS: dict[str, tuple[str, int]] = {
 }
 """What a beam reads, with its unit and decimals."""
 
-
-class StopRule(Protocol):
-    """Decides, look by look, whether a spectrum has grown enough; `slads_bluesky.spectra.SequentialTest` is one."""
-
-    cap_s: float
-    """Live time after which there is no other look, s."""
-
-    def reset(self) -> None:
-        """Begin with another spectrum."""
-
-    def update(self, counts: NDArray[Any], live_time_s: float) -> Classification | None:
-        """Return the decision, or None: acquire on."""
-
-    def next_counts(self) -> int:
-        """How many more counts to acquire until the next look."""
+PRESETS = ("live_time", "real_time", "counts", "window", "classifier", "stop_rule")
+"""What the ``configure`` of a detector takes."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +174,22 @@ def look(rule: StopRule, counts: NDArray[np.int32], live_s: float, preset: int) 
     """
     over = int(counts.sum()) < preset
     return rule.update(counts, max(live_s, rule.cap_s) if over else live_s)
+
+
+def check_presets(name: str, values: Mapping[str, Any], known: Sequence[str] = PRESETS) -> None:
+    """Refuse what a detector's ``configure`` does not take.
+
+    Raises
+    ------
+    ConfigError
+        Naming the detector and the preset.
+    """
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigError(f"{name}: no such preset: {', '.join(unknown)}; there are {', '.join(known)}")
+    for key in ("live_time", "real_time", "counts"):
+        value = values.get(key, 0)
+        if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+            raise ConfigError(f"{name}: {key} is 0 (no limit) or more, not {value!r}")
 
 
 def check_classifier(

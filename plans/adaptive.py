@@ -9,18 +9,19 @@ import importlib.metadata
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
+from types import EllipsisType
 from typing import Any
 
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.protocols import Agent, Suggestion
+from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 
 from .budget import DoseBudget
 from .ledger import Ledger
 from .readables import MapReadable, ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits, Points, one_run
-from .stubs import BeamLike, DetectorLike, in_thread, record
+from .stubs import in_thread, record
 
 __all__ = ["adaptive_map", "start_document"]
 
@@ -29,8 +30,8 @@ VERSIONS_OF = ("slads-bluesky", "bluesky", "ophyd", "event-model", "numpy", "sci
 
 
 def adaptive_map(
-    beam: BeamLike,
-    eds: DetectorLike,
+    beam: Beam,
+    eds: Detector,
     agent: Agent,
     *,
     baseline: Sequence[Any] = (),
@@ -38,6 +39,7 @@ def adaptive_map(
     map_every: int | None = None,
     timeout_s: float | None = None,
     budget: DoseBudget | None = None,
+    stop_rule: StopRule | EllipsisType | None = ...,
     max_failed_points: int = MAX_FAILED_POINTS,
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
@@ -47,9 +49,9 @@ def adaptive_map(
 
     Parameters
     ----------
-    beam : BeamLike
+    beam : Beam
         ``set((x, y))`` in µm moves it blanked; its ``blanker`` takes True and False.
-    eds : DetectorLike
+    eds : Detector
         Its ``trigger`` acquires and classifies; its keys are those of ``agent.keys``.
     agent : Agent
         Decides where to measure, and when the map is done.
@@ -63,7 +65,9 @@ def adaptive_map(
     timeout_s : float, optional
         How long an acquisition may take; by default 30 s and three times the dwell.
     budget : DoseBudget, optional
-        What the specimen may take: the run stops before it is exceeded, and says so.
+        What the specimen may take: the run stops before it is exceeded, and its stop document gives the reason.
+    stop_rule : StopRule, optional
+        Ends each acquisition as soon as its spectrum suffices; None for none; by default the detector's own.
     max_failed_points : int
         A point that fails twice is recorded in the stream ``failed`` and passed over; one more than this of them
         end the run.
@@ -111,6 +115,7 @@ def adaptive_map(
         timeout_s=timeout_s,
         budget=budget if budget is not None else DoseBudget(),
         max_failed_points=max_failed_points,
+        stop_rule=stop_rule,
     )
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
@@ -165,7 +170,7 @@ def adaptive_map(
                 body,
                 beam=beam,
                 eds=eds,
-                start=start_document(beam, eds, agent, arguments, md),
+                start=start_document(beam, eds, agent, arguments, md, stop_rule),
                 places=((x0, y0), (x1, y1)),
                 limits=limits,
                 baseline=baseline,
@@ -177,7 +182,12 @@ def adaptive_map(
 
 
 def start_document(
-    beam: Any, eds: Any, agent: Agent, arguments: Mapping[str, Any], md: Mapping[str, Any] | None
+    beam: Any,
+    eds: Any,
+    agent: Agent,
+    arguments: Mapping[str, Any],
+    md: Mapping[str, Any] | None,
+    stop_rule: StopRule | EllipsisType | None = ...,
 ) -> dict[str, Any]:
     """Metadata that a replay, a table or a plot needs; JSON only.
 
@@ -191,6 +201,8 @@ def start_document(
         Arguments of the plan.
     md : mapping, optional
         The user's; wins where keys are the same, except for what a replay needs.
+    stop_rule : StopRule, optional
+        As in `adaptive_map`.
     """
     grid, configuration = agent.grid, agent.configuration()
     (y0, y1), (x0, x1) = grid.extents_um
@@ -218,7 +230,7 @@ def start_document(
         "agent": configuration,
         "seed": configuration.get("seed"),
         "model_hashes": hashes,
-        "sequential": _rule(getattr(eds, "sequential", None)),
+        "sequential": _rule(getattr(eds, "stop_rule", None) if stop_rule is ... else stop_rule),
         "phases": list(getattr(classifier, "phases", ())),
         "versions": versions(),
     }
@@ -236,12 +248,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _rule(sequential: Any) -> dict[str, Any] | None:
+def _rule(rule: Any) -> dict[str, Any] | None:
     """What stops each acquisition early, None if its presets alone do."""
-    if sequential is None:
+    if rule is None:
         return None
-    facts = {key: getattr(sequential, key, None) for key in ("error", "cap_s")}
+    facts = {key: getattr(rule, key, None) for key in ("error", "cap_s")}
     return {
-        "name": type(sequential).__name__,
+        "name": type(rule).__name__,
         **{key: value for key, value in facts.items() if value is not None},
     }

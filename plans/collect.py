@@ -3,18 +3,16 @@
 from collections.abc import Generator, Mapping, Sequence
 from math import cos, isfinite, pi, sin, sqrt
 from time import time
-from typing import Any
+from typing import Any, Unpack
 
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.protocols import EventKeys
+from slads_bluesky.protocols import Beam, Detector, EventKeys
 
 from .adaptive import versions
-from .budget import DoseBudget
 from .ledger import Ledger
-from .run import MAX_FAILED_POINTS, Limits, Points, in_order, one_run
-from .stubs import BeamLike, DetectorLike
+from .run import Limits, Points, RunOptions, in_order, one_run
 
 __all__ = ["PHASE_KEY", "SPOT_KEY", "CollectPoint", "collect_phase", "spots"]
 
@@ -100,27 +98,22 @@ class CollectPoint:
 
 
 def collect_phase(
-    beam: BeamLike,
-    eds: DetectorLike,
+    beam: Beam,
+    eds: Detector,
     phase: str,
     positions: Sequence[tuple[float, float]] | None = None,
     *,
     n: int = 24,
     spread_um: float = 0.0,
-    baseline: Sequence[Any] = (),
-    dwell_s: float = 10.0,
-    timeout_s: float | None = None,
-    budget: DoseBudget | None = None,
-    max_failed_points: int = MAX_FAILED_POINTS,
-    suspenders: Sequence[Any] = (),
-    md: Mapping[str, Any] | None = None,
+    **options: Unpack[RunOptions],
 ) -> Generator[Msg, Any, str]:
     """Take spectra of one phase: one run, an Event each.
 
     Parameters
     ----------
-    beam, eds : BeamLike, DetectorLike
-        A rule of the detector's that stops acquisitions early is put aside meanwhile.
+    beam, eds : Beam, Detector
+        A rule of the detector's that stops acquisitions early is put aside meanwhile, and `stop_rule` is passed over:
+        every spectrum has the same dwell.
     phase : str
         Its name.
     positions : sequence of (x, y), optional
@@ -129,10 +122,8 @@ def collect_phase(
         Spectra altogether; the paper has 24, half to train and half to validate.
     spread_um : float
         See `spots`.
-    baseline, timeout_s, budget, max_failed_points, suspenders, md
-        As in `adaptive_map`.
-    dwell_s : float
-        Live time of each spectrum, s.
+    **options
+        See `plans.run.RunOptions`.
 
     Returns
     -------
@@ -148,41 +139,32 @@ def collect_phase(
     """
     if not phase.strip():
         raise ConfigError("a phase needs a name")
-    limits = Limits(
-        dwell_s=dwell_s,
-        timeout_s=timeout_s,
-        budget=budget if budget is not None else DoseBudget(),
-        max_failed_points=max_failed_points,
-    )
+    limits = Limits.of({**options, "stop_rule": None})
     here = getattr(beam, "position", (0.0, 0.0)) if positions is None else None
     places = spots([(float(here[0]), float(here[1]))] if here is not None else positions or (), n, spread_um)
-    point, points = CollectPoint(phase), Points(beam, eds, limits, EventKeys(), Ledger())
-    rule = getattr(eds, "sequential", None)
+    point, points = (
+        CollectPoint(phase),
+        Points(beam, eds, limits, EventKeys(), options.get("ledger") or Ledger()),
+    )
     start = {
         "plan_name": "collect_spectra", "plan_type": "generator", "detectors": [eds.name], "motors": [beam.name],
         "hints": {"dimensions": [([SPOT_KEY], "primary")]},
-        **(md or {}),
+        **(options.get("md") or {}),
         "plan_args": {"beam": beam.name, "eds": eds.name, "n": n, "spread_um": spread_um, **limits.to_json()},
         "phase": phase, "num_points": n, "versions": versions(),
     }  # fmt: skip
     choices = (lambda i=i, place=place: point.choose(i, place) for i, place in enumerate(places))
 
-    try:
-        if rule is not None:
-            eds.sequential = None  # type: ignore[attr-defined]
-        return (
-            yield from one_run(
-                points,
-                lambda: in_order(points, choices, [point], f"{n} spectra of {phase}"),
-                beam=beam,
-                eds=eds,
-                start=start,
-                places=places,
-                limits=limits,
-                baseline=baseline,
-                suspenders=suspenders,
-            )
+    return (
+        yield from one_run(
+            points,
+            lambda: in_order(points, choices, [point], f"{n} spectra of {phase}"),
+            beam=beam,
+            eds=eds,
+            start=start,
+            places=places,
+            limits=limits,
+            baseline=options.get("baseline", ()),
+            suspenders=options.get("suspenders", ()),
         )
-    finally:
-        if rule is not None:
-            eds.sequential = rule  # type: ignore[attr-defined]
+    )

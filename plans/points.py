@@ -6,10 +6,10 @@ from typing import Any
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import InstrumentError
-from slads_bluesky.protocols import UNCLASSIFIED, EventKeys
+from slads_bluesky.protocols import UNCLASSIFIED, Beam, Detector, EventKeys
 
 from .ledger import Ledger
-from .stubs import BeamLike, DetectorLike, blank, measure
+from .stubs import blank, measure
 
 __all__ = ["POINT_ERRORS", "FailedPoint", "measure_or_fail"]
 
@@ -62,8 +62,8 @@ class FailedPoint:
 
 
 def measure_or_fail(
-    beam: BeamLike,
-    eds: DetectorLike,
+    beam: Beam,
+    eds: Detector,
     position: tuple[float, float],
     readables: Sequence[Any],
     *,
@@ -98,7 +98,7 @@ def measure_or_fail(
     return reason
 
 
-def _blank_at_last(beam: BeamLike, tries: int = 3) -> Generator[Msg, Any, None]:
+def _blank_at_last(beam: Beam, tries: int = 3) -> Generator[Msg, Any, None]:
     """Blank the beam; a lost connection may take seconds to come back. A beam that stays lit ends the run."""
     for left in reversed(range(tries)):
         try:

@@ -54,7 +54,7 @@ class SessionLike(Protocol):
         """Agent of a map that was cut off, what the run that goes on records of it, and its dwell and error."""
 
     def prepare_map(self, **changes: Any) -> dict[str, Any]:
-        """Set the detector's stop rule; return keyword arguments of `adaptive_map`."""
+        """Return keyword arguments of `adaptive_map`, `RunOptions`."""
 
 
 class QueuePlans(NamedTuple):

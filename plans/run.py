@@ -1,4 +1,4 @@
-"""What every run of these plans has around its points: devices staged, limits set, baseline, an end that is told.
+"""What every run of these plans has around its points: devices staged, limits set, baseline, an end with its reason.
 
 Whatever measures points one after the other is a `Points`: each tried twice, recorded as failed and passed over, and
 booked on the run's budget of dose.
@@ -8,23 +8,24 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from time import time
-from typing import Any, NamedTuple
+from types import EllipsisType
+from typing import Any, NamedTuple, TypedDict
 
 from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError, InstrumentError
-from slads_bluesky.protocols import EventKeys
+from slads_bluesky.protocols import Beam, Detector, EventKeys, StopRule
 
 from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
 from .points import FailedPoint, measure_or_fail
-from .stubs import BeamLike, DetectorLike, EventCollector, leave, record
+from .stubs import EventCollector, leave, record
 
-__all__ = ["MAX_FAILED_POINTS", "Ending", "Limits", "Points", "in_order", "one_run"]
+__all__ = ["MAX_FAILED_POINTS", "Ending", "Limits", "Points", "RunOptions", "in_order", "one_run"]
 
 MAX_FAILED_POINTS = 10
-"""Points that may fail unless a plan is told otherwise."""
+"""Points that may fail unless a plan is given another number."""
 
 LAST_SUSPENSION_S = 0.05
 """A suspension that was asked for with the last point is waited for this long, so that the run is closed after it."""
@@ -35,6 +36,29 @@ class Ending(NamedTuple):
 
     reason: str
     failed: bool = False
+
+
+class RunOptions(TypedDict, total=False):
+    """Arguments that all plans of this package share; each has the default that `Limits` or `one_run` gives it."""
+
+    baseline: Sequence[Any]
+    """Readables: settings of the microscope, read before the first point and after the last into ``baseline``."""
+    dwell_s: float | None
+    """Live time of each spectrum, s, given to the detector's ``configure``; None leaves its presets alone."""
+    stop_rule: StopRule | EllipsisType | None
+    """Ends each acquisition early; None for none; by default (``...``) the detector's own."""
+    timeout_s: float | None
+    """How long an acquisition may take, s."""
+    budget: DoseBudget | None
+    """What the specimen may take: the run stops before it is exceeded, and its stop document gives the reason."""
+    max_failed_points: int
+    """Points that may fail before the run ends."""
+    suspenders: Sequence[Any]
+    """Installed while points are taken; see `plans.suspend`."""
+    ledger: Ledger | None
+    """Takes how long the steps of each point took."""
+    md: Mapping[str, Any] | None
+    """Added to the start document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +77,23 @@ class Limits:
     """How long an acquisition may take; by default 30 s and three times the dwell."""
     budget: DoseBudget = field(default_factory=DoseBudget)
     max_failed_points: int = MAX_FAILED_POINTS
+    stop_rule: StopRule | EllipsisType | None = ...
+    """Ends each acquisition early; by default the detector's own."""
+
+    @classmethod
+    def of(cls, options: RunOptions) -> "Limits":
+        """Take those that a plan was given; TypeError naming an argument that there is not."""
+        if unknown := sorted(set(options) - set(RunOptions.__annotations__)):
+            raise TypeError(
+                f"unexpected keyword argument {unknown[0]!r}; there are {', '.join(RunOptions.__annotations__)}"
+            )
+        return cls(
+            dwell_s=options.get("dwell_s", 10.0),
+            timeout_s=options.get("timeout_s"),
+            budget=options.get("budget") or DoseBudget(),
+            max_failed_points=options.get("max_failed_points", MAX_FAILED_POINTS),
+            stop_rule=options.get("stop_rule", ...),
+        )
 
     def __post_init__(self) -> None:
         if self.dwell_s is not None and not self.dwell_s > 0:
@@ -79,16 +120,14 @@ class Points:
 
     Parameters
     ----------
-    beam, eds : BeamLike, DetectorLike
+    beam, eds : Beam, Detector
     limits : Limits
     keys : EventKeys
-        Where an Event tells its dose, and what a failed point records.
+        Where an Event has its dose, and what a failed point records.
     ledger : Ledger
     """
 
-    def __init__(
-        self, beam: BeamLike, eds: DetectorLike, limits: Limits, keys: EventKeys, ledger: Ledger
-    ) -> None:
+    def __init__(self, beam: Beam, eds: Detector, limits: Limits, keys: EventKeys, ledger: Ledger) -> None:
         self._beam, self._eds, self._limits, self._ledger = beam, eds, limits, ledger
         self._failure = FailedPoint(keys)
         self._wrong = ""
@@ -127,8 +166,8 @@ def one_run(
     points: Points,
     body: Callable[[], Generator[Msg, Any, Ending]],
     *,
-    beam: BeamLike,
-    eds: DetectorLike,
+    beam: Beam,
+    eds: Detector,
     start: Mapping[str, Any],
     places: Iterable[tuple[float, float]],
     limits: Limits,
@@ -143,7 +182,7 @@ def one_run(
         That the body takes.
     body : callable
         Gives the plan that takes them and returns how it ended.
-    beam, eds : BeamLike, DetectorLike
+    beam, eds : Beam, Detector
     start : mapping
         Start document.
     places : iterable of (x, y)
@@ -162,7 +201,7 @@ def one_run(
     Raises
     ------
     ConfigError
-        If the beam has no blanker, or a budget is to be kept and the beam tells no current.
+        If the beam has no blanker, or a budget is to be kept and the beam has no current.
     InstrumentError
         If a place lies outside the field, or too many points failed.
     """
@@ -202,7 +241,7 @@ def in_order(
     points: Points,
     choices: Iterable[Callable[[], tuple[float, float]]],
     readables: Sequence[Any],
-    told: str,
+    reason: str,
 ) -> Generator[Msg, Any, Ending]:
     """Take points in a given order; the body of a run that decides nothing.
 
@@ -213,18 +252,18 @@ def in_order(
         Each makes the readables those of a point, and returns its position, (x, y) in µm.
     readables : sequence of Readable
         Read with each point.
-    told : str
-        The reason of the end once all are measured.
+    reason : str
+        Of the end once all are measured.
     """
     for choose in choices:
-        if reason := points.account.objection():
-            return Ending(reason)
+        if objection := points.account.objection():
+            return Ending(objection)
         event = yield from points.take(choose(), readables)
         if points.too_many_failed:
             return Ending(points.too_many_failed, failed=True)
         if event is not None:
             points.account.book(event)
-    return Ending(told if not points.n_failed else f"{told}, but for {points.n_failed} that failed")
+    return Ending(reason if not points.n_failed else f"{reason}, but for {points.n_failed} that failed")
 
 
 def _suspended_by(
@@ -247,10 +286,14 @@ def _suspended_by(
 
 def _preset(beam: Any, eds: Any, limits: Limits) -> Generator[Msg, Any, None]:
     """Set the detector's presets: the dwell, and the real time after which a pixel's dose is spent."""
-    presets = {} if limits.dwell_s is None else {"live_time": limits.dwell_s, "real_time": 0.0, "counts": 0}
+    presets: dict[str, Any] = {}
+    if limits.dwell_s is not None:
+        presets.update(live_time=limits.dwell_s, real_time=0.0, counts=0)
+    if not isinstance(limits.stop_rule, EllipsisType):
+        presets["stop_rule"] = limits.stop_rule
     if limits.budget.limited:
         if not hasattr(beam, "current"):
-            raise ConfigError(f"{beam.name} tells no current, without which a dose budget cannot be kept")
+            raise ConfigError(f"{beam.name} has no current, without which a dose budget cannot be kept")
         reading = yield Msg("read", beam.current)
         current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
         if current > 0:

@@ -8,16 +8,16 @@ import itertools
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
-from bluesky.protocols import Readable, Triggerable
 from bluesky.utils import FailedStatus, Msg
 
 from slads_bluesky.errors import InstrumentError
+from slads_bluesky.protocols import Beam, Detector
 
 from .ledger import Ledger
 
-__all__ = ["BeamLike", "DetectorLike", "EventCollector", "blank", "in_thread", "leave", "measure", "record"]
+__all__ = ["EventCollector", "blank", "in_thread", "leave", "measure", "record"]
 
 T = TypeVar("T")
 Plan = Generator[Msg, Any, T]
@@ -26,30 +26,6 @@ _groups = itertools.count(1)
 
 MOVE_TIMEOUT_S = 10.0
 """How long the beam may take to move, settle, blank or unblank, s."""
-
-
-@runtime_checkable
-class BeamLike(Protocol):
-    """A beam that a plan can drive: ``set((x, y))`` in µm moves it blanked; readable, with a blanker."""
-
-    @property
-    def name(self) -> str:
-        """Prefix of its data keys."""
-
-    @property
-    def blanker(self) -> Any:
-        """A movable: ``set(True)`` blanks, ``set(False)`` unblanks."""
-
-    def set(self, value: Any) -> Any:
-        """Move, and return a status."""
-
-    def read(self) -> Any:
-        """Read the position and the dose."""
-
-
-@runtime_checkable
-class DetectorLike(Readable[Any], Triggerable, Protocol):
-    """A detector whose ``trigger`` acquires (and classifies) and whose ``read`` tells what came."""
 
 
 class EventCollector:
@@ -91,12 +67,12 @@ def _do_and_wait(command: str, obj: Any, timeout: float | None, *arguments: Any)
         raise InstrumentError(str(cause) or type(cause).__name__) from cause
 
 
-def blank(beam: BeamLike) -> Plan[None]:
+def blank(beam: Beam) -> Plan[None]:
     """Blank the beam."""
     yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
 
 
-def leave(beam: BeamLike, devices: Sequence[Any]) -> Plan[None]:
+def leave(beam: Beam, devices: Sequence[Any]) -> Plan[None]:
     """Blank the beam and unstage the devices; they are unstaged as well if the beam cannot be blanked."""
     trouble: Exception | None = None
     try:
@@ -110,8 +86,8 @@ def leave(beam: BeamLike, devices: Sequence[Any]) -> Plan[None]:
 
 
 def measure(
-    beam: BeamLike,
-    eds: DetectorLike,
+    beam: Beam,
+    eds: Detector,
     position: tuple[float, float],
     readables: Sequence[Any] = (),
     *,
@@ -123,7 +99,7 @@ def measure(
 
     Parameters
     ----------
-    beam, eds : BeamLike, DetectorLike
+    beam, eds : Beam, Detector
     position : (float, float)
         (x, y) in µm.
     readables : sequence of Readable

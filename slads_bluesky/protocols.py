@@ -18,14 +18,18 @@ __all__ = [
     "UNCLASSIFIED",
     "UNMEASURED",
     "Agent",
+    "Beam",
     "Classification",
     "Classifier",
+    "Detector",
     "EventKeys",
     "Evidence",
     "HasPosterior",
     "RateClassifier",
     "Reconstructor",
     "Sampler",
+    "Specimen",
+    "StopRule",
     "Suggestion",
     "Verdict",
 ]
@@ -220,3 +224,93 @@ class Agent(Protocol):
 
     def map_data(self) -> dict[str, Any]:
         """What the stream ``map`` records: reconstruction, measured labels, n, fraction, distortion estimate."""
+
+
+@runtime_checkable
+class Beam(Protocol):
+    """A beam that a plan can drive: ``set((x, y))`` in µm moves it blanked; readable, with a blanker.
+
+    What more a beam may have, and a plan uses where it is there: ``check_value((x, y))``, ``current`` (a Readable,
+    nA), ``position_tolerance_um``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Prefix of its data keys; ``{name}_x`` and ``{name}_y`` are its position in µm."""
+
+    @property
+    def blanker(self) -> Any:
+        """A movable: ``set(True)`` blanks, ``set(False)`` unblanks."""
+
+    def set(self, value: Any) -> Any:
+        """Move to (x, y) µm, blanked, and return a status."""
+
+    def read(self) -> Any:
+        """Read the position and the dose."""
+
+    def describe(self) -> Any:
+        """Describe the values of `read`."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A detector whose ``trigger`` acquires (and classifies) and whose ``read`` gives what was acquired."""
+
+    @property
+    def name(self) -> str:
+        """Prefix of its data keys."""
+
+    def configure(self, values: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Set any of ``live_time``, ``real_time``, ``counts``, ``window``, ``classifier`` and ``stop_rule``.
+
+        Times are in s, the window is the first and the last channel whose counts count. What is set between
+        ``stage`` and ``unstage`` is put back by ``unstage``.
+        """
+
+    def trigger(self) -> Any:
+        """Acquire, and return a status that is done when everything that `read` gives is in hand."""
+
+    def read(self) -> Any:
+        """Read the last spectrum with its classification."""
+
+    def describe(self) -> Any:
+        """Describe the values of `read`."""
+
+
+class StopRule(Protocol):
+    """Decides, look by look, whether a spectrum has grown enough; `slads_bluesky.spectra.SequentialTest` is one."""
+
+    cap_s: float
+    """Live time after which there is no other look, s."""
+
+    def reset(self) -> None:
+        """Start another spectrum."""
+
+    def update(self, counts: NDArray[Any], live_time_s: float) -> Classification | None:
+        """Return the decision, or None: continue acquiring."""
+
+    def next_counts(self) -> int:
+        """How many more counts to acquire until the next look."""
+
+
+class Specimen(Protocol):
+    """What is under the simulated beam; `slads_bluesky.phantom.Phantom` is one."""
+
+    @property
+    def name(self) -> str:
+        """Name of the simulated object."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def axis(self) -> Any:
+        """Energy axis: ``offset_kev``, ``width_kev``, ``n_channels``."""
+
+    @property
+    def full_dwell_s(self) -> float:
+        """Live time of a whole record, s."""
+
+    def acquisition(self, pixel: int, visit: int = 0) -> Any:
+        """Return a record that grows: ``counts_at(live_time_s)`` is (n_channels,) int32 and monotone."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
+from ...protocols import Specimen
 
-if TYPE_CHECKING:
-    from .model import SimulatedSEM
-
-__all__ = ["PULSE_S", "Exposure", "LogEntry", "Presets", "Record"]
+__all__ = ["PULSE_S", "Column", "Exposure", "LogEntry", "Presets", "Record"]
 
 PULSE_S = 36e-6
 """Time that the detector is busy with one pulse, s: a real Phenom stored 12.3 kcps at 44 % dead time."""
@@ -30,6 +29,33 @@ LONGEST_S = 3600.0
 
 class _Growing(Protocol):
     def counts_at(self, live_time_s: float) -> NDArray[np.int32]: ...
+
+
+class Column(Protocol):
+    """What an exposure needs of the column that it happens in; `model.SimulatedSEM` is one."""
+
+    specimen: Specimen
+    log: deque[LogEntry]
+    blanked: bool
+    nominal_current_na: float
+    damage_nc: float
+    clock_s: float
+
+    @property
+    def current_na(self) -> float:
+        """Beam current, nA."""
+
+    def pixel_here(self) -> int:
+        """Flat index of the pixel under the beam; -1 without a beam."""
+
+    def visit(self, pixel: int) -> int:
+        """Count a visit; return how many there were before."""
+
+    def expose(self, real_s: float) -> None:
+        """Count the dose of `real_s` seconds of beam."""
+
+    def dose_at(self, pixel: int) -> float:
+        """All charge that a pixel has had, nC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +108,7 @@ class Exposure:
         What stands in the detector's memory now.
     """
 
-    def __init__(self, sem: SimulatedSEM, number: int, presets: Presets) -> None:
+    def __init__(self, sem: Column, number: int, presets: Presets) -> None:
         self._sem, self._number, self._presets = sem, number, presets
         self._nothing = np.zeros(sem.specimen.axis.n_channels, np.int32)
         self._pixel, self._visit = -1, 0

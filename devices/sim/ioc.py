@@ -19,8 +19,9 @@ import caproto as ca
 import caproto.asyncio.server as ca_server
 
 from ...errors import InstrumentError, SladsError
+from ...protocols import Specimen
 from .driver import Driver
-from .model import SimulatedSEM, Specimen
+from .model import SimulatedSEM
 from .ports import free_port
 from .pvgroup import make_group
 

@@ -8,41 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, Protocol
 
 import numpy as np
 
 from ...errors import ConfigError, InstrumentError
 from ...grid import ScanGrid
+from ...protocols import Specimen
 from .exposure import Exposure, LogEntry, Presets
 
-__all__ = ["SimulatedSEM", "Specimen"]
+__all__ = ["SimulatedSEM"]
 
 CURRENT_SEED = 20260
 """Of the fluctuations of the beam current."""
-
-
-class Specimen(Protocol):
-    """What is under the beam; `slads_bluesky.phantom.Phantom` is one."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-
-    @property
-    def axis(self) -> Any:
-        """Energy axis: ``offset_kev``, ``width_kev``, ``n_channels``."""
-
-    @property
-    def full_dwell_s(self) -> float:
-        """Live time of a whole record, s."""
-
-    def acquisition(self, pixel: int, visit: int = 0) -> Any:
-        """Return a record that grows: ``counts_at(live_time_s)`` is (n_channels,) int32 and monotone."""
 
 
 class SimulatedSEM:

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, InstrumentError
-from ...protocols import Classifier
+from ...errors import InstrumentError
+from ...protocols import Classifier, Specimen, StopRule
 from ..beamwatch import BeamWatch
 from ..reading import (
     BEAM_FIELDS,
     DetectorFacts,
     EDSReading,
-    StopRule,
     check_classifier,
+    check_presets,
     data_key,
     describe_eds,
     judge,
@@ -30,7 +30,7 @@ from ..reading import (
 )
 from ..status import QuickStatus
 from .exposure import Presets
-from .model import SimulatedSEM, Specimen
+from .model import SimulatedSEM
 
 __all__ = ["SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
 
@@ -184,7 +184,7 @@ class SoftEDS(_Soft):
     sem : SimulatedSEM
     classifier : Classifier, optional
         Without one, readings have no label.
-    sequential : StopRule, optional
+    stop_rule : StopRule, optional
         Stops each acquisition as soon as its spectrum says enough; the presets still are its limits.
     """
 
@@ -193,11 +193,12 @@ class SoftEDS(_Soft):
         name: str,
         sem: SimulatedSEM,
         classifier: Classifier | None = None,
-        sequential: StopRule | None = None,
+        stop_rule: StopRule | None = None,
     ) -> None:
         super().__init__(name, sem)
         self.classifier = classifier
-        self.sequential = sequential
+        self.stop_rule = stop_rule
+        self._before: tuple[Presets, Classifier | None, StopRule | None] | None = None
         self._all = (0, int(sem.specimen.axis.n_channels) - 1)
         self.presets = Presets(live_s=10.0, window=self._all)
         self.reading: EDSReading | None = None
@@ -212,9 +213,15 @@ class SoftEDS(_Soft):
         return {"fields": [f"{self.name}_{field}" for field in fields]}
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set presets: any of ``live_time``, ``real_time`` (s), ``counts`` and ``window`` (channels); 0: no limit."""
+        """Set any of what `PRESETS` names; see `protocols.Detector.configure`. A preset of 0: no limit."""
+        check_presets(self.name, values)
         before = self.read_configuration()
-        self.presets = changed(self.presets, values)
+        self.classifier = values.get("classifier", self.classifier)
+        self.stop_rule = values.get("stop_rule", self.stop_rule)
+        names = {"live_time": "live_s", "real_time": "real_s", "counts": "counts", "window": "window"}
+        self.presets = replace(
+            self.presets, **{ours: values[key] for key, ours in names.items() if key in values}
+        )
         return before, self.read_configuration()
 
     def read_configuration(self) -> dict[str, Any]:
@@ -251,17 +258,21 @@ class SoftEDS(_Soft):
         """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""
         axis = self.sem.specimen.axis
         check_classifier(self.name, axis.n_channels, axis.offset_kev, axis.width_kev, self.classifier)
+        self._before = (self.presets, self.classifier, self.stop_rule)
         self._watch.start(self.sem.dose_nc, self.sem.current_na)
         judge(self.classifier, np.zeros(axis.n_channels, np.int32))
         return [self]
 
     def unstage(self) -> list[Any]:
-        """Nothing to restore."""
+        """Put presets, classifier and stop rule back."""
+        if self._before is not None:
+            self.presets, self.classifier, self.stop_rule = self._before
+            self._before = None
         return [self]
 
     def trigger(self) -> QuickStatus:
         """Acquire until a preset is reached, then classify."""
-        rule, presets = self.sequential, self.presets
+        rule, presets = self.stop_rule, self.presets
         if rule is not None:
             rule.reset()
             presets = replace(presets, counts=rule.next_counts(), window=self._all)
@@ -340,21 +351,13 @@ class SoftMicroscope(_Soft):
         }
 
 
-def changed(presets: Presets, values: Mapping[str, Any]) -> Presets:
-    """Presets with some changed; ConfigError naming a key that is none."""
-    names = {"live_time": "live_s", "real_time": "real_s", "counts": "counts", "window": "window"}
-    if unknown := sorted(set(values) - set(names)):
-        raise ConfigError(f"no such preset: {', '.join(unknown)}; there are {', '.join(names)}")
-    return replace(presets, **{names[key]: value for key, value in values.items()})
-
-
 def soft_microscope(
     specimen: Specimen,
     classifier: Classifier | None = None,
     *,
     current_na: float = 1.0,
-    sequential: StopRule | None = None,
+    stop_rule: StopRule | None = None,
 ) -> tuple[SoftBeam, SoftEDS, SoftMicroscope]:
     """Make a beam ``beam``, a detector ``eds`` and a microscope ``sem`` over one specimen."""
     sem = SimulatedSEM(specimen, current_na=current_na)
-    return SoftBeam("beam", sem), SoftEDS("eds", sem, classifier, sequential), SoftMicroscope("sem", sem)
+    return SoftBeam("beam", sem), SoftEDS("eds", sem, classifier, stop_rule), SoftMicroscope("sem", sem)

@@ -13,6 +13,7 @@ from ..agent import SladsAgent
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..modelstore import keep_models
+from ..protocols import StopRule
 from ..record import Recorder
 from ..simulated import simulation_metadata
 from .axes import beam_axes
@@ -58,8 +59,12 @@ class Session:
         self.recorder = recorder
         self.db = catalog
         self.beam, self.eds, self.sem = devices.beam, devices.eds, devices.sem
-        self.eds.classifier = models.classifier
-        self._stop_rule(settings.dose.error, settings.dose.dwell_s)
+        self.eds.configure(
+            {
+                "classifier": models.classifier,
+                "stop_rule": self._stop_rule(settings.dose.error, settings.dose.dwell_s),
+            }
+        )
         self.x, self.y = beam_axes(devices.beam)
         self.RE: Any = RecordedEngine(recorder, marks=self._marks())
         self.agent: SladsAgent | None = None
@@ -228,7 +233,7 @@ class Session:
         run_nc: float | None = None,
         pixel_nc: float | None = None,
     ) -> dict[str, Any]:
-        """Prepare the detector and return keyword arguments for `adaptive_map`; what is not given is as in the file.
+        """Return keyword arguments for `adaptive_map`, its stop rule included; what is not given is as in the file.
 
         Parameters
         ----------
@@ -249,7 +254,6 @@ class Session:
 
         usual = self.settings.dose
         dwell = usual.dwell_s if dwell_s is None else dwell_s
-        self._stop_rule(usual.error if error is None else error, dwell)
         most = [
             inf if limit is None else limit
             for limit in (run_nc or usual.run_nc, pixel_nc or usual.pixel_nc)
@@ -257,6 +261,7 @@ class Session:
         out: dict[str, Any] = {
             "baseline": [] if self.sem is None else [self.sem],
             "dwell_s": dwell,
+            "stop_rule": self._stop_rule(usual.error if error is None else error, dwell),
             "max_failed_points": usual.max_failed_points,
             "budget": DoseBudget(*most),
         }
@@ -264,11 +269,11 @@ class Session:
             out["suspenders"] = beam_suspenders(self.beam, minimum_na=usual.minimum_na)
         return out
 
-    def _stop_rule(self, error: float, cap_s: float) -> None:
-        """End each acquisition as soon as its phase is certain enough, or, with no error allowed, at the preset."""
+    def _stop_rule(self, error: float, cap_s: float) -> StopRule | None:
+        """Make what ends each acquisition as soon as its phase is certain enough; None, with no error allowed."""
         from ..spectra.dwell import adaptive_dwell
 
-        self.eds.sequential = adaptive_dwell(self.models.classifier, error, cap_s)
+        return adaptive_dwell(self.models.classifier, error, cap_s)
 
     def about(self) -> Mapping[str, str]:
         """What this session is, a line a part."""

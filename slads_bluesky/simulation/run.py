@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..agent import SladsAgent
 from ..callbacks.statistics import RunStatistics
-from ..devices.sim.model import Specimen
 from ..errors import InstrumentError
 from ..grid import ScanGrid
+from ..protocols import Specimen
 from ..simulated import simulation_metadata
 from ..spectra.dwell import adaptive_dwell
 from .models import Models
@@ -246,7 +246,7 @@ def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> I
     if soft:
         from ..devices.sim.soft import soft_microscope
 
-        yield soft_microscope(phantom, models.classifier, sequential=rule)
+        yield soft_microscope(phantom, models.classifier, stop_rule=rule)
         return
     from ..devices.sim.process import SimulatedMicroscope
 
@@ -262,7 +262,7 @@ def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> I
         yield (
             beam,
             EDSDetector(
-                f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, beam=beam, sequential=rule
+                f"{prefix}EDS:mca1", name="eds", classifier=models.classifier, beam=beam, stop_rule=rule
             ),
             Microscope(f"{prefix}Beam:", name="sem"),
         )

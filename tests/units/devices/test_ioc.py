@@ -141,7 +141,7 @@ def test_a_calibration_that_is_not_the_classifiers_is_refused(fresh, eds, phanto
         axis=SimpleNamespace(offset_kev=phantom.axis.offset_kev, width_kev=phantom.axis.width_kev),
     )  # fmt: skip
     eds.unstage()
-    eds.classifier = fits
+    eds.configure({"classifier": fits})
     eds.stage()
     eds.unstage()
     fresh("EDS:mca1.CALS").set(0.0101).wait(10)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from vendor_interface import SpotJobBeam, SpotJobEDS, SpotResult
 
 from slads_bluesky.devices.reading import DetectorFacts
 from slads_bluesky.devices.sim.soft import soft_microscope
-from slads_bluesky.devices.spotjob import SpotJobBeam, SpotJobEDS, SpotResult
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.phantom.objects import make_object, training_spectra
@@ -80,7 +80,7 @@ def test_half_the_counts_in_the_whole_time_are_too_few(phantom, rated, position)
     assert verdict_of(beam, eds, position) == "low_counts"
     untold = PhaseClassifier.from_spectra(training_spectra("pbsn", 0, 12), phantom.axis, noise_lambda=1.0)
     assert not untold.uses_live_time
-    eds.classifier = untold
+    eds.configure({"classifier": untold})
     assert verdict_of(beam, eds, position) == "ok"  # by its shape alone
 
 

@@ -81,7 +81,7 @@ def test_spectra_are_collected_and_trained_on_and_the_classifier_maps_the_sample
     for phase, positions in places.items():
         soft.RE(plans.collect_spectra(phase, positions, spectra=9, spread_um=0.4, dwell_s=2.0))
     assert soft.beam.position == before
-    assert soft.eds.sequential is not None  # put aside meanwhile, so that each had its full dwell
+    assert soft.eds.stop_rule is not None  # put aside meanwhile, so that each had its full dwell
     with caplog.at_level(logging.WARNING, "slads_bluesky"):
         phases = soft.records.save_phases(home / "phases")
     assert not caplog.messages
@@ -126,7 +126,7 @@ def test_a_microscope_behind_other_names_takes_other_names_in_the_file_and_nothi
         assert lab.beam.blanker.get()
 
 
-VENDOR = """from slads_bluesky.devices.spotjob import SpotJobBeam, SpotJobEDS, SpotResult
+VENDOR = """from vendor_interface import SpotJobBeam, SpotJobEDS, SpotResult
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.phantom import make_object
 

@@ -17,18 +17,18 @@ def likelihood(phantom):
 
 
 @pytest.fixture
-def sequential(likelihood):
+def rule(likelihood):
     return SequentialTest(likelihood, error=1e-3, cap_s=10.0)
 
 
 @pytest.fixture
-def stopping(instrument, likelihood, sequential):
+def stopping(instrument, likelihood, rule):
     """The instrument, its detector stopped by the rule."""
     eds = instrument.eds
     before = eds.classifier
-    eds.classifier, eds.sequential = likelihood, sequential
+    eds.configure({"classifier": likelihood, "stop_rule": rule})
     yield instrument
-    eds.classifier, eds.sequential = before, None
+    eds.configure({"classifier": before, "stop_rule": None})
 
 
 def test_a_few_counts_are_enough_and_right(stopping, phantom, make_agent, RE, documents):
@@ -51,10 +51,9 @@ def test_both_kinds_of_devices_stop_alike(soft, over_ca, likelihood, make_agent,
     for instrument in (soft, over_ca):
         documents = new_documents()
         before = instrument.eds.classifier
-        instrument.eds.classifier = likelihood
-        instrument.eds.sequential = SequentialTest(likelihood)
+        instrument.eds.configure({"classifier": likelihood, "stop_rule": SequentialTest(likelihood)})
         RE(adaptive_map(instrument.beam, instrument.eds, make_agent(40)), documents)
-        instrument.eds.classifier, instrument.eds.sequential = before, None
+        instrument.eds.configure({"classifier": before, "stop_rule": None})
         runs.append([event["data"] for event in documents.events()])
     for ours, theirs in zip(*runs, strict=True):
         assert np.array_equal(ours["eds_spectrum"], theirs["eds_spectrum"])
@@ -64,9 +63,11 @@ def test_both_kinds_of_devices_stop_alike(soft, over_ca, likelihood, make_agent,
 
 def test_the_cap_is_the_end(stopping, likelihood, phantom, make_agent, RE, documents):
     """With a cap far too short, pixels are low in counts and not guessed."""
-    stopping.eds.sequential = SequentialTest(likelihood, error=1e-6, cap_s=2e-4)
+    rule = SequentialTest(likelihood, error=1e-6, cap_s=2e-4)
     agent = make_agent(5)
-    RE(adaptive_map(stopping.beam, stopping.eds, agent, dwell_s=2e-4), documents)
+    RE(adaptive_map(stopping.beam, stopping.eds, agent, dwell_s=2e-4, stop_rule=rule), documents)
+    assert documents.start["sequential"]["cap_s"] == 2e-4
+    assert stopping.eds.stop_rule is not rule  # the plan's own is put back
     for event in documents.events():
         assert event["data"]["eds_live_time"] == pytest.approx(2e-4)
         assert event["data"]["eds_verdict"] != "ok"

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bluesky.utils import RunEngineInterrupted
 
 from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.grid import ScanGrid
@@ -94,10 +95,16 @@ def test_limits_that_are_none_are_refused(series, soft, RE, documents, limit):
     assert not documents
 
 
-def test_a_rule_that_was_put_aside_comes_back_however_it_ends(soft, RE):
-    soft.eds.sequential = rule = SimpleNamespace()
-    with pytest.raises(ConfigError, match="no blanker"):
-        RE(collect_phase(soft.eds, soft.eds, "Sn", [(0.0, 0.0)]))
-    assert soft.eds.sequential is rule
-    RE(collection(soft))
-    assert soft.eds.sequential is rule
+def test_collect_phase_with_a_stop_rule_puts_it_back_however_it_ends(instrument, RE, documents):
+    rule = SimpleNamespace(cap_s=10.0)  # without `reset`: it would fail if it were asked
+    instrument.eds.configure({"stop_rule": rule})
+    try:
+        RE(collection(instrument), documents)
+        assert instrument.eds.stop_rule is rule
+        assert len(documents.events()) == N
+        RE.msg_hook = lambda msg: msg.command == "trigger" and threading.Thread(target=RE.abort).start()
+        with pytest.raises(RunEngineInterrupted):
+            RE(collection(instrument))
+        assert instrument.eds.stop_rule is rule
+    finally:
+        instrument.eds.configure({"stop_rule": None})

@@ -1,12 +1,14 @@
 """A vendor's spot jobs as an EDS detector: how an interface in Python is wrapped into the device that plans drive.
 
+``python examples/vendor_interface.py`` maps a simulated specimen through a stand-in for such an interface.
+
 Some microscopes come with a Python interface instead of EPICS: the Phenom's, for one, takes a spot analysis as a
 job with a position, a longest time and a largest number of counts, and says when the job is done. A `SpotJobs` is
 what such an interface must be able to do; `SpotJobBeam` and `SpotJobEDS` make of it the devices that
 `adaptive_map` and every other plan for EDS and beam know, with the same data keys as over EPICS.
 
 The interface blanks the beam between jobs by itself, so the beam is lit only while a job runs: the blanker here
-notes what a plan asks for, and refuses to acquire while it is blanked.
+notes what a plan asks for, and the detector refuses to acquire while it is blanked.
 """
 
 from __future__ import annotations
@@ -20,12 +22,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, InstrumentError
-from ..protocols import Classifier
-from .reading import BEAM_FIELDS, EDSReading, check_classifier, data_key, describe_eds, judge
-from .status import QuickStatus
+from slads_bluesky.devices.reading import (
+    BEAM_FIELDS,
+    EDSReading,
+    check_classifier,
+    check_presets,
+    data_key,
+    describe_eds,
+    judge,
+)
+from slads_bluesky.devices.status import QuickStatus
+from slads_bluesky.errors import InstrumentError
+from slads_bluesky.protocols import Classifier
 
-__all__ = ["SpotJobBeam", "SpotJobEDS", "SpotJobs", "SpotResult"]
+__all__ = ["SpotJobBeam", "SpotJobEDS", "SpotJobs", "SpotResult", "main"]
+
+PRESETS = ("live_time", "counts", "classifier")
+"""What a spot job can be set to; no adaptive dwell, as a job cannot be continued."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,8 @@ class SpotResult:
 
     counts: NDArray[np.int32]
     """(n_channels,) counts."""
-    live_s: float
-    real_s: float
+    live_time_s: float
+    real_time_s: float
 
 
 class SpotJobs(Protocol):
@@ -114,10 +127,10 @@ class SpotJobBeam:
             self.pixel_dose_nc = 0.0
         return QuickStatus(done=True)
 
-    def charge(self, real_s: float) -> None:
+    def charge(self, real_time_s: float) -> None:
         """Count the dose of a job."""
-        self.pixel_dose_nc += self.jobs.current_na * real_s
-        self.dose_nc += self.jobs.current_na * real_s
+        self.pixel_dose_nc += self.jobs.current_na * real_time_s
+        self.dose_nc += self.jobs.current_na * real_time_s
 
     def read(self) -> dict[str, Any]:
         """Position, dose of this pixel, total dose."""
@@ -168,6 +181,7 @@ class SpotJobEDS:
         self.jobs, self.beam, self.classifier = jobs, beam, classifier
         self.max_time_s, self.max_counts = 10.0, 0
         self.reading: EDSReading | None = None
+        self._before: tuple[float, int, Classifier | None] | None = None
         self._running: tuple[QuickStatus, threading.Thread] | None = None
 
     @property
@@ -176,16 +190,14 @@ class SpotJobEDS:
         return {"fields": [f"{self.name}_counts"]}
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set limits: ``live_time`` (taken as the job's longest time, s) and ``counts``; 0: no limit."""
-        if unknown := sorted(
-            key for key, value in values.items() if key not in ("live_time", "counts") and value
-        ):
-            raise ConfigError(
-                f"{self.name}: a spot job has no preset {', '.join(unknown)}; live_time and counts only"
-            )
+        """Set ``live_time`` (taken as the job's longest time, s), ``counts`` (0: no limit) and ``classifier``."""
+        check_presets(
+            self.name, {key: value for key, value in values.items() if key in PRESETS or value}, PRESETS
+        )
         before = self.read_configuration()
         self.max_time_s = float(values.get("live_time", self.max_time_s))
         self.max_counts = int(values.get("counts", self.max_counts))
+        self.classifier = values.get("classifier", self.classifier)
         return before, self.read_configuration()
 
     def read_configuration(self) -> dict[str, Any]:
@@ -206,11 +218,14 @@ class SpotJobEDS:
         """Refuse what does not fit the classifier."""
         offset, width = self.jobs.energy_kev
         check_classifier(self.name, self.jobs.n_channels, offset, width, self.classifier)
+        self._before = (self.max_time_s, self.max_counts, self.classifier)
         return [self]
 
     def unstage(self) -> list[Any]:
-        """End a job that still runs."""
+        """End a job that still runs; put limits and classifier back."""
         self.stop()
+        if self._before is not None:
+            (self.max_time_s, self.max_counts, self.classifier), self._before = self._before, None
         return [self]
 
     def trigger(self) -> QuickStatus:
@@ -228,18 +243,22 @@ class SpotJobEDS:
     def _run(self, status: QuickStatus) -> None:
         try:
             result = self.jobs.run(*self.beam.position, self.max_time_s, self.max_counts)
-            self.beam.charge(result.real_s)
-            if status.done:  # given up in the meantime
+            self.beam.charge(result.real_time_s)
+            if status.done:  # abandoned in the meantime
                 return
             counts = np.asarray(result.counts)
             if counts.shape != (self.jobs.n_channels,):
                 raise InstrumentError(
                     f"a spectrum of {counts.size} channels instead of {self.jobs.n_channels}"
                 )
-            dead = 100.0 * (1.0 - result.live_s / result.real_s) if result.real_s > 0 else 0.0
+            dead = 100.0 * (1.0 - result.live_time_s / result.real_time_s) if result.real_time_s > 0 else 0.0
             counts = counts.astype(np.int32)
             self.reading = EDSReading(
-                counts, result.live_s, result.real_s, dead, judge(self.classifier, counts, result.live_s)
+                counts,
+                result.live_time_s,
+                result.real_time_s,
+                dead,
+                judge(self.classifier, counts, result.live_time_s),
             )
             status.set_finished()
         except Exception as error:
@@ -256,7 +275,7 @@ class SpotJobEDS:
             thread.join()
 
     def pause(self) -> None:
-        """Cancel the job while the RunEngine is paused; it is run again when it goes on."""
+        """Cancel the job while the RunEngine is paused; it is run again after the pause."""
         self.stop()
 
     def resume(self) -> None:
@@ -273,3 +292,50 @@ class SpotJobEDS:
         return describe_eds(
             self.name, self.jobs.n_channels, f"PY:{self.name}", classified=self.classifier is not None
         )
+
+
+class StandIn:
+    """Stands in for a vendor's interface, over a simulated specimen with pixels 1 µm apart around (0, 0)."""
+
+    current_na = 1.0
+
+    def __init__(self, name: str = "pbsn-64") -> None:
+        from slads_bluesky.grid import ScanGrid
+        from slads_bluesky.phantom import make_object
+
+        self.specimen = make_object(name)
+        self.grid = ScanGrid(self.specimen.shape)
+        axis = self.specimen.axis
+        self.n_channels, self.energy_kev = axis.n_channels, (axis.offset_kev, axis.width_kev)
+        self.field_um = (float(self.specimen.shape[1]), float(self.specimen.shape[0]))
+
+    def run(self, x_um: float, y_um: float, max_time_s: float, max_counts: int) -> SpotResult:
+        """Acquire at a position; time only, as this stand-in counts nothing while it acquires."""
+        growing = self.specimen.acquisition(self.grid.pixel(x_um, y_um))
+        return SpotResult(growing.counts_at(max_time_s), max_time_s, 1.4 * max_time_s)
+
+    def cancel(self) -> None:
+        """Nothing: a job here is over at once."""
+
+
+def main() -> None:
+    """Map a simulated specimen through the stand-in."""
+    from bluesky import RunEngine
+
+    from slads_bluesky.plans.adaptive import adaptive_map
+    from slads_bluesky.simulation.models import prepare_models
+    from slads_bluesky.simulation.run import make_agent
+
+    jobs = StandIn()
+    models = prepare_models("pbsn-64", sampler="learned", classifier="likelihood")
+    beam = SpotJobBeam(jobs)
+    eds = SpotJobEDS(jobs, beam, models.classifier)
+    agent = make_agent(jobs.specimen, models, fraction=0.1)
+    engine = RunEngine({})
+    engine(adaptive_map(beam, eds, agent, dwell_s=1.0))
+    right = (agent.sampler.reconstruct() == jobs.specimen.truth).mean()
+    print(f"{agent.n_measured} of {agent.grid.n_pixels} pixels by spot jobs, {right:.1%} of the map right")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

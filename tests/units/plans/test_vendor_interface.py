@@ -6,11 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+import vendor_interface
 from bluesky.utils import RunEngineInterrupted
+from vendor_interface import SpotJobBeam, SpotJobEDS, SpotResult
 
 from slads_bluesky.devices.sim.exposure import Presets
 from slads_bluesky.devices.sim.model import SimulatedSEM
-from slads_bluesky.devices.spotjob import SpotJobBeam, SpotJobEDS, SpotResult
 from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.plans.adaptive import adaptive_map
 
@@ -112,5 +113,11 @@ def test_refusals(spot, classifier):
         eds.trigger().wait(10)
     with pytest.raises(InstrumentError, match="nothing was acquired"):
         eds.read()
-    with pytest.raises(ConfigError, match="no preset real_time"):
+    with pytest.raises(ConfigError, match="no such preset: real_time"):
         eds.configure({"real_time": 3.0})
+
+
+def test_the_example_maps_a_simulated_specimen(capsys, shared_cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+    vendor_interface.main()
+    assert "410 of 4096 pixels by spot jobs" in capsys.readouterr().out
