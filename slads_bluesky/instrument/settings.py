@@ -58,7 +58,9 @@ Publisher = Annotated[str, AfterValidator(_publisher)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=False, use_attribute_docstrings=True
+    )
 
 
 class DeviceSettings(_Section):
@@ -76,7 +78,9 @@ class DevicesSettings(_Section):
     """What a map moves, acquires with and reads."""
 
     beam: DeviceSettings = DeviceSettings.model_validate({"class": "SEMBeam", "prefix": "SEM:Beam:"})
+    """Moves and blanks the beam."""
     eds: DeviceSettings = DeviceSettings.model_validate({"class": "EDSDetector", "prefix": "SEM:EDS:mca1"})
+    """Acquires and classifies spectra."""
     sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
     """Its settings become the baseline; None for a microscope that does not give them."""
 
@@ -85,18 +89,26 @@ class SimulationSettings(_Section):
     """The specimen of the modes ``soft`` and ``ioc``."""
 
     object: Word = "pbsn-64"
+    """Name of a simulated object: ``pbsn-`` or ``powder-`` and its side in pixels of 1 µm."""
     seed: Annotated[Whole, Field(ge=0)] = 0
+    """Random seed of the object."""
     prefix: Word = "SEM:"
+    """Prefix of the PVs that the mode ``ioc`` serves."""
     time_scale: Annotated[Number, Field(ge=0)] = 0.0
+    """Wall time per simulated time: 0 ends an acquisition at once, 1 is real time."""
 
 
 class GridSettings(_Section):
     """The region that is mapped unless a plan says otherwise; (y, x) throughout."""
 
     shape: Annotated[list[Whole], Field(min_length=2, max_length=2)] | None = None
+    """Rows and columns; either this or ``size_um``."""
     size_um: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    """Height and width in µm; either this or ``shape``."""
     step_um: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] = 1.0
+    """Distance between pixels in µm: one number, or along y and along x."""
     centre_um: Annotated[list[Number], Field(min_length=2, max_length=2)] = [0.0, 0.0]
+    """Position of the middle of the grid in µm."""
 
     @model_validator(mode="after")
     def _one_size(self) -> GridSettings:
@@ -120,12 +132,20 @@ class SamplerSettings(_Section):
     """What decides where to measure."""
 
     name: Literal["slads", "learned", "random", "low-discrepancy"] = "learned"
+    """The sampler: ``learned`` brings a model of its own, ``slads`` is the paper's, the others are for comparison."""
     model: Path | None = None
+    """File of a trained model; empty: the sampler's own, or in soft and ioc one that is trained."""
     fraction: Annotated[Number, Field(gt=0, le=1)] = 0.15
+    """Part of the pixels to measure."""
     initial: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Part of the pixels in the initial mask; empty: the sampler's own."""
     stop_at: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Total distortion, as estimated, at which a map may end before the fraction; empty: never."""
     confidence: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Probability with which the distortion is at most ``stop_at`` before the map ends; empty: the plain stop
+    rule."""
     seed: Annotated[Whole, Field(ge=0)] = 0
+    """Random seed of the initial mask."""
 
     @model_validator(mode="after")
     def _confident_of_something(self) -> SamplerSettings:
@@ -138,40 +158,56 @@ class ClassifierSettings(_Section):
     """What says which phase a spectrum is of."""
 
     file: Path | None = None
+    """File of ``slads-bluesky train classifier``; empty on hardware: spectra can be collected, nothing mapped."""
     train: Literal["paper", "likelihood"] | None = None
+    """Which classifier is trained on simulated spectra, in soft and ioc, where there is no file."""
 
 
 class DoseSettings(_Section):
     """What the specimen is given, and what it may take."""
 
     dwell_s: Annotated[Positive, Field(le=3600)] = 10.0
+    """Live time of each spectrum in s; with ``error``, the longest."""
     error: Annotated[Number, Field(ge=0, lt=0.5)] = 0.0
+    """Adaptive dwell: an acquisition ends once a wrong phase is less probable than this; 0: the dwell is fixed."""
     run_nc: Positive | None = None
+    """Dose in nC that a run may give; empty: no limit."""
     pixel_nc: Positive | None = None
+    """Dose in nC that a pixel may get; empty: no limit."""
     minimum_na: Positive | None = None
+    """Beam current in nA below which a map waits; empty: it never waits. Not used in the mode soft."""
     max_failed_points: Annotated[Whole, Field(ge=0)] = 10
+    """Number of failed points that a run tolerates; one more ends it."""
 
 
 class CatalogSettings(_Section):
     """Where runs are recorded."""
 
     directory: Path | None = None
+    """Folder of the record; empty: the user's own."""
     uri: Word | None = None
+    """URI or profile of a Tiled server that takes the runs in place of the embedded catalog."""
     fsync: bool = False
+    """Whether to wait for the disk after every document."""
 
 
 class DisplaySettings(_Section):
     """What a session shows while a plan runs; headless workers show nothing."""
 
     table: bool = False
+    """A line for each point."""
     progress: bool = True
+    """A progress bar."""
     live: bool = True
+    """A window that shows the map as it grows, where there is a display."""
 
 
 class InstrumentSettings(_Section):
     """All of ``instrument.yml``."""
 
     mode: Literal["soft", "ioc", "hardware"]
+    """``soft``: devices in this process over a simulated specimen; ``ioc``: starts the simulated microscope as an
+    EPICS IOC; ``hardware``: the microscope behind the PVs."""
     devices: DevicesSettings = DevicesSettings()
     simulation: SimulationSettings = SimulationSettings()
     grid: GridSettings
@@ -180,7 +216,7 @@ class InstrumentSettings(_Section):
     dose: DoseSettings = DoseSettings()
     catalog: CatalogSettings = CatalogSettings()
     publishers: list[Publisher] = []
-    """See `slads_bluesky.callbacks.publish.make_publisher`."""
+    """Where every document is sent, a line each: ``host:port`` of a 0MQ proxy, or ``kafka://host:port/topic``."""
     display: DisplaySettings = DisplaySettings()
 
 

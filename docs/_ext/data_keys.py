@@ -1,0 +1,46 @@
+"""Prints, as JSON, the data keys of every stream of a run: those of the descriptors that the plans really emit.
+
+A map, a raster and a collection of spectra over soft devices, whose data keys are those of the EPICS devices.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from bluesky import RunEngine
+
+from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent, adaptive_map
+from slads_bluesky.devices.sim.soft import soft_microscope
+from slads_bluesky.phantom import make_object
+from slads_bluesky.plans.collect import collect_phase
+
+
+def streams() -> dict[str, dict[str, Any]]:
+    """Data keys by stream, in the order of their first appearance."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(name: str, doc: dict[str, Any]) -> None:
+        if name == "descriptor":
+            kept = found.setdefault(doc["name"], {})
+            for key, entry in doc["data_keys"].items():
+                kept.setdefault(key, entry)
+            for device, about in doc.get("configuration", {}).items():
+                for key, entry in about["data_keys"].items():
+                    found.setdefault(f"configuration of {device}", {}).setdefault(key, entry)
+
+    grid = ScanGrid((32, 32))
+    classifier = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
+    beam, eds, sem = soft_microscope(make_object("pbsn-32"), classifier)
+    agent = SladsAgent(grid, LearnedSampler(grid.shape, labels=2), n_labels=2, fraction=0.03)
+    engine = RunEngine({}, context_managers=[])
+    engine.subscribe(note)
+    engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1))
+    engine(collect_phase(beam, eds, "Sn", [[0.0, 0.0]], dwell_s=0.1))
+    ordinary = {name: keys for name, keys in found.items() if not name.startswith("configuration")}
+    return {**ordinary, **{name: keys for name, keys in found.items() if name not in ordinary}}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(streams()))
