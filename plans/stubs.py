@@ -14,6 +14,7 @@ from bluesky.utils import FailedStatus, Msg
 
 from slads_bluesky.errors import InstrumentError
 from slads_bluesky.protocols import Beam, Detector
+from slads_bluesky.streams import StreamRouter
 
 from .ledger import Ledger
 
@@ -28,21 +29,18 @@ MOVE_TIMEOUT_S = 10.0
 """How long the beam may take to move, settle, blank or unblank, s."""
 
 
-class EventCollector:
+class EventCollector(StreamRouter):
     """Keeps the newest Event of some streams, as it was emitted to every subscriber."""
 
     def __init__(self, *streams: str) -> None:
+        super().__init__()
         self._streams = streams
-        self._descriptors: set[str] = set()
         self.last: dict[str, Any] | None = None
 
-    def __call__(self, name: str, document: dict[str, Any]) -> None:
-        """Take a document."""
-        if name == "event":
-            if document["descriptor"] in self._descriptors:
-                self.last = document
-        elif name == "descriptor" and document.get("name") in self._streams:
-            self._descriptors.add(document["uid"])
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Take an event."""
+        if stream in self._streams:
+            self.last = doc
 
     def take(self) -> dict[str, Any] | None:
         """Return the newest Event and forget it."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConfigError, ModelFileError
+from .files import atomic_write
 
 __all__ = [
     "check_version",
@@ -43,15 +44,14 @@ def write_file(path: str | Path, arrays: Arrays, header: Mapping[str, str]) -> N
     from safetensors.numpy import save
 
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
         # Not save_file, which lets nobody but the owner read: a beamline shares its models.
-        partial.write_bytes(save(whole, metadata=dict(header)))
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        content = save(whole, metadata=dict(header))
+    except SafetensorError as error:
         raise ConfigError(f"cannot write {path}: {error}") from error
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
 
 
 def read_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, RecordError
+from ..streams import events_by_stream
 from .run_data import event_keys
 
 __all__ = ["Estimate", "PastRun", "Range", "estimate", "past_run"]
@@ -36,7 +37,7 @@ class PastRun:
     current_na: float
     """Mean charge on a pixel over its real time; NaN if no dose was recorded."""
     overhead_s: float
-    """Mean time beside the real time: move, settle, readout, classify, decide, record; NaN if it cannot be told."""
+    """Mean time besides the real time: move, settle, readout, classify, decide, record; NaN if unknown."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Estimate:
     beam_s: Range
     """Real time that the beam dwells, all points together."""
     wall_s: Range | None
-    """From start to end; None if no earlier run tells its overhead."""
+    """From start to end; None if the overhead of no earlier run is known."""
     dose_nc: Range | None
     """On the specimen; None if the current is not known."""
     raster_beam_s: float
@@ -88,21 +89,18 @@ def past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None:
     Notes
     -----
     Overhead is the wall time from the first event to the last without the time in which the detector acquired, plus
-    what acquiring took longer than the real time. The stream ``ledger`` tells the time of acquiring; a run without
+    what acquiring took longer than the real time. The stream ``ledger`` has the time of acquiring; a run without
     one (cut off) gives its overhead if events lie further apart than their real times. On a simulated microscope that
     does not wait for its dwell, acquiring takes less than the real time, and all of it is overhead.
     """
-    streams: dict[str, str] = {}
     rows: dict[int, tuple[float, float, float, float]] = {}
     ledger: dict[str, Any] = {}
     uid, keys = "", None
-    for name, doc in documents:
+    for name, stream, doc in events_by_stream(documents):
         if name == "start":
             uid, keys = str(doc["uid"]), event_keys(doc)
-        elif name == "descriptor":
-            streams[doc["uid"]] = doc.get("name", "")
         elif name == "event" and keys is not None:
-            data, stream = doc["data"], streams.get(doc["descriptor"])
+            data = doc["data"]
             if stream == "ledger":
                 ledger = data
             elif stream == "primary" and {keys.pixel, keys.live_time, keys.real_time} <= set(data):
@@ -171,7 +169,7 @@ def estimate(
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"{name} must be positive, not {value:g}")
     if dwell_s is None and not runs:
-        raise RecordError("no earlier run tells how long a point takes: give the dwell")
+        raise RecordError("no earlier run says how long a point takes: give the dwell")
     n = max(1, round(fraction * n_pixels))
     # without an earlier run: no dead time, and neither overhead nor current are known
     known = list(runs) or [PastRun("", 0, math.nan, 1.0, math.nan, math.nan)]

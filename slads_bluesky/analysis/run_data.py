@@ -1,6 +1,6 @@
 """The documents of a map as arrays: what exports, reports and comparisons start from. Pure: documents in, arrays out.
 
-A map may be several runs, each going on where its parent stopped; of an event that was emitted again (a pause
+A map may be several runs, each resuming its parent; of an event that was emitted again (a pause
 rewinds), and of a pixel that was measured again, the last counts.
 """
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..errors import RecordError
 from ..grid import ScanGrid
 from ..protocols import UNCLASSIFIED, UNMEASURED, EventKeys
+from ..streams import events_by_stream
 
-__all__ = ["RunData", "event_keys", "load_map"]
+__all__ = ["POINTS", "RunData", "event_keys", "load_map"]
 
 Documents = Iterable[tuple[str, dict[str, Any]]]
 Source = Callable[[], Documents]
@@ -48,7 +49,7 @@ class RunData:
     erd: NDArray[np.float64]
     """(N,) expected reduction in distortion that was predicted; NaN in the initial mask."""
     labels: NDArray[np.int64]
-    """(N,) labels as classified, 0 where ill."""
+    """(N,) labels as classified, `UNCLASSIFIED` where there is none."""
     probabilities: NDArray[np.float64]
     """(N,)."""
     verdicts: NDArray[np.str_]
@@ -66,7 +67,7 @@ class RunData:
     times: NDArray[np.float64]
     """(N,) seconds since 1970."""
     failed: NDArray[np.bool_]
-    """(N,) points that failed: known as ill, their spectra all zero."""
+    """(N,) points that failed: measured without a label, their spectra all zero."""
     energy_offset_kev: float
     energy_width_kev: float
     """Channel i is centred at offset + i × width; both NaN if not recorded."""
@@ -169,20 +170,18 @@ class _Gathered:
         self.points: dict[_Place, dict[str, Any]] = {}  # of all runs, in the order of their measurement
         spectrum = ""
         for run, source in enumerate(sources):
-            names: dict[str, str] = {}
             self.stop = None
-            for name, doc in source():
+            for name, stream, doc in events_by_stream(source()):
                 if name == "start":
                     self.starts.append(doc)
                     spectrum = event_keys(doc).spectrum
                 elif name == "descriptor":
-                    names[doc["uid"]] = doc["name"]
-                    self.streams.setdefault(doc["name"], {})
+                    self.streams.setdefault(stream, {})
                     for device in doc.get("configuration", {}).values():
                         self.configuration.update(device.get("data", {}))
                 elif name == "event":
                     kept = {key: value for key, value in doc["data"].items() if key != spectrum}
-                    stream, event = names[doc["descriptor"]], {"time": doc["time"], "data": kept}
+                    event = {"time": doc["time"], "data": kept}
                     self.streams[stream][run, doc["seq_num"]] = event
                     if stream in POINTS:
                         self.points[run, stream, doc["seq_num"]] = event
@@ -301,12 +300,9 @@ def _spectra(sources: Sequence[Source], key: str, places: list[_Place]) -> NDArr
     row = {place: i for i, place in enumerate(places)}
     out: NDArray[Any] | None = None
     for run, source in enumerate(sources):
-        names: dict[str, str] = {}
-        for name, doc in source():
-            if name == "descriptor":
-                names[doc["uid"]] = doc["name"]
-            elif name == "event" and key in doc["data"]:
-                i = row.get((run, names[doc["descriptor"]], doc["seq_num"]))
+        for name, stream, doc in events_by_stream(source()):
+            if name == "event" and key in doc["data"]:
+                i = row.get((run, stream, doc["seq_num"]))
                 if i is None:
                     continue
                 spectrum = np.asarray(doc["data"][key])

@@ -1,4 +1,4 @@
-"""One map's story in a screen: what was mapped, how, what came out, what it cost."""
+"""A map in one screen: what was mapped, how, the result, its dose and time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..analysis.run_data import RunData
 from ..simulated import simulated_object
 from .areas import area_fractions
 
-__all__ = ["story"]
+__all__ = ["summarize"]
 
 
-def story(data: RunData) -> tuple[list[str], dict[str, Any]]:
+def summarize(data: RunData) -> tuple[list[str], dict[str, Any]]:
     """Return lines to print, and the same as JSON.
 
     Parameters

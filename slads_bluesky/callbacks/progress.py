@@ -9,10 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from ..streams import StreamRouter
+
 __all__ = ["MapProgress"]
 
 
-class MapProgress:
+class MapProgress(StreamRouter):
     """Document callback that draws one line while a map grows.
 
     Parameters
@@ -24,32 +26,30 @@ class MapProgress:
     """
 
     def __init__(self, estimate: Callable[[], float], console: Console | None = None) -> None:
+        super().__init__()
         self._estimate = estimate
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
-        self._primary = ""
         self._start_time = 0.0
         self._shown = -math.inf
         self._n = 0
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
-        """Take a document."""
-        if name == "start":
-            self._open(doc)
-        elif name == "descriptor" and doc["name"] == "primary":
-            self._primary = doc["uid"]
-        elif name in ("event", "event_page"):
-            if doc["descriptor"] == self._primary:
-                times = [doc["time"]] if name == "event" else doc["time"]
-                self._n += len(times)
-                self._draw(times[-1])
-        elif name == "stop" and self._bar is not None:
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Take a point."""
+        if stream == "primary":
+            self._n += 1
+            self._draw(doc["time"])
+
+    def stop(self, doc: Any) -> None:
+        """Draw the last line."""
+        if self._bar is not None:
             self._shown = -math.inf
             self._draw(doc["time"])
             self._bar.stop()
             self._bar = None
 
-    def _open(self, doc: dict[str, Any]) -> None:
+    def start(self, doc: Any) -> None:
+        """Begin with a run."""
         self._n, self._shown, self._start_time = 0, -math.inf, doc["time"]
         self._bar = Progress(
             TextColumn("{task.description}"),

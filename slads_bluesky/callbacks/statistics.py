@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocols import EventKeys
+from ..streams import StreamRouter
 
 __all__ = ["RunStatistics"]
 
 
-class RunStatistics:
+class RunStatistics(StreamRouter):
     """Document callback that keeps the small numbers of each point of a run, never the spectra.
 
     An event that a pause has made the RunEngine emit again replaces the one before.
@@ -24,20 +25,24 @@ class RunStatistics:
     """
 
     def __init__(self, keys: EventKeys | None = None) -> None:
+        super().__init__()
         self._keys = keys or EventKeys()
-        self._primary = ""
         self._rows: dict[int, tuple[int, int, float, float, float, int, float]] = {}
-        self.start: dict[str, Any] = {}
-        self.stop: dict[str, Any] = {}
+        self.start_doc: dict[str, Any] = {}
+        self.stop_doc: dict[str, Any] = {}
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
-        """Take a document."""
-        if name == "start":
-            self.start, self.stop = doc, {}
-            self._rows.clear()
-        elif name == "descriptor" and doc["name"] == "primary":
-            self._primary = doc["uid"]
-        elif name == "event" and doc["descriptor"] == self._primary:
+    def start(self, doc: Any) -> None:
+        """Begin with a run."""
+        self.start_doc, self.stop_doc = doc, {}
+        self._rows.clear()
+
+    def stop(self, doc: Any) -> None:
+        """Keep how the run ended."""
+        self.stop_doc = doc
+
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Take a point."""
+        if stream == "primary":
             data, keys = doc["data"], self._keys
             self._rows[doc["seq_num"]] = (
                 int(data[keys.pixel]),
@@ -48,8 +53,6 @@ class RunStatistics:
                 int(data.get(keys.counts, 0)),
                 doc["time"],
             )
-        elif name == "stop":
-            self.stop = doc
 
     def _column(self, index: int) -> list[Any]:
         return [row[index] for _, row in sorted(self._rows.items())]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..protocols import EventKeys
+from ..streams import StreamRouter
 
 __all__ = ["VerdictWatch"]
 
@@ -34,7 +35,7 @@ LEAST = 10
 """Least number of spectra of a verdict for a warning."""
 
 
-class VerdictWatch:
+class VerdictWatch(StreamRouter):
     """Document callback that warns of each concern once a run, as soon as its share is reached.
 
     Parameters
@@ -46,20 +47,19 @@ class VerdictWatch:
     """
 
     def __init__(self, warn: Callable[[str], None], keys: EventKeys | None = None) -> None:
+        super().__init__()
         self._warn, self._key = warn, (keys or EventKeys()).verdict
-        self._primary = ""
         self._verdicts: Counter[str] = Counter()
         self._warned: set[str] = set()
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
-        """Take a document."""
-        if name == "start":
-            self._primary = ""
-            self._verdicts.clear()
-            self._warned.clear()
-        elif name == "descriptor" and doc["name"] == "primary":
-            self._primary = doc["uid"]
-        elif name == "event" and doc["descriptor"] == self._primary and self._key in doc["data"]:
+    def start(self, doc: Any) -> None:
+        """Begin with a run."""
+        self._verdicts.clear()
+        self._warned.clear()
+
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Count a point's verdict."""
+        if stream == "primary" and self._key in doc["data"]:
             self._take(str(doc["data"][self._key]))
 
     def _take(self, verdict: str) -> None:

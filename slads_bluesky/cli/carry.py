@@ -56,7 +56,7 @@ def report(
     """Write a map's report: pictures, area fractions with intervals, dose and time, configuration."""
     from rich.console import Console
 
-    from ..analysis.summary import story
+    from ..analysis.summary import summarize
     from ..export.report import write_report
     from .counterfactual import known_truth
 
@@ -66,7 +66,7 @@ def report(
     with console.status(f"writing {path.name}"):
         write_report(data, path, known_truth(data))
     console.print(str(path), markup=False)
-    write_json(json_file, {**story(data)[1], "file": str(path)})
+    write_json(json_file, {**summarize(data)[1], "file": str(path)})
 
 
 def serve(

@@ -101,7 +101,7 @@ def _sampler(
     from rich.progress import Progress
     from rich.table import Table
 
-    from ..record.rebuild import find_sampler_model, load_any_sampler, rebuild_agent
+    from ..record.resume import find_sampler_model, load_any_sampler, rebuild_agent
     from ..sampling.factory import make_sampler
 
     if truth is None:

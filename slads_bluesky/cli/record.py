@@ -130,14 +130,14 @@ def runs(
 
 
 def show(uid: Uid, catalog: Where = None, json_file: Json = None) -> None:
-    """Tell one run's story in a screen."""
+    """Tell one run's summarize in a screen."""
     from rich.console import Console
 
-    from ..analysis.summary import story
+    from ..analysis.summary import summarize
 
     check_writable(json_file)
     chain, data = open_map(uid, catalog, spectra=False)
-    lines, figures = story(data)
+    lines, figures = summarize(data)
     console = Console(highlight=False, soft_wrap=True)
     for line in lines:
         console.print(line, markup=False)
@@ -202,7 +202,7 @@ def _verify(
     from rich.progress import Progress
 
     from ..plans.adaptive import versions
-    from ..record.rebuild import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
+    from ..record.resume import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
     from ..record.verify import explain, verify
     from ..spectra import load_classifier
 

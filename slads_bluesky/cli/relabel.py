@@ -42,11 +42,11 @@ def relabel(
     from rich.console import Console
 
     from ..analysis.run_data import load_map
-    from ..analysis.summary import story
+    from ..analysis.summary import summarize
     from ..modelstore import keep_models, model_directory
     from ..record import Recorder
-    from ..record.rebuild import find_sampler_model, rebuild_agent
     from ..record.relabel import configuration_for, relabelled
+    from ..record.resume import find_sampler_model, rebuild_agent
     from ..record.runs import find_run
     from ..record.scan_id import scan_id_source
     from ..spectra import load_classifier
@@ -76,7 +76,7 @@ def relabel(
     derived = load_map([find_run(recorder.uids[-1], where).documents], spectra=False)
     changed = int((derived.votes != data.votes).sum())
     console.print(f"{changed} of {data.n_measured} spectra have another label than in run {data.uid[:8]}")
-    lines, figures = story(derived)
+    lines, figures = summarize(derived)
     for line in lines:
         console.print(line, markup=False)
     if not agent.should_stop():
@@ -99,7 +99,7 @@ def relabel(
 
 def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]) -> Any:
     """The run's classifier with the largest group of its unknown spectra as one phase more."""
-    from ..record.rebuild import find_classifier
+    from ..record.resume import find_classifier
     from ..spectra.likelihood.classifier import PhaseClassifier
     from ..spectra.likelihood.new_phase import accept_phase, find_new_phases
 

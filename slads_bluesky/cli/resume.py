@@ -44,13 +44,13 @@ def resume(
     from rich.console import Console
 
     from ..analysis.run_data import load_map
-    from ..analysis.summary import story
+    from ..analysis.summary import summarize
     from ..callbacks.progress import MapProgress
     from ..modelstore import keep_models, model_directory
     from ..phantom import make_object
     from ..record import Recorder
     from ..record.journal.writing import is_being_taken
-    from ..record.rebuild import (
+    from ..record.resume import (
         find_classifier,
         find_sampler_model,
         rebuild_agent,
@@ -105,7 +105,7 @@ def resume(
     whole = load_map(
         [*(run.documents for run in chain), find_run(result.uid, where).documents], spectra=False
     )
-    lines, figures = story(whole)
+    lines, figures = summarize(whole)
     for line in lines:
         console.print(line, markup=False)
     write_json(json_file, {**figures, "n_before": data.n_measured, "catalog_up_to_date": current})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, RecordError
-from ..files import check_writable, write_json
+from ..files import atomic_write, check_writable, write_json
 from .options import Json
 from .record import Uid, Where
 
@@ -71,7 +71,7 @@ def view(
         state = _follow(_received(uid, zmq, console), save, templates)
     elif live:
         state = _follow(_growing(uid, catalog), save, templates)
-        if not state.stop:
+        if not state.stop_doc:
             console.print(f"run {state.uid[:8]} was interrupted: no process takes it any more")
     else:
         state = _stored(uid, catalog)
@@ -82,7 +82,7 @@ def view(
         "n_failed": state.n_failed,
         "reconstructed_at": state.reconstructed_at,
         "curve": [[n, distortion] for n, distortion in state.curve],
-        "exit_status": state.stop.get("exit_status", "unfinished"),
+        "exit_status": state.stop_doc.get("exit_status", "unfinished"),
         "picture": None if save is None else str(save),
     }
     if save is not None:
@@ -134,9 +134,8 @@ def _draw(state: MapState, save: Path | None, templates: Any) -> None:
     if save is not None:
         picture = MapFigure(templates=templates)
         picture.show(state)
-        partial = save.with_name(f".{save.name}.partial")
-        picture.save(partial, format=save.suffix[1:])
-        partial.replace(save)
+        with atomic_write(save) as partial:
+            picture.save(partial, format=save.suffix[1:])
         return
     import matplotlib.pyplot as plt
 

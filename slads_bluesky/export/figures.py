@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..files import atomic_write
 from .colours import PHASE_COLOURS
 
 __all__ = ["PHASE_COLOURS", "four_panels"]
@@ -33,7 +34,7 @@ def four_panels(
     path : Path
         A file of a type that matplotlib writes: .png, .pdf, .svg.
     measured : (rows, columns) int16 array
-        Measured labels, 0 where ill, -1 where unmeasured.
+        Measured labels, 0 without a vote, -1 where unmeasured.
     reconstruction : (rows, columns) uint8 array
         Labels 1 … L.
     truth : (rows, columns) uint8 array or None
@@ -86,4 +87,5 @@ def four_panels(
     figure.legend(handles=handles, loc="outside lower center", ncols=len(phases), frameon=False)
     if title:
         figure.suptitle(title)
-    figure.savefig(path, dpi=110)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=110)

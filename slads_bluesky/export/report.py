@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slads_bluesky.errors import ConfigError
 
 from ..analysis.run_data import RunData
-from ..analysis.summary import story
+from ..analysis.summary import summarize
 from ..files import atomic_write
 from .panels import draw_maps, draw_progress, draw_spectra, figure_of
 
@@ -58,7 +58,7 @@ def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = No
         raise ConfigError(f"a report's name must end in {', '.join(REPORTS)}, not '{path.name}'")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
-    lines, figures = story(data)
+    lines, figures = summarize(data)
     tables = _tables(data, figures)
     title = f"{data.start.get('sample', 'map')}, run {data.uid[:8]}"
     with atomic_write(path) as partial:

@@ -18,6 +18,7 @@ from ..plans.collect import PHASE_KEY
 from ..record.runs import RecordedRun
 from ..spectra.axis import EnergyAxis
 from ..spectra.io.emsa import write_emsa
+from ..streams import final_events
 
 __all__ = ["Collected", "collected_spectra", "flagged_spectra", "write_phases"]
 
@@ -58,19 +59,17 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
         if run.start.get("plan_name") != "collect_spectra":
             continue
         eds = str(run.start["detectors"][0])
-        streams: dict[str, str] = {}
         offset = width = kev = float("nan")
-        for name, doc in run.documents():
+        documents = list(run.documents())
+        for name, doc in documents:
             if name == "descriptor":
-                streams[doc["uid"]] = doc["name"]
                 configured = doc.get("configuration", {}).get(eds, {}).get("data", {})
-                offset, width = (
-                    configured.get(f"{eds}_energy_offset", offset),
-                    configured.get(f"{eds}_energy_width", width),
-                )
-            elif name == "event" and streams[doc["descriptor"]] == "baseline":
+                offset = configured.get(f"{eds}_energy_offset", offset)
+                width = configured.get(f"{eds}_energy_width", width)
+        for stream, doc in final_events(documents, ("baseline", "primary")):
+            if stream == "baseline":
                 kev = next((float(v) for k, v in doc["data"].items() if k.endswith("_high_voltage")), kev)
-            elif name == "event" and streams[doc["descriptor"]] == "primary":
+            else:
                 phase = str(doc["data"][PHASE_KEY])
                 spectra.setdefault(phase, []).append(np.asarray(doc["data"][f"{eds}_spectrum"], np.int64))
                 live.setdefault(phase, []).append(float(doc["data"][f"{eds}_live_time"]))

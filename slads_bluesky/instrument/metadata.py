@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordError
+from ..errors import ConfigError, RecordError
+from ..files import atomic_write
 
 __all__ = ["PersistentMetadata"]
 
@@ -96,8 +96,10 @@ class PersistentMetadata(MutableMapping[str, Any]):
         return self._values
 
     def _write(self) -> None:
-        beside = self.path.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(self._values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        status = beside.stat()
-        beside.replace(self.path)
+        try:
+            with atomic_write(self.path) as partial:
+                partial.write_text(json.dumps(self._values, indent=1, ensure_ascii=False) + "\n", "utf-8")
+                status = partial.stat()
+        except ConfigError as error:
+            raise RecordError(str(error)) from error
         self._stamp = (status.st_mtime_ns, status.st_ino)

@@ -61,7 +61,7 @@ class Records:
             If there is no such run, it is being taken, is complete, or had another classifier than this session.
         """
         from ..record.journal.writing import is_being_taken
-        from ..record.rebuild import find_sampler_model, rebuild_agent
+        from ..record.resume import find_sampler_model, rebuild_agent
 
         chain, data = self._map(run)
         if is_being_taken(chain[-1].source):
@@ -102,7 +102,7 @@ class Records:
         The classifier and the sampler of the session are taken; that they are not those of the run is a
         RecordError.
         """
-        from ..record.rebuild import rebuild_agent
+        from ..record.resume import rebuild_agent
         from ..record.verify import verify
 
         data = self.load(run)

@@ -10,9 +10,10 @@ import copy
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
+import event_model
 import h5py
 import numpy as np
 
@@ -64,6 +65,9 @@ class SpectraToFiles:
             self._descriptor(doc)
         elif name == "event" and doc["descriptor"] in self._streams:
             self._event(doc)
+        elif name == "event_page" and doc["descriptor"] in self._streams:
+            for event in event_model.unpack_event_page(cast(event_model.EventPage, doc)):
+                self._event(event)
         else:
             if name == "stop":
                 self._close(doc["run_start"])

@@ -104,11 +104,12 @@ class Recorder:
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Record one document; RecordError if the journal cannot take it."""
         (self._files or self.journal)(name, doc)
-        if name == "event":
-            # a pause may emit an event again: counted once, as the catalog will hold it
-            if doc["seq_num"] > self._events.get(doc["descriptor"], 0):
-                self._events[doc["descriptor"]] = doc["seq_num"]
-                self.n_events += 1
+        if name in ("event", "event_page"):
+            for seq_num in [doc["seq_num"]] if name == "event" else doc["seq_num"]:
+                # a pause may emit an event again: counted once, as the catalog will hold it
+                if seq_num > self._events.get(doc["descriptor"], 0):
+                    self._events[doc["descriptor"]] = seq_num
+                    self.n_events += 1
         elif name == "start":
             self.uids.append(doc["uid"])
             self._send({"follow": str(self.journal.path(doc["uid"]))})

@@ -1,4 +1,4 @@
-"""A finished map called anew by another classifier, as a derived run: after a phase was accepted, say."""
+"""A recorded map reclassified by another classifier, as a derived run: after a phase was accepted, say."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import event_model
 import numpy as np
 
-from slads_bluesky.analysis.run_data import RunData, Source
+from slads_bluesky.analysis.run_data import POINTS, RunData, Source
 from slads_bluesky.errors import RecordError
 from slads_bluesky.protocols import Agent, Classifier
+from slads_bluesky.streams import events_by_stream
 
 from .journal.writing import Document
 
 __all__ = ["configuration_for", "relabelled"]
 
-# plan_args stay: the dwell in them is that of the points, and of those with which the map may go on
+# plan_args stay: the dwell in them is that of the points, and of those with which the map may be resumed
 _NOT_INHERITED = ("uid", "time", "scan_id", "resumes", "plan_name", "plan_type")
 
 
@@ -83,21 +84,18 @@ def relabelled(
     composers: dict[str, Any] = {}
     points: dict[int, tuple[str, dict[str, Any]]] = {}
     for source in sources:
-        streams: dict[str, str] = {}
-        for name, doc in source():
-            if name == "descriptor":
-                streams[doc["uid"]] = doc["name"]
-                if doc["name"] in ("primary", "failed", "baseline") and doc["name"] not in composers:
-                    composers[doc["name"]] = bundle.compose_descriptor(
-                        name=doc["name"],
-                        data_keys=doc["data_keys"],
-                        object_keys=doc.get("object_keys"),
-                        configuration=_configuration(doc, classifier),
-                    )
-                    yield "descriptor", dict(composers[doc["name"]].descriptor_doc)
-            elif name == "event" and streams[doc["descriptor"]] in ("primary", "failed"):
-                points[doc["data"][data.keys.pixel]] = (streams[doc["descriptor"]], doc)
-            elif name == "event" and streams[doc["descriptor"]] == "baseline":
+        for name, stream, doc in events_by_stream(source()):
+            if name == "descriptor" and stream in (*POINTS, "baseline") and stream not in composers:
+                composers[stream] = bundle.compose_descriptor(
+                    name=stream,
+                    data_keys=doc["data_keys"],
+                    object_keys=doc.get("object_keys"),
+                    configuration=_configuration(doc, classifier),
+                )
+                yield "descriptor", dict(composers[stream].descriptor_doc)
+            elif name == "event" and stream in POINTS:
+                points[doc["data"][data.keys.pixel]] = (stream, doc)
+            elif name == "event" and stream == "baseline":
                 yield "event", _event(composers["baseline"], doc["data"], doc["timestamps"])
     for pixel in data.pixels.tolist():
         stream, doc = points[pixel]

@@ -215,15 +215,15 @@ def run_map(
         )
         wall = time.perf_counter() - began
     return MapResult(
-        uid=statistics.start["uid"],
-        scan_id=statistics.start["scan_id"],
+        uid=statistics.start_doc["uid"],
+        scan_id=statistics.start_doc["scan_id"],
         phantom=phantom,
         measured=agent.sampler.measured,
         reconstruction=agent.sampler.reconstruct(),
         statistics=statistics,
         decision_s=np.array(ledger.seconds("decide")),
         wall_s=wall,
-        reason=statistics.stop.get("reason", ""),
+        reason=statistics.stop_doc.get("reason", ""),
     )
 
 

@@ -11,6 +11,7 @@ from event_model import DocumentNames, schema_validators
 
 from slads_bluesky.phantom import make_object
 from slads_bluesky.record import journal_directory, read_journal
+from slads_bluesky.streams import events_by_stream
 
 SIZE = 64
 FRACTION = 0.2
@@ -46,8 +47,7 @@ def documents(run):
 
 
 def _events(documents, stream="primary"):
-    uid = next(doc["uid"] for name, doc in documents if name == "descriptor" and doc["name"] == stream)
-    return [doc for name, doc in documents if name == "event" and doc["descriptor"] == uid]
+    return [doc for name, of, doc in events_by_stream(documents) if name == "event" and of == stream]
 
 
 def test_figures_are_all_there_and_good(run):

@@ -308,7 +308,7 @@ def _with_gaps(name: str) -> Any:
 
 
 def _status(state: MapState) -> str:
-    start = state.start
+    start = state.start_doc
     if not state.uid:
         return "waiting for a map"
     parts = [f"run {state.uid[:8]}"]
@@ -321,6 +321,6 @@ def _status(state: MapState) -> str:
         parts.append(f"distortion ≈ {state.curve[-1][1]:.4f} at {state.curve[-1][0]} pixels")
     if state.n_failed:
         parts.append(f"{state.n_failed} points failed")
-    if state.stop:
-        parts.append(f"{state.stop.get('exit_status')}: {state.stop.get('reason') or 'ended'}")
+    if state.stop_doc:
+        parts.append(f"{state.stop_doc.get('exit_status')}: {state.stop_doc.get('reason') or 'ended'}")
     return "   ·   ".join(parts)

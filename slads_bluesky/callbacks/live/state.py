@@ -16,6 +16,7 @@ from ...analysis.run_data import event_keys
 from ...errors import DataError
 from ...grid import ScanGrid
 from ...protocols import UNCLASSIFIED, UNMEASURED
+from ...streams import StreamRouter
 
 __all__ = ["MapState", "Newest", "is_map"]
 
@@ -36,7 +37,7 @@ def is_map(start: Mapping[str, Any]) -> bool:
     return "grid" in start
 
 
-class MapState:
+class MapState(StreamRouter):
     """What is known of a map.
 
     Parameters
@@ -46,8 +47,9 @@ class MapState:
     """
 
     def __init__(self, start: Mapping[str, Any]) -> None:
-        self.start = dict(start)
-        self.stop: dict[str, Any] = {}
+        super().__init__()
+        self.start_doc = dict(start)
+        self.stop_doc: dict[str, Any] = {}
         self.grid = ScanGrid.from_json(start["grid"])
         self.keys = event_keys(start)
         agent = start.get("agent") or {}
@@ -73,24 +75,23 @@ class MapState:
         self.energy_kev: tuple[float, float] | None = None
         """Offset and width of the channels, if the detector gives them."""
         self._sums: dict[int, tuple[NDArray[np.float64], int]] = {}
-        self._streams: dict[str, str] = {}
         self._row, self._column = (self.keys.pixel.replace("pixel", what) for what in ("row", "col"))
 
     @property
     def uid(self) -> str:
         """Uid of the run, of the last one if the map was resumed."""
-        return str(self.start["uid"])
+        return str(self.start_doc["uid"])
 
     @property
     def n_wanted(self) -> int | None:
         """Pixels that make the wanted fraction."""
-        fraction = (self.start.get("agent") or {}).get("fraction")
+        fraction = (self.start_doc.get("agent") or {}).get("fraction")
         return None if fraction is None else max(1, round(fraction * self.grid.n_pixels))
 
     @property
     def stop_at(self) -> float | None:
         """Estimated distortion at which the map may end earlier."""
-        return ((self.start.get("agent") or {}).get("sampler") or {}).get("stop_at")
+        return ((self.start_doc.get("agent") or {}).get("sampler") or {}).get("stop_at")
 
     def phase(self, label: int) -> str:
         """Name of a label."""
@@ -114,24 +115,24 @@ class MapState:
         if name in ("descriptor", "stop") and doc.get("run_start", self.uid) != self.uid:
             return  # an event of an unknown descriptor is passed over below
         self.n_documents += 1
-        if name == "start":
-            self.start, self.stop = dict(doc), {}
-        elif name == "descriptor":
-            self._describe(doc)
-        elif name == "event":
-            stream = self._streams.get(doc["descriptor"])
-            if stream == "primary":
-                self._point(doc["data"])
-            elif stream == "failed":
-                self._failed(doc["data"])
-            elif stream == "map":
-                self._map(doc["data"])
-        elif name == "event_page":
-            for i in range(len(doc["seq_num"])):
-                data = {key: values[i] for key, values in doc["data"].items()}
-                self.take("event", {"descriptor": doc["descriptor"], "data": data})
-        elif name == "stop":
-            self.stop = dict(doc)
+        self(name, doc)
+
+    def start(self, doc: Any) -> None:
+        """Take the start of the run that resumes this one."""
+        self.start_doc, self.stop_doc = dict(doc), {}
+
+    def stop(self, doc: Any) -> None:
+        """Keep how the run ended."""
+        self.stop_doc = dict(doc)
+
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Take a point or a map."""
+        if stream == "primary":
+            self._point(doc["data"])
+        elif stream == "failed":
+            self._failed(doc["data"])
+        elif stream == "map":
+            self._map(doc["data"])
 
     def estimate(self, distortion: float) -> None:
         """Take an estimated distortion of the present map; NaN is ignored."""
@@ -148,9 +149,9 @@ class MapState:
         self.n_labels = max(self.n_labels, int(made.max(initial=0)))
         self.reconstruction, self.reconstructed_at = made.astype(np.uint8), self.n_measured
 
-    def _describe(self, doc: Mapping[str, Any]) -> None:
-        self._streams[doc["uid"]] = str(doc.get("name"))
-        if doc.get("name") != "primary":
+    def stream_descriptor(self, stream: str, doc: Mapping[str, Any]) -> None:
+        """Take the energy axis of the detector."""
+        if stream != "primary":
             return
         for device, configured in doc.get("configuration", {}).items():
             data = configured.get("data", {})

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import atomic_write
 from ...grid import ScanGrid
 from .figure import MapFigure, new_window
 from .state import MapState, is_map
@@ -108,7 +109,7 @@ class LiveView:
                 self._start(doc)
             elif self.state is not None and self._in_progress.is_set():
                 self.state.take(name, doc)
-                if name == "stop" and self.state.stop:
+                if name == "stop" and self.state.stop_doc:
                     self._ended.set()
         except Exception as error:
             self._switch_off(error)
@@ -185,9 +186,8 @@ class LiveView:
             state.reconstruct(self._reconstruct())
         self.figure.show(state)
         if self._save is not None:
-            partial = self._save.with_name(f".{self._save.name}.partial")
-            self.figure.save(partial, format=self._save.suffix[1:] or "png")
-            partial.replace(self._save)
+            with atomic_write(self._save) as partial:
+                self.figure.save(partial, format=self._save.suffix[1:] or "png")
         self.n_drawn += 1
         self._expected = took = time.thread_time() - began
         self._spent += took

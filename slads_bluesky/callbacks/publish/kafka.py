@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgpack
-import msgpack_numpy
 
-from ...errors import ConfigError, DataError
+from ...codec import pack
+from ...errors import ConfigError
 from .base import QUEUED, Publisher
 
 __all__ = ["KafkaPublisher"]
@@ -56,7 +56,7 @@ class KafkaPublisher(Publisher):
             key=self.topic,
             producer_config={"error_cb": self._failed, "log_level": 2, "enable.idempotence": True},
             on_delivery=self._delivered,
-            serializer=_pack,
+            serializer=pack,
         )
 
     def _send(self, name: str, doc: Mapping[str, Any]) -> bool:
@@ -93,12 +93,3 @@ def _bluesky_kafka_publisher() -> Any:
 
 
 _PATCHED = ("Packer", "Unpacker", "load", "loads", "dump", "dumps", "pack", "packb", "unpack", "unpackb")
-
-
-def _pack(message: Any) -> bytes:
-    def encode(obj: Any) -> Any:
-        if getattr(getattr(obj, "dtype", None), "kind", "") == "O":
-            raise DataError("an array of Python objects has no place in a document")
-        return msgpack_numpy.encode(obj)
-
-    return bytes(msgpack.packb(message, default=encode, use_bin_type=True))

@@ -3,7 +3,7 @@
 To receive them::
 
     from bluesky.callbacks.zmq import RemoteDispatcher
-    from slads_bluesky.callbacks.publish.zmq import unpack
+    from slads_bluesky.codec import unpack
 
     dispatcher = RemoteDispatcher("localhost:5578", deserializer=unpack)
 
@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-import msgpack
-import msgpack_numpy
 import zmq
 
+from ...codec import pack, unpack
+from ...documents import check_document
 from ...errors import ConfigError, DataError
 from .base import QUEUED, Publisher
 
@@ -49,28 +49,6 @@ def proxy_answers(where: str, timeout_s: float) -> bool:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(address)
         return bool(socket.poll(int(timeout_s * 1e3)))
-
-
-def pack(doc: Mapping[str, Any]) -> bytes:
-    """Encode a document: msgpack, arrays by msgpack-numpy; DataError for what only pickle could carry."""
-
-    def encode(obj: Any) -> Any:
-        if getattr(getattr(obj, "dtype", None), "kind", "") == "O":
-            raise DataError("an array of Python objects has no place in a document")
-        return msgpack_numpy.encode(obj)
-
-    return bytes(msgpack.packb(dict(doc), default=encode, use_bin_type=True))
-
-
-def unpack(data: bytes) -> Any:
-    """Decode what `pack` made, arrays with their dtype, read-only; DataError for pickled objects."""
-
-    def decode(obj: dict[Any, Any]) -> Any:
-        if obj.get(b"kind") == b"O":
-            raise DataError("an array of pickled Python objects, which is never read")
-        return msgpack_numpy.decode(obj)
-
-    return msgpack.unpackb(data, object_hook=decode, raw=False, strict_map_key=False)
 
 
 class ZMQPublisher(Publisher):
@@ -174,10 +152,9 @@ class ZMQListener:
         try:
             _, name, data = message.split(b" ", 2)
             doc = unpack(data)
-            if not isinstance(doc, dict):
-                raise ValueError("no document")
+            check_document(name.decode(), doc)
             return name.decode(), doc
-        except ValueError as error:  # msgpack's errors, and ours, are ValueErrors
+        except ValueError as error:  # too few parts, a name that is not text, and ours
             raise DataError(
                 f"{self.address} sends something other than documents in msgpack: {error}"
             ) from error

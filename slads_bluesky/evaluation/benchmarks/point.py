@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...progress import Progress, no_progress, part_of
+from ...streams import final_events
 from ..figures import Figure, at_most, equal, measured
 
 __all__ = ["measure_points", "point_figures"]
@@ -226,12 +227,8 @@ def _interrupted(
             while engine.state == "paused":
                 with contextlib.suppress(RunEngineInterrupted):
                     engine.resume()
-    streams = {doc["uid"]: doc["name"] for name, doc in documents if name == "descriptor"}
-    kept: dict[tuple[str, int], dict[str, Any]] = {}
-    for name, doc in documents:  # of a repeated seq_num the last, as the catalog has it
-        if name == "event" and streams[doc["descriptor"]] in ("primary", "failed"):
-            kept[streams[doc["descriptor"]], doc["seq_num"]] = doc
-    primary = [doc for (stream, _), doc in kept.items() if stream == "primary"]
+    kept = final_events(documents, ("primary", "failed"))
+    primary = [doc for stream, doc in kept if stream == "primary"]
     truth = {(e["pixel"], e["crc32"]): e["valid"] for e in map(json.loads, log.read_text().splitlines())}
     mismatched = invalid = 0
     for doc in primary:
@@ -243,9 +240,9 @@ def _interrupted(
         good = good and (label.label, label.verdict) == (data["eds_label"], data["eds_verdict"])
         mismatched += not good
         invalid += not truth.get((pixel, zlib.crc32(spectrum.tobytes())), True)
-    for doc in sorted(kept.values(), key=lambda doc: doc["time"]):
+    for doc in sorted((doc for _, doc in kept), key=lambda doc: doc["time"]):
         fresh.ingest(doc)
-    seen = [doc["data"]["scan_pixel"] for doc in kept.values()]
+    seen = [doc["data"]["scan_pixel"] for _, doc in kept]
     return {
         "events": len(kept),
         "failed": len(kept) - len(primary),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
+from ...files import atomic_write
 
 __all__ = ["TrialStore"]
 
@@ -58,9 +59,9 @@ class TrialStore:
         maps = plain.get("maps")
         if maps is not None:
             arrays = {key: value for key, value in maps.items() if isinstance(value, np.ndarray)}
-            np.savez_compressed(self.directory / f"{name}.npz", allow_pickle=False, **arrays)
+            with atomic_write(self.directory / f"{name}.npz") as partial:
+                np.savez_compressed(partial, allow_pickle=False, **arrays)
             plain["maps"] = {key: value for key, value in maps.items() if key not in arrays}
             plain["has_maps"] = True
-        partial = self.directory / f"{name}.json.partial"
-        partial.write_text(json.dumps(plain, indent=1))
-        partial.replace(self.directory / f"{name}.json")
+        with atomic_write(self.directory / f"{name}.json") as partial:
+            partial.write_text(json.dumps(plain, indent=1))

@@ -15,6 +15,7 @@ from typing import Any
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 
 from slads_bluesky.errors import RecordError
+from slads_bluesky.streams import StreamRouter, events_by_stream
 
 from ..journal.reading import JournalTail
 from ..journal.writing import SUFFIX
@@ -32,7 +33,7 @@ class Rewound(RecordError):
     """A stream went back to an event that the catalog holds already: the run must be written anew."""
 
 
-class RunWriter:
+class RunWriter(StreamRouter):
     """Writes the documents of one run into a catalog, arrays to zarr, scalars to tables.
 
     Holds back the last event of each stream: a pause that rewinds past a save emits a ``seq_num`` again, and the
@@ -47,15 +48,15 @@ class RunWriter:
     """
 
     def __init__(self, catalog: Any, batch: int = BATCH) -> None:
+        super().__init__()
         self._writer = _RunWriter(catalog.include_data_sources(), batch_size=batch, max_array_size=0)
         self._normalizer = RunNormalizer()
         self._normalizer.subscribe(self._writer)
-        self._stream: dict[str, str] = {}  # descriptor -> stream
         self._held: dict[str, dict[str, Any]] = {}  # stream -> its last event
         self.n_events = 0
         """Different events taken so far, over all streams."""
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+    def __call__(self, name: str, doc: dict[str, Any], validate: bool = False) -> tuple[str, Any]:
         """Take one document; events are written when a batch is full, at `flush` and with the stop document.
 
         Raises
@@ -63,17 +64,15 @@ class RunWriter:
         Rewound
             If an event comes before the one held back.
         """
-        if name == "event":
-            self._hold(doc)
-            return
-        if name == "descriptor":
-            self._stream[doc["uid"]] = doc["name"]
-        elif name == "stop":
+        if name == "stop":
             self._release()
-        self._normalizer(name, doc)
+        routed = super().__call__(name, doc, validate)
+        if name not in ("event", "event_page"):
+            self._normalizer(name, doc)
+        return routed
 
-    def _hold(self, doc: dict[str, Any]) -> None:
-        stream = self._stream[doc["descriptor"]]
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Hold an event back, and write the one before it."""
         held = self._held.get(stream)
         if held is None or doc["seq_num"] > held["seq_num"]:
             self.n_events += 1
@@ -133,17 +132,14 @@ def write_run(
         If the journal cannot be read.
     """
     last: dict[tuple[str, int], int] = {}
-    stream: dict[str, str] = {}
     with JournalTail(path, _log.warning) as tail:
-        for i, (name, doc) in enumerate(tail.read()):
-            if name == "descriptor":
-                stream[doc["uid"]] = doc["name"]
-            elif name == "event":
-                last[stream[doc["descriptor"]], doc["seq_num"]] = i
+        for i, (name, stream, doc) in enumerate(events_by_stream(tail.read())):
+            if name == "event":
+                last[stream, doc["seq_num"]] = i
     writer = RunWriter(catalog, batch)
     with JournalTail(path, _ignore) as tail:
-        for i, (name, doc) in enumerate(tail.read()):
-            if name == "event" and last[stream[doc["descriptor"]], doc["seq_num"]] != i:
+        for i, (name, stream, doc) in enumerate(events_by_stream(tail.read())):
+            if name == "event" and last[stream, doc["seq_num"]] != i:
                 continue
             writer(name, doc)
             if on_event is not None and name == "event" and writer.n_events % 100 == 0:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import event_model
 import msgpack
-import msgpack_numpy
 
-from slads_bluesky.errors import RecordError
+from slads_bluesky.codec import pack, unpack
+from slads_bluesky.documents import check_document
+from slads_bluesky.errors import DataError, RecordError
 
 from .checksums import Checksum, Checksums
 from .writing import Document
@@ -25,7 +27,7 @@ _CHUNK = 1 << 20
 _STOP = b"\x92\xa4stop"  # how msgpack begins the record ["stop", {…}]
 _log = logging.getLogger(__name__)
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class JournalTail:
@@ -36,8 +38,8 @@ class JournalTail:
     path : path
         The file.
     on_damage : callable, optional
-        Told in a sentence of each record that is not what was written, which is then left out. Without it, and where
-        the record was the start or a descriptor, damage is an error.
+        Called with a sentence for each record that is not what was written, which is then left out. Without it, and
+        where the record was the start or a descriptor, damage is an error.
 
     Raises
     ------
@@ -45,26 +47,22 @@ class JournalTail:
         If the file cannot be read, is not a journal, or is damaged other than at its end.
     """
 
-    def __init__(self, path: str | Path, on_damage: Told | None = None) -> None:
+    def __init__(self, path: str | Path, on_damage: Report | None = None) -> None:
         self.path = Path(path)
         self.stopped = False
         """Whether the stop document was read."""
         self.n_damaged = 0
         """Records that were left out."""
-        try:
-            self._file = self.path.open("rb")
-        except OSError as error:
-            raise RecordError(f"journal {self.path}: {error.strerror}") from error
+        self._file = _opened(self.path)
         self._checksums = Checksums(self.path)
         self._on_damage = on_damage
-        self._buffer = b""
+        self._buffer = bytearray()
         self._at = 0  # in the buffer: begin of the next record
         self._fed = 0
         self._position = 0
         self._records = 0
         self._descriptors: set[str] = set()
-        self._unchecked: Any = None  # once the length of a record is not known, msgpack finds the ends
-        self._unchecked_from = 0
+        self._ends: Any = None  # once the length of a record is not known, msgpack finds the ends
 
     @property
     def position(self) -> int:
@@ -78,80 +76,89 @@ class JournalTail:
 
     def read(self) -> Iterator[Document]:
         """Yield the whole records up to the present end of the file."""
-        while self._unchecked is None:
+        while True:
             if self._at == len(self._buffer) and not self._more():
                 return
-            known = self._checksums.of(self._records)  # written before the record itself
-            if known is None:
-                self._unchecked, self._unchecked_from = _unpacker(), self._position
-                self._unchecked.feed(memoryview(self._buffer)[self._at :])
-                break
-            while len(self._buffer) - self._at < known.length:
-                if not self._more():
-                    return
-            record = memoryview(self._buffer)[self._at : self._at + known.length]
-            if known.holds(record):
+            known = self._checksums.of(self._records) if self._ends is None else None
+            length = self._unchecked_length() if known is None else self._checked_length(known)
+            if length is None:
+                return
+            record = bytes(memoryview(self._buffer)[self._at : self._at + length])
+            if known is None or known.holds(record):
                 document = self._unpacked(record)
+                if document is None:
+                    return
             elif self._zeros_to_the_end():
                 return
             else:
-                self._leave_out(known, bytes(record))
+                self._leave_out(known, record)
                 document = None
-            self._at += known.length
-            self._position += known.length
+            self._at += length
+            self._position += length
             self._records += 1
             if document is not None:
                 yield self._noted(document)
-        yield from self._read_unchecked()
 
-    def _read_unchecked(self) -> Iterator[Document]:
+    def _checked_length(self, known: Checksum) -> int | None:
+        """Length of the next record by its checksum, which was written before it; None if it is not whole yet."""
+        while len(self._buffer) - self._at < known.length:
+            if not self._more():
+                return None
+        return known.length
+
+    def _unchecked_length(self) -> int | None:
+        """Length of the next record as msgpack finds it, without building anything; None if it is not whole yet."""
+        if self._ends is None:
+            self._ends = msgpack.Unpacker(max_buffer_size=(1 << 31) - 1)
+            self._ends_from = self._position
+            self._ends.feed(memoryview(self._buffer)[self._at :])
         while True:
             try:
-                record = self._unchecked.unpack()
+                self._ends.skip()
             except msgpack.OutOfData:
-                chunk = self._file.read(_CHUNK)
-                if not chunk:
-                    return
-                self._unchecked.feed(chunk)
-                self._fed += len(chunk)
-                continue
-            except Exception as error:
+                if not self._more():
+                    return None
+            except Exception as error:  # msgpack has no common class for what it finds wrong
                 if self._zeros_to_the_end():
-                    return
-                raise self._foreign(f"{error!r}") from error
-            if not _is_document(record, first=self._records == 0):
-                if self._records and self._zeros_to_the_end():
-                    return
-                raise self._foreign("a record that is no document of a run")
-            self._records += 1
-            # now: when a record is incomplete it runs ahead
-            self._position = self._unchecked_from + int(self._unchecked.tell())
-            yield self._noted((record[0], record[1]))
+                    return None
+                raise self._foreign(repr(error)) from error
+            else:
+                return self._ends_from + int(self._ends.tell()) - self._position
 
     def _more(self) -> bool:
         """Read on; False at the present end of the file."""
         chunk = self._file.read(_CHUNK)
         self._fed += len(chunk)
-        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+        if chunk:
+            del self._buffer[: self._at]
+            self._at = 0
+            self._buffer += chunk
+            if self._ends is not None:
+                self._ends.feed(chunk)
         return bool(chunk)
 
-    def _unpacked(self, record: memoryview) -> Document:
+    def _unpacked(self, record: bytes) -> Document | None:
+        """Decode a record; None if nothing but zeros follow, which a machine without power may leave."""
         try:
-            found = msgpack.unpackb(record, object_hook=_decode, raw=False, strict_map_key=False)
-        except Exception as error:
-            raise self._foreign(f"{error!r}") from error
-        if not _is_document(found, first=self._records == 0):
-            raise self._foreign("a record that is no document of a run")
-        return found[0], found[1]
+            found = unpack(record)
+            if not (isinstance(found, list) and len(found) == 2):
+                raise DataError("a record that is no document of a run")
+            name, doc = found
+            check_document(name, doc)
+            if self._records == 0 and name != "start":
+                raise DataError("it begins with no start document")
+        except DataError as error:
+            if self._zeros_to_the_end():
+                return None
+            raise self._foreign(str(error)) from error
+        return name, doc
 
     def _noted(self, document: Document) -> Document:
         name, doc = document
         self.stopped = self.stopped or name == "stop"
         if name == "descriptor":
             self._descriptors.add(doc["uid"])
-        elif (
-            self.n_damaged and name in ("event", "event_page") and doc["descriptor"] not in self._descriptors
-        ):
+        elif name in ("event", "event_page") and doc["descriptor"] not in self._descriptors:
             raise RecordError(
                 f"journal {self.path}: the descriptor of the {name} before byte {self.position} is lost, "
                 "without which no event of its stream can be read"
@@ -160,18 +167,20 @@ class JournalTail:
 
     def _leave_out(self, known: Checksum, record: bytes) -> None:
         where = f"at byte {self.position}, record {self._records + 1}"
-        told = f"journal {self.path} is damaged {where}: {_what(record)} of {known.length} bytes is lost"
+        text = f"journal {self.path} is damaged {where}: {_what(record)} of {known.length} bytes is lost"
         if self._on_damage is None or self._records == 0:
-            raise RecordError(f"{told}; the {self._records} records before it are whole")
+            raise RecordError(f"{text}; the {self._records} records before it are whole")
         self.n_damaged += 1
-        self._on_damage(f"{told}; what stands before and after it is read")
+        self._on_damage(f"{text}; the records before and after it are read")
 
     def _zeros_to_the_end(self) -> bool:
         # A machine that lost power may leave a file that was extended but not filled.
         with self.path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
+            if not self._records or size <= self.position:
+                return False
             file.seek(self.position)
-            return size > self.position and not any(file.read())
+            return not any(any(chunk) for chunk in iter(lambda: file.read(_CHUNK), b""))
 
     def _foreign(self, why: str) -> RecordError:
         if self._records == 0:
@@ -191,8 +200,20 @@ class JournalTail:
         self.close()
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to read; RecordError for anything else, such as a pipe, which would be waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise RecordError(f"journal {path} is not a file")
+        return os.fdopen(handle, "rb")
+    except OSError as error:
+        raise RecordError(f"journal {path}: {error.strerror}") from error
+
+
 def read_journal(
-    path: str | Path, on_cut: Told | None = None, on_damage: Told | None = None
+    path: str | Path, on_cut: Report | None = None, on_damage: Report | None = None
 ) -> Iterator[Document]:
     """Yield the documents of a journal as they were emitted.
 
@@ -203,11 +224,11 @@ def read_journal(
     path : path
         A file that `Journal` (or suitcase-msgpack) wrote; pages, if any, come as single events and datums.
     on_cut : callable, optional
-        Told in a sentence if the last record was cut, which is otherwise logged as a warning; every record
+        Called with a sentence if the last record was cut, which is otherwise logged as a warning; every record
         before it is yielded all the same.
     on_damage : callable, optional
-        Told in a sentence of each record in the middle that was changed since it was written, which is then left
-        out; without it, damage is an error.
+        Called with a sentence for each record in the middle that was changed since it was written, which is then
+        left out; without it, damage is an error.
 
     Raises
     ------
@@ -245,23 +266,20 @@ def read_start(path: str | Path) -> dict[str, Any]:
 
 def read_stop(path: str | Path) -> dict[str, Any] | None:
     """Stop document of a journal, from its last bytes alone; None for a run without one."""
-    path = Path(path)
-    with path.open("rb") as file:
+    with _opened(Path(path)) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 65536, 0))
         tail = file.read()
     begin = tail.rfind(_STOP)
     while begin >= 0:
-        unpacker = _unpacker()
-        unpacker.feed(tail[begin:])
         try:
-            record = unpacker.unpack()
-        except Exception:
-            record = None
-        if unpacker.tell() == len(tail) - begin and _is_document(record) and "run_start" in record[1]:
-            doc: dict[str, Any] = record[1]
-            return doc
-        begin = tail.rfind(_STOP, 0, begin)
+            name, doc = unpack(tail[begin:])
+            check_document(name, doc)
+        except DataError:
+            begin = tail.rfind(_STOP, 0, begin)
+        else:
+            found: dict[str, Any] = doc
+            return found
     return None
 
 
@@ -269,32 +287,10 @@ def _headless(path: str | Path) -> RecordError:
     return RecordError(f"journal {path} is empty or cut within its first record: no run can be read from it")
 
 
-def _is_document(record: Any, first: bool = False) -> bool:
-    if not (isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)):
-        return False
-    name, doc = record
-    if first:
-        return name == "start" and isinstance(doc.get("uid"), str) and "time" in doc
-    return isinstance(name, str) and name in _NAMES
-
-
-def _unpacker() -> Any:
-    return msgpack.Unpacker(
-        object_hook=_decode, raw=False, strict_map_key=False, max_buffer_size=(1 << 31) - 1, use_list=True
-    )
-
-
 def _what(record: bytes) -> str:
     """Say what a damaged record was, by its first bytes: the name of its document."""
     for name in _NAMES:
-        head = msgpack.packb([name, {}])[:-1]
+        head = pack([name, {}])[:-1]
         if record.startswith(head):
             return f"the {name}"
     return "a document"
-
-
-def _decode(obj: dict[Any, Any]) -> Any:
-    # msgpack-numpy would unpickle them, and run whatever code a foreign file brings along
-    if obj.get(b"kind") == b"O":
-        raise RecordError("an array of pickled Python objects, which is never read")
-    return msgpack_numpy.decode(obj)

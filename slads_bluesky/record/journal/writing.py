@@ -1,4 +1,4 @@
-"""The journal: every document of a run in one append-only file, on disk before the plan goes on.
+"""The journal: every document of a run in one append-only file, on disk before the plan continues.
 
 A file is a sequence of msgpack records ``(name, document)``, the encoding of suitcase-msgpack with numpy arrays by
 msgpack-numpy, so that suitcase's readers read ours and `reading.read_journal` reads theirs. Events are kept as they
@@ -16,9 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgpack
-import msgpack_numpy
-
+from slads_bluesky.codec import make_packer
 from slads_bluesky.errors import RecordError
 
 from .checksums import checksum_path, entry_of
@@ -47,7 +45,7 @@ class Journal:
     ------
     RecordError
         If the directory cannot be written; from the call, if a document cannot be (disk full, an object that
-        has no place in a document): the plan must not go on measuring what is not recorded. A record that was
+        has no place in a document): the plan must not measure what is not recorded. A record that was
         cut short by the failure is taken back, so that the file stays readable.
     """
 
@@ -60,7 +58,7 @@ class Journal:
             raise RecordError(f"journal directory {self.directory}: {error.strerror}") from error
         if not os.access(self.directory, os.W_OK | os.X_OK):
             raise RecordError(f"journal directory {self.directory} is not writable")
-        self._packer = msgpack.Packer(default=_encode, use_bin_type=True)
+        self._packer = make_packer()
         self._files: dict[str, int] = {}
         self._checksums: dict[str, int] = {}
         self._locks: dict[str, int] = {}
@@ -184,10 +182,3 @@ def is_being_taken(path: str | Path) -> bool:
     finally:
         os.close(handle)
     return False
-
-
-def _encode(obj: Any) -> Any:
-    # msgpack-numpy would pickle arrays of objects
-    if getattr(getattr(obj, "dtype", None), "kind", "") == "O":
-        raise TypeError("an array of Python objects has no place in a document")
-    return msgpack_numpy.encode(obj)

@@ -13,7 +13,8 @@ from bluesky.callbacks.zmq import RemoteDispatcher
 
 from slads_bluesky.callbacks.publish import make_publisher
 from slads_bluesky.callbacks.publish import zmq as zmq_module
-from slads_bluesky.callbacks.publish.zmq import ZMQPublisher, pack, proxy_address, unpack
+from slads_bluesky.callbacks.publish.zmq import ZMQPublisher, proxy_address
+from slads_bluesky.codec import pack, unpack
 from slads_bluesky.devices.sim.ports import free_port
 from slads_bluesky.errors import ConfigError, DataError
 

@@ -10,6 +10,7 @@ from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.cli import main
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal
+from slads_bluesky.streams import events_by_stream
 
 
 def invoke(*arguments):
@@ -92,14 +93,12 @@ def test_the_same_map_again_is_told_as_it_was(recorded):
 
 def with_dwell(documents, wait_s, ledger=True):
     """The documents as a microscope that takes its time would have emitted them."""
-    streams, out, shift = {}, [], 0.0
-    for name, doc in documents:
-        if name == "descriptor":
-            streams[doc["uid"]] = doc["name"]
-        if name == "event" and streams[doc["descriptor"]] == "primary":
+    out, shift = [], 0.0
+    for name, stream, doc in events_by_stream(documents):
+        if name == "event" and stream == "primary":
             shift += doc["data"]["eds_real_time"] + wait_s
             doc = {**doc, "time": documents[0][1]["time"] + shift}
-        if name == "event" and streams[doc["descriptor"]] == "ledger":
+        if name == "event" and stream == "ledger":
             if not ledger:
                 continue
             acquired = shift - 250 * wait_s / 2

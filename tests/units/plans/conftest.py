@@ -14,6 +14,7 @@ from slads_bluesky.devices.sim.soft import soft_microscope
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.phantom.objects import make_object
 from slads_bluesky.protocols import Classification, EventKeys, Suggestion
+from slads_bluesky.streams import final_events
 
 
 class TemplateClassifier:
@@ -126,9 +127,7 @@ class Documents(list):
 
     def events(self, stream="primary"):
         """Events of a stream; of a repeated seq_num the last, as a catalog has it."""
-        uids = {d["uid"] for n, d in self if n == "descriptor" and d["name"] == stream}
-        kept = {d["seq_num"]: d for n, d in self if n == "event" and d["descriptor"] in uids}
-        return [kept[i] for i in sorted(kept)]
+        return sorted((doc for _, doc in final_events(self, (stream,))), key=lambda doc: doc["seq_num"])
 
 
 def _jsonable(value):

@@ -86,7 +86,7 @@ def test_what_is_lost_is_said(journaled):
     back = list(read_journal(path, on_damage=said.append))
     assert len(back) == len(documents) - 1
     (line,) = said
-    for words in (str(path), f"byte {begin}", f"record {number + 1}", "the event of", "is lost", "is read"):
+    for words in (str(path), f"byte {begin}", f"record {number + 1}", "the event of", "is lost", "are read"):
         assert words in line
     flip(path, begin + 1)  # now not even its name
     list(read_journal(path, on_damage=said.append))

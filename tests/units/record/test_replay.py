@@ -14,8 +14,8 @@ from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.cli import main
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal, journal_directory, open_catalog
-from slads_bluesky.record.rebuild import find_classifier, find_sampler_model, rebuild_agent
 from slads_bluesky.record.replay import replay
+from slads_bluesky.record.resume import find_classifier, find_sampler_model, rebuild_agent
 from slads_bluesky.record.runs import catalog_documents, find_run, list_runs, map_runs
 from slads_bluesky.record.verify import explain, verify
 from slads_bluesky.spectra import EnergyAxis
@@ -209,10 +209,10 @@ def run_cli(capsys, *arguments):
 
 
 def test_the_commands_tell_the_same(mapped, model_cache, tmp_path, capsys, monkeypatch):
-    import slads_bluesky.record.rebuild
+    import slads_bluesky.record.resume
     import slads_bluesky.simulation.models
 
-    monkeypatch.setattr(slads_bluesky.record.rebuild, "cache_directory", lambda: model_cache)
+    monkeypatch.setattr(slads_bluesky.record.resume, "cache_directory", lambda: model_cache)
     figures = tmp_path / "figures.json"
     where = ("--catalog", mapped[0], "--json", figures)
     code, out, _ = run_cli(capsys, "runs", *where)
@@ -245,9 +245,9 @@ def test_the_commands_tell_the_same(mapped, model_cache, tmp_path, capsys, monke
 def test_verify_exits_with_1_and_names_the_first_difference(
     mapped, model_cache, tmp_path, capsys, monkeypatch
 ):
-    import slads_bluesky.record.rebuild
+    import slads_bluesky.record.resume
 
-    monkeypatch.setattr(slads_bluesky.record.rebuild, "cache_directory", lambda: model_cache)
+    monkeypatch.setattr(slads_bluesky.record.resume, "cache_directory", lambda: model_cache)
     run = find_run(mapped[1], mapped[0])
     with Journal(journal_directory(tmp_path)) as journal:
         for name, doc in run.documents():
@@ -282,7 +282,7 @@ def test_a_map_is_relabelled_as_a_run_that_names_its_source(
     mapped, checked, model_cache, tmp_path, capsys, monkeypatch
 ):
     """A classifier that knows one of the two phases finds the other unknown; accepted, the map has both again."""
-    import slads_bluesky.record.rebuild
+    import slads_bluesky.record.resume
     from slads_bluesky.record.relabel import configuration_for, relabelled
     from slads_bluesky.spectra.likelihood.classifier import PhaseClassifier
     from slads_bluesky.spectra.likelihood.new_phase import accept_phase, find_new_phases
@@ -311,7 +311,7 @@ def test_a_map_is_relabelled_as_a_run_that_names_its_source(
     assert np.array_equal(derived.pixels, data.pixels)
     assert (derived.votes == data.votes).mean() > 0.97
     assert (derived.reconstruction == data.reconstruction).mean() > 0.97
-    monkeypatch.setattr(slads_bluesky.record.rebuild, "cache_directory", lambda: model_cache)
+    monkeypatch.setattr(slads_bluesky.record.resume, "cache_directory", lambda: model_cache)
     code, _, err = run_cli(capsys, "replay", "99", "--verify", "--catalog", tmp_path)
     assert code == 2
     assert "was relabelled from" in err
