@@ -11,15 +11,16 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from .agent_settings import AgentSettings
 from .errors import ConfigError, DataError
 from .grid import ScanGrid
 from .protocols import UNCLASSIFIED, EventKeys, Sampler, Suggestion
 
-__all__ = ["SladsAgent"]
+__all__ = ["AgentSettings", "SladsAgent"]
 
 
 class SladsAgent:
@@ -86,58 +87,53 @@ class SladsAgent:
         self._asked = 0
 
     @classmethod
-    def from_configuration(cls, configuration: Mapping[str, Any], model: Any = None) -> SladsAgent:
-        """Make an agent from plain data: that of `configuration`, as a start document holds it.
+    def from_settings(cls, settings: AgentSettings, model: Any = None) -> Self:
+        """Make an agent and its sampler from settings.
 
         Parameters
         ----------
-        configuration : mapping
-            ``grid`` (as `ScanGrid.to_json`), ``n_labels``, ``seed``, ``sampler`` (``name``, and for `make_sampler`
-            ``initial``, ``stop_at`` and ``confidence``, each may be None), and optionally ``fraction``, ``keys`` and
-            more that is kept.
+        settings : AgentSettings
         model : optional
-            The sampler's trained model, if it needs one; its hash must be ``model_hashes["sampler"]`` where given.
+            The sampler's trained model, if it needs one; its hash must be ``settings.sampler_sha256`` where given.
 
         Raises
         ------
         ConfigError
-            Naming what is missing or disagrees.
+            If the model is another one, or a setting is not what it may be.
         """
         from .sampling.factory import make_sampler
 
-        try:
-            about, n_labels = configuration["sampler"], int(configuration["n_labels"])
-            grid = ScanGrid.from_json(configuration["grid"])
-            name, seed = str(about["name"]), int(configuration["seed"])
-        except KeyError as error:
-            raise ConfigError(f"agent configuration: {error} is missing") from None
-        wanted = configuration.get("model_hashes", {}).get("sampler")
-        have = getattr(model, "sha256", None)
+        wanted, have = settings.sampler_sha256, getattr(model, "sha256", None)
         if wanted is not None and have is not None and wanted != have:
             raise ConfigError(
                 f"agent configuration wants the sampler model {wanted[:12]}, this is {have[:12]}"
             )
+        grid = settings.grid
         sampler = make_sampler(
-            name,
+            settings.sampler,
             grid.shape,
-            labels=n_labels,
+            labels=settings.n_labels,
             model=model,
-            seed=seed,
-            initial=about.get("initial"),
+            seed=settings.seed,
+            initial=settings.initial,
             roi=grid.roi,
-            stop_at=about.get("stop_at"),
-            confidence=about.get("confidence"),
+            stop_at=settings.stop_at,
+            confidence=settings.confidence,
         )
-        known = ("agent", "grid", "n_labels", "fraction", "stop_rule", "keys")
         return cls(
             grid,
             sampler,
-            n_labels=n_labels,
-            fraction=configuration.get("fraction"),
-            stop_rule=about.get("stop_at") is not None,
-            keys=EventKeys(**configuration["keys"]) if "keys" in configuration else None,
-            provenance={key: value for key, value in configuration.items() if key not in known},
+            n_labels=settings.n_labels,
+            fraction=settings.fraction,
+            stop_rule=settings.stop_at is not None,
+            keys=settings.keys,
+            provenance=settings.provenance(),
         )
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any], model: Any = None) -> Self:
+        """Make an agent from a recorded configuration; see `AgentSettings.from_json` and `from_settings`."""
+        return cls.from_settings(AgentSettings.from_json(configuration), model)
 
     @property
     def grid(self) -> ScanGrid:

@@ -69,6 +69,16 @@ class ScanGrid:
             roi.flags.writeable = False
             object.__setattr__(self, "roi", roi)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScanGrid) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[Any, ...]:
+        roi = None if self.roi is None else self.roi.tobytes()
+        return tuple(self.shape), tuple(self.step_um), tuple(self.centre_um), roi
+
     @property
     def n_pixels(self) -> int:
         """Pixels that may be measured: all, or those of the region of interest."""

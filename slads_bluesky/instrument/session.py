@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
+from ..agent_settings import AgentSettings
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..modelstore import keep_models
@@ -196,26 +197,18 @@ class Session:
                 "`slads-bluesky train classifier`, and name it as classifier.file in instrument.yml"
             )
         grid = self.make_grid(shape=shape, step_um=step_um, centre_um=centre_um, roi=roi)
-        hashes = {"classifier": classifier.sha256}
-        if self.models.sampler is not None:
-            hashes["sampler"] = self.models.sampler.sha256
-        self.agent = SladsAgent.from_configuration(
-            {
-                "grid": grid.to_json(),
-                "n_labels": len(classifier.phases),
-                "phases": list(classifier.phases),
-                "fraction": usual.fraction if fraction is None else fraction,
-                "seed": usual.seed if seed is None else seed,
-                "sampler": {
-                    "name": usual.name,
-                    "initial": usual.initial if initial is None else initial,
-                    "stop_at": usual.stop_at if stop_at is None else stop_at,
-                    "confidence": usual.confidence if confidence is None else confidence,
-                },
-                "model_hashes": hashes,
-            },
+        settings = AgentSettings.for_models(
+            grid,
+            classifier,
             self.models.sampler,
+            sampler=usual.name,
+            fraction=usual.fraction if fraction is None else fraction,
+            seed=usual.seed if seed is None else seed,
+            initial=usual.initial if initial is None else initial,
+            stop_at=usual.stop_at if stop_at is None else stop_at,
+            confidence=usual.confidence if confidence is None else confidence,
         )
+        self.agent = SladsAgent.from_settings(settings, self.models.sampler)
         keep_models(self.recorder.directory / "models", self.models.sampler, classifier)
         return self.agent
 

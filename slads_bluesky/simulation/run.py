@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
+from ..agent_settings import AgentSettings
 from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
 from ..grid import ScanGrid
@@ -132,23 +133,18 @@ def make_agent(
     initial : float, optional
         Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
     """
-    return SladsAgent.from_configuration(
-        {
-            "grid": ScanGrid(phantom.shape).to_json(),
-            "n_labels": len(phantom.phases),
-            "phases": list(phantom.phases),
-            "fraction": fraction,
-            "seed": seed,
-            "sampler": {
-                "name": models.sampler_name,
-                "initial": initial,
-                "stop_at": stop_at,
-                "confidence": confidence,
-            },
-            "model_hashes": {"sampler": models.sampler.sha256, "classifier": models.classifier.sha256},
-        },
+    settings = AgentSettings.for_models(
+        ScanGrid(phantom.shape),
+        models.classifier,
         models.sampler,
+        sampler=models.sampler_name,
+        fraction=fraction,
+        seed=seed,
+        initial=initial,
+        stop_at=stop_at,
+        confidence=confidence,
     )
+    return SladsAgent.from_settings(settings, models.sampler)
 
 
 def run_map(

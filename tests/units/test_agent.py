@@ -7,9 +7,10 @@ import pytest
 
 from slads_bluesky import ScanGrid
 from slads_bluesky.agent import SladsAgent
+from slads_bluesky.agent_settings import AgentSettings
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.phantom import make_labels
-from slads_bluesky.protocols import Agent
+from slads_bluesky.protocols import Agent, EventKeys
 from slads_bluesky.sampling import train_slads
 from slads_bluesky.sampling.factory import make_sampler
 
@@ -169,3 +170,45 @@ def test_a_configuration_that_lacks_something(agent, missing):
     del configuration[missing]
     with pytest.raises(ConfigError, match=missing):
         SladsAgent.from_configuration(configuration)
+
+
+def test_settings_of_a_recorded_configuration_write_it_again():
+    recorded = {
+        "agent": "SladsAgent", "grid": ScanGrid((8, 9), (0.5, 1.0)).to_json(), "n_labels": 2, "fraction": 0.15,
+        "stop_rule": True, "keys": {"pixel": "scan_pixel"}, "phases": ["Pb-Sn", "Sn"], "seed": 7,
+        "sampler": {"name": "learned", "initial": None, "stop_at": 0.01, "confidence": 0.9},
+        "model_hashes": {"sampler": "aa", "classifier": "bb"}, "note": "kept",
+    }  # fmt: skip
+    settings = AgentSettings.from_json(recorded)
+    again = settings.to_json()
+    assert settings.keys == EventKeys()
+    assert again["note"] == "kept"
+    for key in ("grid", "n_labels", "fraction", "stop_rule", "phases", "seed", "sampler", "model_hashes"):
+        assert again[key] == recorded[key], key
+    assert AgentSettings.from_json(json.loads(json.dumps(again))) == settings
+
+
+def test_settings_for_models_name_the_phases_and_hashes(model):
+    class Two:
+        phases, sha256 = ("a", "b"), "cc"
+
+    settings = AgentSettings.for_models(ScanGrid(TRUTH.shape), Two(), model, sampler="slads", fraction=0.1)
+    agent = SladsAgent.from_settings(settings, model)
+    assert agent.configuration() == {"agent": "SladsAgent", **settings.to_json()}
+    assert agent.configuration()["model_hashes"] == {"classifier": "cc", "sampler": model.sha256}
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        ({"seed": "x"}, "'x'"),
+        ({"sampler": None}, "NoneType"),
+        ({"fraction": "much"}, "much"),
+        ({"keys": {"colour": "red"}}, "colour"),
+        ({"grid": {"shape": [0, 1]}}, "step_um"),
+        ({"model_hashes": [1]}, "items"),
+    ],
+)
+def test_a_configuration_of_other_types_is_refused(change, culprit):
+    with pytest.raises(ConfigError, match=culprit):
+        _agent("low-discrepancy", None, **change)

@@ -76,3 +76,12 @@ def test_outside_is_outside():
         grid.row_column(16)
     with pytest.raises(IndexError):
         grid.pixel(2.1, 0.0)
+
+
+def test_grids_of_equal_values_are_equal_with_a_region_of_interest_too():
+    roi = np.eye(4, dtype=bool)
+    one = ScanGrid((4, 4), (0.5, 1.0), roi=roi)
+    assert one == ScanGrid((4, 4), (0.5, 1.0), roi=roi.copy())
+    assert hash(one) == hash(ScanGrid.from_json(one.to_json()))
+    assert one != ScanGrid((4, 4), (0.5, 1.0))
+    assert one != ScanGrid((4, 4), (0.5, 1.0), roi=~roi)
