@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 
-__all__ = ["check_batch", "check_counts", "check_phases", "check_training"]
+__all__ = ["MAX_COUNTS", "check_batch", "check_counts", "check_phases", "check_training"]
 
 MAX_PHASES = 254
 """Labels are uint8; 0 is `UNCLASSIFIED`."""
+MAX_COUNTS = 2**31 - 1
+"""Counts that a channel may hold: what an Event's int32 does."""
 
 
 def check_counts(counts: NDArray[Any], n_channels: int) -> NDArray[Any]:
@@ -36,12 +38,14 @@ def _check_values(array: NDArray[Any]) -> NDArray[Any]:
     kind = array.dtype.kind
     if kind not in "iuf":
         raise DataError(f"spectrum: counts must be numbers, not {array.dtype}")
-    if array.size and kind != "u":
-        low = array.min()  # NaN, if there is one
+    if array.size:
+        low, high = array.min(), array.max()  # NaN, if there is one
         if not low >= 0:
             raise DataError(f"spectrum: counts must be finite and not negative, found {low}")
-        if kind == "f" and not np.isfinite(array.max()):
-            raise DataError(f"spectrum: counts must be finite, found {array.max()}")
+        if not np.isfinite(high):
+            raise DataError(f"spectrum: counts must be finite, found {high}")
+        if high > MAX_COUNTS:
+            raise DataError(f"spectrum: {high:g} counts in a channel are more than {MAX_COUNTS}")
     return array
 
 

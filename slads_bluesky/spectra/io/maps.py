@@ -1,8 +1,8 @@
 """Whole EDS maps from files: a spectrum for every pixel, as an instrument or HyperSpy stored them.
 
 An ``.npz`` holds ``counts`` (rows, columns, channels), ``energy_scale`` and ``energy_offset`` (keV), and may hold
-``labels`` (rows, columns), a segmentation that its phases are learnt from. ``.hspy`` and ``.bcf`` are read by the
-optional rosettasciio.
+``labels`` (rows, columns), a segmentation that its phases are learnt from. Instruments' formats and
+HyperSpy's are read by the optional rosettasciio.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError, DataError
 from ..axis import EnergyAxis
-from .foreign import foreign_signals
+from ..counts import MAX_COUNTS
+from .foreign import energy_axis_of, foreign_signals
 
 __all__ = ["MAP_FORMATS", "SpectrumMap", "list_maps", "read_map"]
 
-MAP_FORMATS = (".npz", ".hspy", ".bcf")
+MAP_FORMATS = (".npz", ".hspy", ".zspy", ".bcf", ".spd", ".pts", ".elid")
 LEAST_PIXELS = 64
 """A map of fewer pixels leaves nothing to choose."""
 
@@ -61,7 +62,11 @@ def list_maps(folder: Path) -> list[Path]:
     """Maps in a folder by their names, sorted; DataError if there is no such folder, or no map in it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
-    found = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in MAP_FORMATS)
+    found = sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in MAP_FORMATS and (p.is_file() or p.suffix == ".zspy")
+    )
     if not found:
         raise DataError(f"{folder}: holds no map ({', '.join(MAP_FORMATS)})")
     return found
@@ -81,7 +86,7 @@ def read_map(path: str | Path) -> SpectrumMap:
     suffix = path.suffix.lower()
     if suffix not in MAP_FORMATS:
         raise ConfigError(f"{path}: {suffix or 'no extension'} is not one of {', '.join(MAP_FORMATS)}")
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: there is no such file")
     counts, offset_kev, width_kev, labels = (_from_npz if suffix == ".npz" else _from_signals)(path)
     if counts.ndim != 3:
@@ -118,9 +123,9 @@ def _from_signals(path: Path) -> tuple[NDArray[Any], float, float, None]:
     """Take the largest signal with an energy axis and two others."""
     found: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     for signal in foreign_signals(path):
-        energy = [a for a in signal["axes"] if str(a.get("units", "")).lower() in ("kev", "ev")]
-        if len(energy) == 1 and len(signal["axes"]) == 3:
-            found.append((signal, energy[0]))
+        energy = energy_axis_of(signal)
+        if energy is not None and len(signal["axes"]) == 3:
+            found.append((signal, energy))
     if not found:
         raise DataError(f"{path}: holds no map: no signal of two axes and one of energy in eV or keV")
     signal, energy_axis = max(found, key=lambda pair: np.asarray(pair[0]["data"]).size)
@@ -138,6 +143,8 @@ def _whole(path: Path, counts: NDArray[Any]) -> NDArray[np.unsignedinteger]:
     if counts.dtype.kind == "f" and not np.isfinite(counts).all():
         raise DataError(f"{path}: field counts holds what is not finite")
     low, high = counts.min(), counts.max()
+    if high > MAX_COUNTS:
+        raise DataError(f"{path}: field counts holds {high:g} counts in a channel, more than {MAX_COUNTS}")
     if low < 0:
         raise DataError(f"{path}: field counts holds negative counts ({low})")
     if high == 0:

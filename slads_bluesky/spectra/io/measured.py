@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
 from ..axis import EnergyAxis
+from ..counts import MAX_COUNTS
 
-__all__ = ["MeasuredSpectra"]
+__all__ = ["MeasuredSpectra", "checked_counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,10 @@ class MeasuredSpectra:
         None where the file does not say.
     title : str
     path : Path
+    elements : tuple of str
+        Symbols that the file's header names; never guessed from a title.
+    resolution_ev : float or None
+        FWHM at Mn Kα.
     """
 
     counts: NDArray[np.float64]
@@ -37,3 +43,18 @@ class MeasuredSpectra:
     takeoff_deg: float | None
     title: str
     path: Path
+    elements: tuple[str, ...] = ()
+    resolution_ev: float | None = None
+
+
+def checked_counts(path: Path, field: str, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the counts of a file; DataError naming file and field if they cannot be counts."""
+    if not np.isfinite(counts).all():
+        raise DataError(f"{path}: field {field} holds counts that are not finite")
+    if counts.min() < 0:
+        raise DataError(f"{path}: field {field} holds negative counts ({counts.min():g})")
+    if counts.max() > MAX_COUNTS:
+        raise DataError(
+            f"{path}: field {field} holds {counts.max():g} counts in a channel, more than {MAX_COUNTS}"
+        )
+    return counts

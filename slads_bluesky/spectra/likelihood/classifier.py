@@ -20,7 +20,7 @@ from ...errors import ConfigError, DataError
 from ...protocols import UNCLASSIFIED, Classification, Evidence
 from ..axis import EnergyAxis
 from ..base import StoredClassifier
-from ..counts import check_batch, check_counts, check_phases
+from ..counts import MAX_COUNTS, check_batch, check_counts, check_phases
 from ..physics.composition import Composition
 from ..physics.detector import Detector
 from .kernel import bin_counts, bin_starts
@@ -183,9 +183,10 @@ class PhaseClassifier(StoredClassifier):
             check_counts(array, self.n_channels)
         bins = np.empty(len(self._starts) - 1)
         total = bin_counts(np.ascontiguousarray(array, dtype=np.float64), self._starts, bins)
-        if not total >= 0:
+        if not total <= MAX_COUNTS:  # NaN too
             check_counts(array, self.n_channels)
-            raise DataError(f"spectrum: counts sum to {total}")
+            if not math.isfinite(total):
+                raise DataError(f"spectrum: counts sum to {total}")
         return bins, total
 
     def _judged(

@@ -10,7 +10,7 @@ import xraylib
 
 from ...errors import ConfigError
 
-__all__ = ["Composition"]
+__all__ = ["Composition", "is_symbol", "symbol_of"]
 
 MAX_Z = 94
 """Last element for which xraylib holds what the model needs."""
@@ -77,6 +77,19 @@ class Composition:
     def symbols(self) -> tuple[str, ...]:
         """Chemical symbols, in the order of `z`."""
         return tuple(xraylib.AtomicNumberToSymbol(number) for number in self.z)
+
+
+def symbol_of(number: int) -> str:
+    """Chemical symbol of an atomic number, ``""`` if there is no such element."""
+    return str(xraylib.AtomicNumberToSymbol(number)) if 1 <= number <= MAX_Z else ""
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a text is the symbol of an element with X-ray data."""
+    try:
+        return bool(text) and 1 <= int(xraylib.SymbolToAtomicNumber(text)) <= MAX_Z
+    except ValueError:
+        return False
 
 
 def atomic_number(symbol: str) -> int:

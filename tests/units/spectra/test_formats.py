@@ -26,13 +26,14 @@ def emsa(counts, *, per_line=1, end=True, **fields):
         "BEAMKV": 15.0,
         "LIVETIME": 10.0,
     }
-    header.update(fields)
+    header.update({name: value for name, value in fields.items() if name != "x_error"})
     lines = [f"#{name:<12}: {value}" for name, value in header.items() if value is not None]
     lines.append("##VENDOR     : 1, 2, nonsense")
     lines.append("#SPECTRUM    :")
     words = [f"{value:.10g}," for value in counts]
     if header["DATATYPE"] == "XY":
-        words = [f"{10 * i}, {value:.10g}" for i, value in enumerate(counts)]
+        width, offset = float(header["XPERCHAN"]), float(header["OFFSET"]) + fields.pop("x_error", 0.0)
+        words = [f"{offset + width * i:.10g}, {value:.10g}" for i, value in enumerate(counts)]
     lines += [" ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
     if end:
         lines.append("#ENDOFDATA   :")
@@ -141,45 +142,85 @@ def test_a_real_file(real_data):
     assert found.axis.energies()[found.counts[0].argmax()] == pytest.approx(6.40, abs=0.02)
 
 
-def test_a_hyperspy_map_is_read_through_rosettasciio(tmp_path):
-    hspy = pytest.importorskip("rsciio.hspy")
-    counts = np.random.default_rng(0).poisson(3.0, (2, 3, 64)).astype(np.uint16)
+@pytest.mark.parametrize(
+    ("units", "width_kev"),
+    [("Energy (EV)", 0.01), ("EV", 0.01), ("energy [eV]", 0.01), ("KEV", 10.0), ("Energy (keV)", 10.0)],
+)
+def test_emsa_units_in_any_case_and_wording_are_read(tmp_path, units, width_kev):
+    path = tmp_path / "a.msa"
+    path.write_text(emsa(COUNTS, XUNITS=units))
+    assert math.isclose(read_emsa(path).axis.width_kev, width_kev)
 
-    def axis(name, index, size, scale, offset, units):
-        return {
-            "_type": "UniformDataAxis",
-            "name": name,
-            "size": size,
-            "scale": scale,
-            "offset": offset,
-            "units": units,
-            "navigate": index < 2,
-            "index_in_array": index,
-        }
 
-    sem = {"beam_energy": 15.0, "Detector": {"EDS": {"live_time": 2.0, "elevation_angle": 35.0}}}
-    signal = {
-        "data": counts,
-        "axes": [
-            axis("y", 0, 2, 1.0, 0.0, "µm"),
-            axis("x", 1, 3, 1.0, 0.0, "µm"),
-            axis("Energy", 2, 64, 20.0, -100.0, "eV"),
-        ],
-        "metadata": {"General": {"title": "a map"}, "Acquisition_instrument": {"SEM": sem}},
-        "original_metadata": {},
-        "learning_results": {},
-        "attributes": {"_lazy": False, "ragged": False},
-        "package_info": {"package": "tests", "package_version": "0"},
-        "models": {},
-        "tmp_parameters": {},
-    }
-    hspy.file_writer(str(tmp_path / "map.hspy"), signal)
-    found = read_spectra(tmp_path / "map.hspy")
-    np.testing.assert_array_equal(found.counts, counts.reshape(6, 64))
-    assert (found.axis.offset_kev, found.axis.width_kev) == pytest.approx((-0.1, 0.02))
-    assert (found.beam_energy_kev, found.live_time_s, found.takeoff_deg, found.title) == (
-        15.0,
-        2.0,
-        35.0,
-        "a map",
-    )
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_emsa_byte_order_marks_and_encodings_are_read(tmp_path, encoding):
+    path = tmp_path / "a.msa"
+    path.write_bytes(emsa(COUNTS, TITLE="30 µm").encode(encoding))
+    np.testing.assert_array_equal(read_emsa(path).counts[0], COUNTS)
+
+
+def test_emsa_pairs_in_several_columns_are_read(tmp_path):
+    path = tmp_path / "a.msa"
+    path.write_text(emsa(COUNTS, DATATYPE="XY", NCOLUMNS=2, OFFSET=0.0, per_line=2))
+    np.testing.assert_array_equal(read_emsa(path).counts[0], COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "culprit"),
+    [
+        ({"XUNITS": None}, "XUNITS is missing"),
+        ({"XUNITS": "meV"}, "XUNITS"),
+        ({"XUNITS": "eV or keV"}, "XUNITS"),
+        ({"BEAMKV": 15000}, "BEAMKV is 15000 kV.*15 kV"),
+        ({"BEAMKV": 200}, "BEAMKV is 200 kV.*TEM"),
+        ({"SIGNALTYPE": "ELS"}, "electron energy loss"),
+        ({"SIGNALTYPE": "WDS"}, "wavelength"),
+        ({"SIGNALTYPE": "EDS_TEM"}, "TEM"),
+        ({"OPERMODE": "STEM"}, "TEM"),
+        ({"ELSDET": "SERIAL"}, "EELS"),
+        ({"YUNITS": "Efficiency"}, "efficiency curve"),
+        ({"DATATYPE": "XY", "x_error": 500.0}, "channel 0 at 500"),
+    ],
+)
+def test_emsa_other_signals_and_doubtful_fields_are_refused_by_name(tmp_path, fields, culprit):
+    path = tmp_path / "b.msa"
+    path.write_text(emsa(COUNTS, **{"OFFSET": 0.0, **fields}))
+    with pytest.raises(DataError, match=rf"b\.msa.*{culprit}"):
+        read_emsa(path)
+
+
+@pytest.mark.parametrize(
+    ("counts", "culprit"), [(COUNTS / 20.0, "efficiency"), (COUNTS * 3e9, "counts in a channel")]
+)
+def test_emsa_values_that_are_no_counts_are_refused(tmp_path, counts, culprit):
+    path = tmp_path / "b.msa"
+    path.write_text(emsa(counts))
+    with pytest.raises(DataError, match=culprit):
+        read_emsa(path)
+
+
+def test_emsa_beam_voltage_with_its_unit_is_read(tmp_path):
+    path = tmp_path / "a.msa"
+    path.write_text(emsa(COUNTS, BEAMKV=None).replace("#XUNITS", "#BEAMKV  -V: 15000\n#XUNITS"))
+    assert read_emsa(path).beam_energy_kev == 15.0
+
+
+def test_emsa_elements_come_from_headers_never_from_the_title(tmp_path):
+    path = tmp_path / "K412.msa"
+    path.write_text(emsa(COUNTS, TITLE="K412"))
+    assert read_emsa(path).elements == ()
+    path.write_text("#FORMAT : EMSA/MAS\n##D2STDCMP : K412,(O:42.7),(Si:21.2),3.5\n" + emsa(COUNTS))
+    assert read_emsa(path).elements == ("O", "Si")
+    path.write_text("##Elements : 8,11,200,26\n" + emsa(COUNTS))
+    assert read_emsa(path).elements == ("O", "Na", "Fe")
+
+
+def test_real_files_of_four_makers_are_read(real_data):
+    edax = read_spectra(real_data / "edax_minerals" / "hornblende.msa")
+    assert (edax.axis.n_channels, edax.axis.width_kev, edax.resolution_ev) == (4096, 0.01, 126.2)
+    assert {"O", "Si", "Ca", "Fe"} <= set(edax.elements)
+    bruker = read_spectra(real_data / "bruker_k309" / "K309.msa")
+    assert (bruker.beam_energy_kev, bruker.resolution_ev) == (15.0, pytest.approx(122.1, abs=0.1))
+    phenom = read_spectra(real_data / "misc" / "phenom_osu.emsa")
+    assert (phenom.axis.n_channels, phenom.takeoff_deg) == (2048, 28.5)
+    assert read_spectra(real_data / "light_elements" / "B std.msa").elements == ("B",)
