@@ -15,8 +15,9 @@ MODULES: tuple[str, ...] = (
     "bench_record",
     "bench_kills",
     "bench_session",
+    "bench_house",
 )
-"""Modules beside this one, each adding one sub-command in its ``register(app)``."""
+"""Modules of this package, each adding one sub-command in its ``register(app)``."""
 
 
 def register(app: typer.Typer) -> None:
