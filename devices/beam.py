@@ -87,8 +87,8 @@ class SEMBeam(Device):  # type: ignore[misc]
     def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connection_timeout_s = connection_timeout_s
-        self.stage_sigs["mode"] = "Spot"
         self._before: tuple[float, float] | None = None
+        self._mode_before: Any = None
 
     @property
     def position(self) -> tuple[float, float]:
@@ -156,6 +156,8 @@ class SEMBeam(Device):  # type: ignore[misc]
         connect(self, self.connection_timeout_s)
         self.blanker.set(True).wait(self.connection_timeout_s)
         self._before = self.position
+        self._mode_before = self.mode.get()
+        self.mode.set("Spot").wait(self.connection_timeout_s)
         return list(super().stage())
 
     def unstage(self) -> list[Any]:
@@ -163,9 +165,9 @@ class SEMBeam(Device):  # type: ignore[misc]
         before, self._before = self._before, None
         if not self.blanker.setpoint.connected:
             _log.error("%s: %s does not answer; nothing is restored", self.name, self.blanker.setpoint.pvname)
-            self._original_vals.clear()
         elif before is not None:
             self.set(before).wait(self.connection_timeout_s)
+            self.mode.set(self._mode_before).wait(self.connection_timeout_s)
         return list(super().unstage())
 
     def stop(self, *, success: bool = False) -> None:

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
-import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import caproto as ca
-import caproto.asyncio.server as ca_server
-
 from ...errors import InstrumentError, SladsError
 from ...protocols import Specimen
+from .caserver import LoopbackContext
 from .driver import Driver
 from .model import SimulatedSEM
 from .ports import free_port
@@ -44,7 +40,7 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
     log : Path, optional
         File for a line of JSON for each acquisition.
     ready : callable of int, optional
-        Told the port once clients can connect.
+        Called with the port once clients can connect.
 
     Raises
     ------
@@ -56,10 +52,9 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
         EPICS_CA_SERVER_PORT=str(port), EPICS_CAS_SERVER_PORT=str(port), EPICS_CAS_INTF_ADDR_LIST="127.0.0.1",
         EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1", EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
     )  # fmt: skip
-    ca_server._create_bound_tcp_socket = _socket_without_delay
     group = make_group(prefix, Driver(SimulatedSEM(specimen), time_scale, log))
     await group.show()
-    context = group.context = _Context(group.pvdb)
+    context = group.context = LoopbackContext(group.pvdb)
 
     async def started(_: Any) -> None:
         if context.port != port:
@@ -89,32 +84,6 @@ async def run_until(stop: asyncio.Event, serving: Coroutine[Any, Any, None]) -> 
         await asyncio.wait(left, timeout=0.5)
     if server.done() and not server.cancelled():
         server.result()
-
-
-class _Context(ca_server.Context):  # type: ignore[misc]
-    """A server whose beacons may go unheard: on loopback there may be no repeater."""
-
-    async def broadcast_beacon_loop(self) -> None:
-        """Tell that the server is there: often at first, then every 15 s, as Channel Access wants it."""
-        period = 0.02
-        while True:
-            for interface, sock in self.beacon_socks.values():
-                beacon = ca.Beacon(13, self.port, self.beacon_count, interface)
-                with contextlib.suppress(OSError, ca.CaprotoNetworkError):
-                    await sock.send(self.broadcaster.send(beacon))
-            self.beacon_count += 1
-            await asyncio.sleep(period)
-            period = min(15.0, 2 * period)
-
-
-async def _socket_without_delay(address: str, port: int) -> socket.socket:
-    """Return a listening socket whose connections send at once: Nagle's algorithm costs 18 ms a put."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    made.setblocking(False)
-    made.bind((address, port))
-    return made
 
 
 def open_specimen(name: str, seed: int) -> Specimen:

@@ -13,6 +13,7 @@ from typing import Any
 from caproto import ChannelType
 from caproto.server import PVGroup, pvproperty
 
+from .caserver import LoopbackContext
 from .driver import Driver
 from .exposure import Presets, Record
 
@@ -143,10 +144,14 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     )
     measured = _whole("Sim:Acquisitions", 0, "Acquisitions since the start", read_only=True)
 
-    def __init__(self, prefix: str, driver: Driver) -> None:
+    driver: Driver
+
+    def __init__(self, prefix: str, driver: Driver | None) -> None:
+        """Make the PVs; without a driver they can only be listed."""
         super().__init__(prefix=prefix)
-        self.driver = driver
-        self.context: Any = None
+        if driver is not None:
+            self.driver = driver
+        self.context: LoopbackContext | None = None
 
     async def show(self) -> None:
         """Bring every PV in line with the model, once at the start."""
@@ -329,8 +334,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     async def put_disconnect(self, instance: Any, value: Any) -> Any:
         """Drop every connection."""
         if _state(instance, value) == 1 and self.context is not None:
-            for circuit in list(self.context.circuits):
-                circuit.client.close()
+            self.context.drop_clients()
         return _NO
 
     async def put_reset(self, instance: Any, value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from .pvgroup import MCA, SEMGroup
@@ -32,9 +31,8 @@ def list_pvs(prefix: str = "SEM:") -> list[PVInfo]:
         The spectrum ``EDS:mca1`` stands before its fields.
     """
     out = []
-    properties: OrderedDict[str, object] = SEMGroup._pvs_
-    for entry in properties.values():
-        spec = entry.pvspec  # type: ignore[attr-defined]
+    for entry in SEMGroup("", None).pvdb.values():
+        spec = entry.pvspec
         more = spec.cls_kwargs
         states = more.get("enum_strings")
         kinds = {float: "number", int: "integer", str: "string"}
