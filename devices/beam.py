@@ -44,16 +44,16 @@ class Blanker(Device):  # type: ignore[misc]
     setpoint = Cpt(EpicsSignal, "Blank", put_complete=True, kind=Kind.omitted)
     readback = Cpt(EpicsSignalRO, "Blank_RBV", kind=Kind.omitted)
 
-    surely_blanked = False
-    """Whether the last thing that this object was told, and that was confirmed, was to blank."""
+    confirmed_blanked = False
+    """Whether the last command of this object, and one that was confirmed, was to blank."""
 
     def set(self, blanked: bool) -> QuickStatus:
         """Blank or unblank; done when the microscope says so."""
         status = QuickStatus()
-        self.surely_blanked = False
+        self.confirmed_blanked = False
 
         def confirmed() -> None:
-            self.surely_blanked = bool(blanked)
+            self.confirmed_blanked = bool(blanked)
             status.set_finished()
 
         put(self.setpoint, int(bool(blanked)), status, confirmed)
@@ -123,7 +123,7 @@ class SEMBeam(Device):  # type: ignore[misc]
             put(self.x, float(position[0]), status, arrived)
             put(self.y, float(position[1]), status, arrived)
 
-        if self.blanker.surely_blanked:
+        if self.blanker.confirmed_blanked:
             put(self.blanker.setpoint, 1, status, arrived)
             go()
         else:

@@ -1,4 +1,4 @@
-"""Whether the beam was there while a spectrum was acquired, told by the charge that reached the specimen."""
+"""Whether the beam was there while a spectrum was acquired, by the charge that reached the specimen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BeamWatch:
     """Compares each acquisition's mean current with that of the ones before.
 
     A monitor of the current comes too late, or not at all for a short dip; the charge since the acquisition began,
-    over its real time, cannot miss one. A slow drift is no alarm.
+    over its real time, cannot miss one. A slow drift raises no alarm.
 
     Parameters
     ----------
@@ -28,11 +28,11 @@ class BeamWatch:
         self._dose_nc = 0.0
 
     def begin(self, dose_nc: float) -> None:
-        """Take the total dose before an acquisition; needed after one that was given up."""
+        """Take the total dose before an acquisition; needed after one that was abandoned."""
         self._dose_nc = dose_nc
 
     def start(self, dose_nc: float, current_na: float) -> None:
-        """Begin anew with the dose so far and the current as the microscope tells it."""
+        """Start with the dose so far and the current that the microscope reports."""
         self._dose_nc = dose_nc
         self._usual.clear()
         if current_na > 0:
@@ -53,6 +53,6 @@ class BeamWatch:
         if current <= 0:
             raise InstrumentError("no beam: no charge reached the specimen during the acquisition")
         if current < (1 - self._tolerance) * usual:
-            raise InstrumentError(f"the beam fell off: {current:.3g} nA on average instead of {usual:.3g} nA")
-        if current <= (1 + self._tolerance) * (usual or current):  # more: an acquisition that was given up
+            raise InstrumentError(f"beam current lost: {current:.3g} nA on average instead of {usual:.3g} nA")
+        if current <= (1 + self._tolerance) * (usual or current):  # more: an acquisition that was abandoned
             self._usual.append(current)

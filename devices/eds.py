@@ -50,10 +50,10 @@ class EDSDetector(Device):  # type: ignore[misc]
     classifier : Classifier, optional
         Without one, readings have no label.
     beam : SEMBeam, optional
-        With it, an acquisition during which the beam fell off is refused; see `BeamWatch`.
+        With it, an acquisition during which the beam current was lost is refused; see `BeamWatch`.
     stop_rule : StopRule, optional
-        Stops each acquisition as soon as its spectrum says enough: the record acquires up to a preset number of
-        counts, the rule looks, and asks for more or has decided. The presets of time still are the limits.
+        Stops each acquisition as soon as its spectrum suffices: the record acquires up to a preset number of
+        counts, the rule looks, and asks for more or has decided. The presets of time remain limits.
     elevation_angle_deg, energy_resolution_ev : float, optional
         See `DetectorFacts`; recorded as configuration.
     connection_timeout_s : float
@@ -104,7 +104,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._jobs: queue.SimpleQueue[tuple[Callable[[QuickStatus], None], QuickStatus]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pending: QuickStatus | None = None
-        self._given_up = False
+        self._abandoned = False
         self._preset = 0
         self._restore: dict[EpicsSignal, Any] = {}
         self._rules_before: tuple[Classifier | None, StopRule | None] | None = None
@@ -212,8 +212,8 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Acquire until a preset is reached, then classify."""
         self._abandon()
         status = self._pending = QuickStatus()
-        if self._given_up:  # the worker may still be at it, and its charge must be told from that of this one
-            self._jobs.put((self._begin_anew, status))
+        if self._abandoned:  # the worker may still be at it, and its charge must not count for this one
+            self._jobs.put((self._restart, status))
         else:
             self._start(status)
         return status
@@ -229,7 +229,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Stop what is being acquired: its status ends well, as nobody waits for it any more."""
         pending, self._pending = self._pending, None
         if pending is not None and not pending.done:
-            self._given_up = True
+            self._abandoned = True
             pending.set_finished()
             if self.stop_acquiring.connected:
                 self.stop_acquiring.put(1)
@@ -241,13 +241,13 @@ class EDSDetector(Device):  # type: ignore[misc]
                 try:
                     job(status)
                 except Exception as error:
-                    self._given_up = True
+                    self._abandoned = True
                     status.set_exception(InstrumentError(f"{self.name}: {error}"))
 
-    def _begin_anew(self, status: QuickStatus) -> None:
+    def _restart(self, status: QuickStatus) -> None:
         if self.beam is not None:
             self._watch.begin(float(self.beam.dose.get()))
-        self._given_up = False
+        self._abandoned = False
         self._start(status)
 
     def _finish(self, status: QuickStatus) -> None:
@@ -297,7 +297,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._abandon()
 
     def pause(self) -> None:
-        """Stop acquiring while the RunEngine is paused; it triggers again when it goes on."""
+        """Stop acquiring while the RunEngine is paused; the plan triggers again afterwards."""
         self._abandon()
 
     def resume(self) -> None:

@@ -46,7 +46,7 @@ PRESETS = ("live_time", "real_time", "counts", "window", "classifier", "stop_rul
 
 @dataclass(frozen=True)
 class DetectorFacts:
-    """What no PV tells of a detector, and what its spectra mean nothing without; None where nobody has said.
+    """What no PV has of a detector and its spectra cannot be interpreted without; None where it is not known.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class DetectorFacts:
             raise ConfigError(f"a resolution at Mn Kα is above 0 and under 1000 eV, not {resolution}")
 
     def known(self) -> dict[str, tuple[float, str]]:
-        """Value and unit of what has been said, under the field's words for it."""
+        """Value and unit of what is known, under the field's words for it."""
         values = {
             "elevation_angle": (self.elevation_angle_deg, "deg"),
             "energy_resolution": (self.energy_resolution_ev, "eV"),
@@ -202,7 +202,7 @@ def check_classifier(
     name : str
         The detector, for the message.
     n_channels, offset_kev, width_kev : int, float, float
-        Its channels and calibration: the middle of channel i lies at ``offset_kev + i * width_kev``.
+        Its channels and calibration: the middle of channel i is at ``offset_kev + i * width_kev``.
     classifier : Classifier, optional
         If it has an ``axis``, the calibrations are compared too: no channel may lie more than half a channel off.
 
@@ -212,7 +212,9 @@ def check_classifier(
         With both values.
     """
     if not (width_kev > 0 and math.isfinite(offset_kev)):
-        raise InstrumentError(f"{name}: energy calibration of {offset_kev} keV + i × {width_kev} keV is none")
+        raise InstrumentError(
+            f"{name}: energy calibration of {offset_kev} keV + i × {width_kev} keV cannot be"
+        )
     if classifier is None:
         return
     if classifier.n_channels != n_channels:

@@ -10,7 +10,7 @@ from slads_bluesky.errors import ConfigError
 __all__ = ["DoseAccount", "DoseBudget"]
 
 MARGIN = 1.05
-"""The next point is reckoned to take this much more than the most expensive one so far."""
+"""The next point is expected to take at most this much more than the most expensive one so far."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def spots(
     Raises
     ------
     ConfigError
-        If there is no position, or a number is none.
+        If there is no position, or a number is out of bounds.
     """
     if not positions:
         raise ConfigError("no position to take spectra at")
@@ -65,7 +65,7 @@ def spots(
 
 
 class CollectPoint:
-    """A readable: of which phase the spectrum is said to be, and the number of the spot."""
+    """A readable: the phase that the user names, and the number of the spot."""
 
     name = "collect"
     parent = None
@@ -117,7 +117,7 @@ def collect_phase(
     phase : str
         Its name.
     positions : sequence of (x, y), optional
-        Places that are surely of the phase, µm; by default the one where the beam stands.
+        Places known to be of the phase, µm; by default the one where the beam stands.
     n : int
         Spectra altogether; the paper has 24, half to train and half to validate.
     spread_um : float
@@ -133,7 +133,7 @@ def collect_phase(
     Raises
     ------
     ConfigError
-        If the phase has no name, or a number is not what it may be.
+        If the phase has no name, or a number is out of bounds.
     InstrumentError
         If a spot lies outside the field (nothing is measured then), or too many failed.
     """

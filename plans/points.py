@@ -1,4 +1,4 @@
-"""One point of a map, come what may: tried, tried once more, or recorded as failed and passed over."""
+"""One point of a map: tried, tried once more, or recorded as failed and passed over."""
 
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from .stubs import blank, measure
 __all__ = ["POINT_ERRORS", "FailedPoint", "measure_or_fail"]
 
 POINT_ERRORS = (TimeoutError, InstrumentError, OSError)
-"""What one more try may mend; anything else ends the run."""
+"""What a second try may cure; anything else ends the run."""
 
 
 class FailedPoint:
-    """A readable for the stream ``failed``: the pixel counts as measured, is ill, and says why.
+    """A readable for the stream ``failed``: the pixel counts as measured, has no vote, and the reason is given.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def measure_or_fail(
 ) -> Generator[Msg, Any, str]:
     """Measure a point; if that fails, blank, wait a moment and measure it once more.
 
-    The moment lets a suspender that watches the beam hear of a trip before the second try.
+    The moment lets a suspender that watches the beam see a trip before the second try.
 
     Returns
     -------

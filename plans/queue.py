@@ -51,7 +51,7 @@ class SessionLike(Protocol):
         """Make an agent for one map."""
 
     def resumed_agent(self, run: str) -> tuple[Agent, dict[str, Any], dict[str, Any]]:
-        """Agent of a map that was cut off, what the run that goes on records of it, and its dwell and error."""
+        """Agent of a map that was cut off, metadata of the run that resumes it, and its dwell and error."""
 
     def prepare_map(self, **changes: Any) -> dict[str, Any]:
         """Return keyword arguments of `adaptive_map`, `RunOptions`."""
@@ -161,12 +161,12 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=md))
 
     @_described(
-        "Go on with a map that was cut off, as a new run that names its parent.",
+        "Resume a map that was cut off, as a new run that names its parent.",
         run={"description": "The run: its uid or the beginning of it, its scan_id, or -1 for the latest."},
         notes=_NOTES,
     )
     def resume_map(run: str = "-1", notes: str = "") -> Plan:
-        """Go on with a map that was cut off, as a new run that names its parent."""
+        """Resume a map that was cut off, as a new run that names its parent."""
         agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
         arguments = session.prepare_map(**dose)
         about = _about(md.pop("sample", ""), notes, **md, num_points=agent.n_wanted - agent.n_measured)
@@ -209,7 +209,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         "Take spectra of one phase, to train a classifier on.",
         phase={"description": "Name of the phase."},
         positions={
-            "description": "Places [x, y] in µm that are surely of the phase; none: where the beam stands.",
+            "description": "Places [x, y] in µm known to be of the phase; none: where the beam stands.",
             "min": -1e5, "max": 1e5,
         },
         spectra={"description": "Spectra altogether.", "min": 1, "max": 10000, "step": 1},

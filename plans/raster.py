@@ -64,7 +64,7 @@ def list_map(
     Raises
     ------
     ConfigError
-        If there is no pixel, one lies outside the grid, or a limit is not what it may be.
+        If there is no pixel, one lies outside the grid, or a limit is out of bounds.
     InstrumentError
         If a pixel lies outside the field, or too many points failed.
     """

@@ -68,7 +68,7 @@ class Limits:
     Raises
     ------
     ConfigError
-        If the dwell or the number of failed points is not what it may be.
+        If the dwell or the number of failed points is out of bounds.
     """
 
     dwell_s: float | None = 10.0

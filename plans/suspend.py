@@ -20,7 +20,7 @@ def beam_suspenders(beam: Any, *, minimum_na: float, sleep_s: float = 0.0) -> li
     minimum_na : float
         Current below which nothing is measured, nA.
     sleep_s : float
-        How long the beam must be back before the map goes on, s.
+        How long the beam must be back before the map is resumed, s.
     """
     found: list[Any] = [
         SuspendFloor(beam.current, minimum_na, sleep=sleep_s, tripped_message="the beam current is too low")

@@ -28,7 +28,7 @@ TICK_S = 0.05
 
 @dataclass
 class Faults:
-    """What is to go wrong; each counts down the acquisitions that it strikes."""
+    """Faults to simulate; each counts down the acquisitions that it affects."""
 
     hang: int = 0
     short: int = 0
@@ -75,7 +75,7 @@ class Driver:
         self._replan()
 
     def trip(self, tripped: bool) -> None:
-        """Let the beam fall off, or come back."""
+        """Trip the beam, or bring it back."""
         self._change()
         self.sem.tripped = tripped
         self._replan()
@@ -111,9 +111,9 @@ class Driver:
         ----------
         presets : Presets
         progress : coroutine function
-            Told what has been gathered, now and then.
+            Called now and then with what has been gathered.
         erase : bool
-            Otherwise the last acquisition goes on, if the beam is still where it was.
+            Otherwise the last acquisition is continued, if the beam is still where it was.
         """
         while self.exposure is not None:
             self._stop.set()
@@ -132,7 +132,7 @@ class Driver:
                 self.faults.hang -= 1
                 await self._stop.wait()
                 return exposure.finish()
-            if self.faults.trip > 0:  # half-way the beam falls off
+            if self.faults.trip > 0:  # the beam trips half-way
                 self.faults.trip -= 1
                 exposure.advance(exposure.end_live_s / 2)
                 self.sem.tripped = True
@@ -142,7 +142,7 @@ class Driver:
                 await self._run(exposure, progress)
             if self.faults.late_s > 0:
                 await self._wait(self.faults.late_s)
-            return self._spoilt(exposure.finish())
+            return self._faulty(exposure.finish())
         finally:
             if self._stream is not None:
                 exposure.finish()
@@ -167,7 +167,7 @@ class Driver:
         if self.exposure is not None and self._speed > 0:
             wall, live = self._anchor
             reached = live + (_now() - wall) * self._speed
-            # a hair before the end is the end: timers wake a little early
+            # within a tolerance the end is reached: timers wake a little early
             end = self.exposure.end_live_s
             self.exposure.advance(end if reached >= end - 1e-4 * self._speed else reached)
 
@@ -190,7 +190,7 @@ class Driver:
             self.sem.expose(_now() - self._lit_since)
             self._lit_since = _now()
 
-    def _spoilt(self, record: Record) -> Record:
+    def _faulty(self, record: Record) -> Record:
         if self.faults.empty > 0:
             self.faults.empty -= 1
             return record._replace(counts=np.zeros_like(record.counts))

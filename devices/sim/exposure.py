@@ -84,7 +84,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What the simulation itself knows of one acquisition: the yardstick for what was recorded of it."""
+    """The simulation's own record of one acquisition: what a recorded Event is compared with."""
 
     number: int
     pixel: int
@@ -94,7 +94,7 @@ class LogEntry:
     crc32: int
     """Of the counts as little-endian int32."""
     valid: bool
-    """False if the beam was off, or fell off, during any of it."""
+    """False if there was no beam on the pixel during any of it."""
 
 
 class Exposure:
@@ -114,7 +114,7 @@ class Exposure:
         self._pixel, self._visit = -1, 0
         self._growing: _Growing | None = None
         self._beam_s = (
-            0.0  # live time under the nominal beam on a fresh specimen: it stands while there is none
+            0.0  # live time under the nominal beam on a fresh specimen: it stands still while there is none
         )
         self._logged = False
         self.record = Record(self._nothing, 0.0, 0.0, 0.0)
@@ -123,7 +123,7 @@ class Exposure:
         self.end_live_s = self._end()
 
     def _look_for_beam(self) -> None:
-        """The spectrum is of the first pixel that the beam falls on."""
+        """Take the first pixel that the beam is on: the spectrum is of that one."""
         if self._growing is None and (pixel := self._sem.pixel_here()) >= 0:
             self._pixel, self._visit = pixel, self._sem.visit(pixel)
             self._growing = self._sem.specimen.acquisition(pixel, self._visit)
@@ -151,7 +151,7 @@ class Exposure:
         return self._valid
 
     def extend(self, presets: Presets) -> None:
-        """Let it go on with other presets, without erasing; they count from its beginning."""
+        """Continue with other presets, without erasing; they count from its beginning."""
         self._presets = presets
         self._logged = False
         self.end_live_s = self._end()
@@ -168,7 +168,7 @@ class Exposure:
         return live - self.record.live_s, _record(counts, live).real_s - self.record.real_s
 
     def replan(self) -> None:
-        """Reckon the end anew after the beam has changed."""
+        """Compute the end again after the beam has changed."""
         self._look_for_beam()
         self.end_live_s = self._end()
 

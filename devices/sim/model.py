@@ -37,13 +37,13 @@ class SimulatedSEM:
     Attributes
     ----------
     tripped : bool
-        Whether the beam has fallen off.
+        Whether the beam has tripped: no current.
     noise : float
         Standard deviation of the current from one acquisition to the next, as a part of it.
     fade_per_h : float
         Part of the current that is lost in an hour of acquiring.
     damage_nc : float
-        Dose at a pixel after which it gives 1/e of its counts, nC; 0: the specimen bears everything.
+        Dose at a pixel after which it gives 1/e of its counts, nC; 0: no damage.
     drift_um_per_s : (float, float)
         How fast the stage drifts along x and y while acquiring, µm/s.
     """
@@ -60,7 +60,7 @@ class SimulatedSEM:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew with a fresh specimen: the beam blanked in the middle of the field, no dose, no visits."""
+        """Start with a fresh specimen: the beam blanked in the middle of the field, no dose, no visits."""
         self.tripped = False
         self.noise = self.fade_per_h = self.damage_nc = 0.0
         self.drift_um_per_s = (0.0, 0.0)
@@ -96,7 +96,7 @@ class SimulatedSEM:
             raise InstrumentError(f"y = {y_um} µm lies outside the field, {y0} to {y1} µm")
 
     def move(self, *, x_um: float | None = None, y_um: float | None = None) -> None:
-        """Put the beam elsewhere; the dose of the pixel is counted anew unless it is the same place."""
+        """Put the beam elsewhere; the dose of the pixel starts at 0 unless it is the same place."""
         x = self.x_um if x_um is None else float(x_um)
         y = self.y_um if y_um is None else float(y_um)
         self.check_position(x, y)
@@ -117,7 +117,7 @@ class SimulatedSEM:
         return self._doses.get(pixel, 0.0)
 
     def pixel_here(self) -> int:
-        """Flat index of the pixel that the beam is on; -1 if it is off, blanked or beside the grid."""
+        """Flat index of the pixel that the beam is on; -1 if it is off, blanked or outside the grid."""
         if self.blanked or self.current_na <= 0:
             return -1
         dx, dy = (speed * self.clock_s for speed in self.drift_um_per_s)

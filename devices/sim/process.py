@@ -73,7 +73,7 @@ def _libca_is_up() -> bool:
 def _search_at_once() -> None:
     """Let caproto's client look for lost PVs now, and not when it next does.
 
-    It goes on looking for the PVs of a microscope that has left, at intervals that grow to seconds and after some
+    It keeps looking for the PVs of a microscope that has left, at intervals that grow to seconds and after some
     minutes to one; whoever makes a device with the same names meanwhile is given the same PVs, and waits as long.
     """
     compat = sys.modules.get("caproto.threading.pyepics_compat")
@@ -110,7 +110,7 @@ class SimulatedMicroscope:
     Raises
     ------
     InstrumentError
-        On entering: no free port, the process died (with its last words) or did not serve in time.
+        On entering: no free port, the process died (with the end of its standard error) or did not serve in time.
     """
 
     def __init__(
@@ -220,9 +220,9 @@ class SimulatedMicroscope:
         if not line.startswith("ready"):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            raise InstrumentError(f"the simulated microscope died at start: {self.last_words()}")
+            raise InstrumentError(f"the simulated microscope died at start: {self.last_errors()}")
 
-    def last_words(self, lines: int = 5) -> str:
+    def last_errors(self, lines: int = 5) -> str:
         """Return what it last wrote to its standard error."""
         if self._errors is None:
             return ""
@@ -233,7 +233,7 @@ class SimulatedMicroscope:
         """Raise InstrumentError if the process has died."""
         if self._process is not None and self._process.poll() is not None:
             raise InstrumentError(
-                f"the simulated microscope has exited with code {self._process.returncode}: {self.last_words()}"
+                f"the simulated microscope has exited with code {self._process.returncode}: {self.last_errors()}"
             )
 
     def stop(self) -> None:

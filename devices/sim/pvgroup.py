@@ -79,7 +79,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     budget = _number("Beam:DoseBudget", 0.0, "Charge that the specimen may take; 0: no limit", "nC")
     dose_ok = _choice("Beam:DoseOK", (_NO, _YES), "Whether the dose is within its budget", 1, read_only=True)
 
-    # --- the detector: an mca record and the records beside it
+    # --- the detector: an mca record and its companion records
     record_type = _text(f"{MCA}.RTYP", "mca", "Type of the record")
     used = _whole(f"{MCA}.NUSE", 0, "Channels in use", read_only=True)
     most = _whole(f"{MCA}.NMAX", 0, "Channels there are", read_only=True)
@@ -121,11 +121,9 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     stop = _choice(f"{MCA}Stop", ("Done", "Stop"), "Stops acquiring")
     read_now = _choice(f"{MCA}Read", ("Done", "Read"), "Brings spectrum and times up to date while acquiring")
 
-    # --- what goes wrong on command
-    trip = _choice("Sim:Trip", (_NO, _YES), "The beam falls off, until this is No again")
-    trip_next = _whole(
-        "Sim:TripNext", 0, "The beam falls off in the middle of each of the next n acquisitions"
-    )
+    # --- faults on command
+    trip = _choice("Sim:Trip", (_NO, _YES), "The beam trips, until this is No again")
+    trip_next = _whole("Sim:TripNext", 0, "The beam trips in the middle of each of the next n acquisitions")
     hang = _whole("Sim:Hang", 0, "The next n acquisitions never end by themselves")
     late = _number("Sim:Late", 0.0, "Every acquisition's end comes this much later", "s")
     short = _whole("Sim:Short", 0, "The next n spectra have half their channels")
@@ -135,7 +133,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     noise = _number("Sim:CurrentNoise", 0.0, "Standard deviation of the current, as a part of it", "", 4)
     fade = _number("Sim:CurrentFade", 0.0, "Part of the current that is lost in an hour", "1/h", 4)
     damage = _number(
-        "Sim:Damage", 0.0, "Dose after which a pixel gives 1/e of its counts; 0: it bears all", "nC"
+        "Sim:Damage", 0.0, "Dose after which a pixel gives 1/e of its counts; 0: no damage", "nC"
     )
     drift_x = _number("Sim:DriftX", 0.0, "Stage drift along x while acquiring", "µm/s", 5)
     drift_y = _number("Sim:DriftY", 0.0, "Stage drift along y while acquiring", "µm/s", 5)
@@ -287,7 +285,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
             raise ValueError("only PHA is simulated")
 
     async def put_trip(self, instance: Any, value: Any) -> None:
-        """Let the beam fall off, or come back."""
+        """Trip the beam, or bring it back."""
         self.driver.trip(_state(instance, value) == 1)
         await self.current.write(self.driver.sem.current_na)
 
@@ -320,7 +318,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         self.driver.sem.fade_per_h = float(value)
 
     async def put_damage(self, instance: Any, value: float) -> None:
-        """Let the specimen suffer."""
+        """Let the beam damage the specimen."""
         self.driver.sem.damage_nc = float(value)
 
     async def put_drift_x(self, instance: Any, value: float) -> None:
@@ -338,7 +336,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         return _NO
 
     async def put_reset(self, instance: Any, value: Any) -> Any:
-        """Begin anew."""
+        """Start with a fresh specimen."""
         if _state(instance, value) == 1:
             self.driver.reset()
             for pv in (
@@ -353,7 +351,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         return _NO
 
     async def put_leave(self, instance: Any, value: Any) -> None:
-        """Exit without a word."""
+        """Exit at once, as if it had crashed."""
         if _state(instance, value) == 1:
             os._exit(3)
 

@@ -12,7 +12,7 @@ from .pvs import PVInfo, list_pvs
 __all__ = ["make_screen", "write_screen"]
 
 ROW, LABEL, FIELD, COLUMN = 26, 150, 130, 330
-GROUPS = {"Beam:": "Electron beam", "EDS:": "EDS detector", "Sim:": "What goes wrong on command"}
+GROUPS = {"Beam:": "Electron beam", "EDS:": "EDS detector", "Sim:": "Faults on command"}
 PLOT_HEIGHT = 260
 
 

@@ -185,7 +185,7 @@ class SoftEDS(_Soft):
     classifier : Classifier, optional
         Without one, readings have no label.
     stop_rule : StopRule, optional
-        Stops each acquisition as soon as its spectrum says enough; the presets still are its limits.
+        Stops each acquisition as soon as its spectrum suffices; the presets remain its limits.
     """
 
     def __init__(
@@ -235,8 +235,8 @@ class SoftEDS(_Soft):
             "energy_width": float(axis.width_kev),
             "classifier": self.classifier.sha256 if self.classifier is not None else "",
         }
-        told = {f"{self.name}_{key}": {"value": v, "timestamp": now} for key, v in values.items()}
-        return OrderedDict({**told, **FACTS.read(self.name)})
+        own = {f"{self.name}_{key}": {"value": v, "timestamp": now} for key, v in values.items()}
+        return OrderedDict({**own, **FACTS.read(self.name)})
 
     def describe_configuration(self) -> dict[str, Any]:
         """Describe the values of `read_configuration`."""
@@ -248,11 +248,11 @@ class SoftEDS(_Soft):
             "energy_width": ("number", "<f8", "keV"),
             "classifier": ("string", "<U64", ""),
         }
-        told = {
+        own = {
             f"{self.name}_{key}": data_key(self._source(key), dtype, numpy_dtype, units=units)
             for key, (dtype, numpy_dtype, units) in keys.items()
         }
-        return OrderedDict({**told, **FACTS.describe(self.name)})
+        return OrderedDict({**own, **FACTS.describe(self.name)})
 
     def stage(self) -> list[Any]:
         """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""

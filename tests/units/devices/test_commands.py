@@ -23,7 +23,7 @@ def _run(*arguments, **more):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment(**more))
 
 
-def test_the_ioc_serves_until_stopped_and_is_driven_by_hand(tmp_path):
+def test_ioc_command_started_serves_until_stopped(tmp_path):
     port = str(free_port())
     log = tmp_path / "log.jsonl"
     command = ["ioc", "--object", "pbsn-32", "--port", port, "--time-scale", "0", "--log", str(log)]
@@ -56,7 +56,7 @@ def test_the_ioc_serves_until_stopped_and_is_driven_by_hand(tmp_path):
     assert entry["valid"]
 
 
-def test_the_list_of_pvs():
+def test_ioc_command_list_pvs_lists_names_under_the_prefix():
     done = _run("ioc", "--list-pvs", "--prefix", "X:")
     assert done.returncode == 0
     assert "X:EDS:mca1EraseStart" in done.stdout
@@ -72,7 +72,7 @@ def test_the_list_of_pvs():
         (["--object", "pbsn-32", "--time-scale", "-1"], "time-scale"),
     ],
 )
-def test_what_the_ioc_refuses(arguments, said):
+def test_ioc_command_bad_option_is_one_line_and_exit_2(arguments, said):
     done = _run("ioc", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -80,7 +80,7 @@ def test_what_the_ioc_refuses(arguments, said):
 
 
 @pytest.mark.slow
-def test_bench_point_loses_nothing(tmp_path, shared_cache, pbsn_models):
+def test_bench_point_interrupted_loses_nothing(tmp_path, shared_cache, pbsn_models):
     del pbsn_models  # trained, and in the cache
     figures = tmp_path / "point.json"
     done = _run(

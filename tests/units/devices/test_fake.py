@@ -22,23 +22,23 @@ def beam():
     return made
 
 
-def test_a_move_blanks_first(beam):
-    told = []
+def test_beam_set_blanks_before_it_moves(beam):
+    seen = []
     for name, signal in (("blank", beam.blanker.setpoint), ("x", beam.x), ("y", beam.y)):
-        signal.subscribe(lambda value, name=name, **_: told.append((name, value)), run=False)
+        signal.subscribe(lambda value, name=name, **_: seen.append((name, value)), run=False)
     status = beam.set((3.0, 4.0))
     assert status.done
     assert status.success
-    assert told == [("blank", 1), ("x", 3.0), ("y", 4.0)]
+    assert seen == [("blank", 1), ("x", 3.0), ("y", 4.0)]
     assert beam.read()["beam_x"]["value"] == 3.0
 
 
-def test_the_limits_hold(beam):
+def test_beam_set_outside_the_limits_is_refused(beam):
     with pytest.raises(InstrumentError, match="beam"):
         beam.set((30.0, 4.0))
 
 
-def test_a_spectrum_of_a_fake_record(beam):
+def test_detector_trigger_with_a_fake_record_reads_counts_and_times(beam):
     eds = make_fake_device(EDSDetector)("F:mca1", name="eds", beam=beam)
     eds.channels.sim_put(16)
     eds.energy_offset.sim_put(0.0)
@@ -68,7 +68,7 @@ def test_a_spectrum_of_a_fake_record(beam):
     eds.unstage()
 
 
-def test_a_quadratic_calibration_is_refused():
+def test_detector_stage_quadratic_calibration_is_refused():
     eds = make_fake_device(EDSDetector)("F:mca1", name="eds")
     eds.channels.sim_put(16)
     eds.energy_quadratic.sim_put(1e-6)
@@ -76,7 +76,7 @@ def test_a_quadratic_calibration_is_refused():
         eds.stage()
 
 
-def test_the_microscopes_settings():
+def test_microscope_read_gives_five_settings():
     sem = make_fake_device(Microscope)("F:", name="sem")
     for signal in (sem.high_voltage, sem.current, sem.working_distance, sem.field_width, sem.magnification):
         signal.sim_put(1.0)

@@ -9,7 +9,7 @@ from slads_bluesky.devices.sim.pvs import list_pvs
 from slads_bluesky.errors import ConfigError, InstrumentError
 
 
-def test_every_listed_pv_answers(pv):
+def test_ioc_every_listed_pv_answers_with_its_unit(pv):
     for info in list_pvs(""):
         signal = pv(info.name)
         assert signal.get() is not None
@@ -18,14 +18,14 @@ def test_every_listed_pv_answers(pv):
             assert signal.describe()[signal.name].get("units") == info.units
 
 
-def test_nothing_comes_while_the_beam_is_blanked(fresh):
+def test_ioc_acquisition_blanked_has_no_counts_and_no_dose(fresh):
     fresh("EDS:mca1EraseStart").set(1).wait(10)
     assert fresh("EDS:mca1").get().sum() == 0
     assert fresh("Beam:Dose").get() == 0
     assert fresh("EDS:mca1.ELTM").get() == 10.0
 
 
-def test_an_acquisition_by_hand(fresh, phantom):
+def test_ioc_acquisition_by_hand_gives_the_spectrum_of_the_pixel(fresh, phantom):
     fresh("Beam:X").set(3.5).wait(10)
     fresh("Beam:Y").set(-2.5).wait(10)
     fresh("Beam:Blank").set(0).wait(10)
@@ -42,7 +42,7 @@ def test_an_acquisition_by_hand(fresh, phantom):
     assert fresh("EDS:mca1.ACQG").get() == 0
 
 
-def test_presets_of_the_record_are_obeyed(fresh):
+def test_ioc_presets_end_the_acquisition(fresh):
     fresh("Beam:Blank").set(0).wait(10)
     for name, value in (("PLTM", 0.0), ("PCT", 300), ("PCTL", 100), ("PCTH", 400)):
         fresh(f"EDS:mca1.{name}").set(value).wait(10)
@@ -56,14 +56,14 @@ def test_presets_of_the_record_are_obeyed(fresh):
     assert fresh("EDS:mca1.ERTM").get() == pytest.approx(2.0, abs=2e-3)
 
 
-def test_the_calibration_is_the_objects(fresh, phantom):
+def test_ioc_calibration_is_that_of_the_object(fresh, phantom):
     assert fresh("EDS:mca1.CALO").get() == pytest.approx(phantom.axis.offset_kev)
     assert fresh("EDS:mca1.CALS").get() == pytest.approx(phantom.axis.width_kev)
     assert fresh("EDS:mca1.EGU").get() == "keV"
     assert fresh("EDS:mca1.RTYP").get() == "mca"
 
 
-def test_the_dose_budget_rules_whether_the_dose_is_ok(fresh):
+def test_ioc_dose_over_budget_clears_dose_ok(fresh):
     fresh("Beam:Blank").set(0).wait(10)
     fresh("Beam:DoseBudget").set(20.0).wait(10)
     fresh("EDS:mca1EraseStart").set(1).wait(10)
@@ -75,7 +75,7 @@ def test_the_dose_budget_rules_whether_the_dose_is_ok(fresh):
     assert fresh("Beam:DoseOK").get() == 1
 
 
-def test_a_setpoint_outside_the_field_is_refused(beam):
+def test_beam_set_outside_the_field_is_refused(beam):
     beam.wait_for_connection(timeout=10)
     with pytest.raises(
         InstrumentError, match=r"beam: beam_y: value 200\.0 outside of range: \[-16\.0, 16\.0\]"
@@ -84,7 +84,7 @@ def test_a_setpoint_outside_the_field_is_refused(beam):
     assert beam.position == (0.0, 0.0)
 
 
-def test_a_reading_says_what_the_record_says(beam, eds, fresh):
+def test_detector_read_equals_the_record(beam, eds, fresh):
     beam.set((1.5, 2.5)).wait(10)
     beam.blanker.set(False).wait(10)
     eds.trigger().wait(10)
@@ -112,17 +112,17 @@ def test_configure_sets_presets_and_unstage_puts_them_back(eds, fresh):
 @pytest.mark.parametrize(
     ("wrong", "said"), [({"dwell": 1.0}, "no such preset: dwell"), ({"counts": -1}, "not -1")]
 )
-def test_configure_refuses_what_is_no_preset(eds, wrong, said):
+def test_configure_unknown_or_negative_preset_is_refused(eds, wrong, said):
     with pytest.raises(ConfigError, match=said):
         eds.configure(wrong)
 
 
-def test_an_acquisition_without_beam_is_told(eds):
+def test_detector_trigger_without_beam_fails(eds):
     with pytest.raises(InstrumentError, match="eds: no beam: no charge reached the specimen"):
         eds.trigger().wait(10)
 
 
-def test_pvs_that_do_not_answer_are_named_with_their_device(microscope):
+def test_stage_silent_pvs_are_named_with_their_device(microscope):
     from slads_bluesky.devices import EDSDetector, SEMBeam
 
     ghost = SEMBeam("NOBODY:Beam:", name="ghost", connection_timeout_s=0.3)
@@ -133,7 +133,7 @@ def test_pvs_that_do_not_answer_are_named_with_their_device(microscope):
         nobody.stage()
 
 
-def test_a_calibration_that_is_not_the_classifiers_is_refused(fresh, eds, phantom):
+def test_stage_calibration_unlike_the_classifier_is_refused(fresh, eds, phantom):
     from types import SimpleNamespace
 
     fits = SimpleNamespace(
@@ -157,7 +157,7 @@ def test_a_calibration_that_is_not_the_classifiers_is_refused(fresh, eds, phanto
         fresh("EDS:mca1.CALS").set(phantom.axis.width_kev).wait(10)
 
 
-def test_a_real_dwell_grows_and_can_be_stopped(tmp_path):
+def test_ioc_real_time_acquisition_grows_and_can_be_stopped(tmp_path):
     """At a time scale of 1 the counts grow, Read shows them, and Stop completes EraseStart."""
     from ophyd import EpicsSignal
 
@@ -195,7 +195,7 @@ def test_a_real_dwell_grows_and_can_be_stopped(tmp_path):
         assert made["busy"].get() == 0
 
 
-def test_the_time_scale_changes_nothing_but_the_time(phantom):
+def test_ioc_time_scale_changes_only_the_wall_time(phantom):
     """At 0.002, 10 s of dwell take 30 ms of wall time, and give what they give at once."""
     from slads_bluesky.devices import EDSDetector, SEMBeam
     from slads_bluesky.devices.sim.process import SimulatedMicroscope

@@ -44,7 +44,7 @@ def verdict(beam, eds, position, live_s):
     return reading["eds_verdict"]["value"], reading["eds_counts"]["value"]
 
 
-def test_half_the_live_time_at_the_right_rate_is_all_right(phantom, rated, position):
+def test_verdict_half_the_live_time_at_the_same_rate_is_ok(phantom, rated, position):
     beam, eds, _ = soft_microscope(phantom, rated)
     whole, n_whole = verdict(beam, eds, position, 10.0)
     half, n_half = verdict(beam, eds, position, 5.0)
@@ -73,7 +73,7 @@ class HalfSpeed:
         raise AssertionError("nothing to cancel")
 
 
-def test_half_the_counts_in_the_whole_time_are_too_few(phantom, rated, position):
+def test_verdict_half_the_rate_is_low_counts(phantom, rated, position):
     jobs = HalfSpeed(phantom)
     beam = SpotJobBeam(jobs)
     eds = SpotJobEDS(jobs, beam, rated)
@@ -91,7 +91,7 @@ def verdict_of(beam, eds, position):
     return eds.read()["eds_verdict"]["value"]
 
 
-def test_a_run_that_was_judged_by_rates_is_verified_by_rates(phantom, rated, tmp_path):
+def test_verify_of_a_run_classified_by_rates_passes(phantom, rated, tmp_path):
     from bluesky import RunEngine
 
     from slads_bluesky.agent import SladsAgent
@@ -115,6 +115,6 @@ def test_a_run_that_was_judged_by_rates_is_verified_by_rates(phantom, rated, tmp
 
 
 @pytest.mark.parametrize("wrong", [{"elevation_angle_deg": 0}, {"energy_resolution_ev": np.inf}])
-def test_facts_that_cannot_be_are_refused(wrong):
+def test_detector_facts_out_of_bounds_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"not (0|inf)"):
         DetectorFacts(**wrong)

@@ -30,7 +30,7 @@ def acquire(sem, **presets):
     return exposure.finish()
 
 
-def test_a_full_dwell_is_the_objects_record(sem, phantom):
+def test_exposure_full_dwell_is_the_record_of_the_object(sem, phantom):
     pixel = sem.grid.pixel(0.5, 0.5)
     for visit in range(3):
         record = acquire(sem, live_s=10.0)
@@ -42,7 +42,7 @@ def test_a_full_dwell_is_the_objects_record(sem, phantom):
     assert entry.crc32 == zlib.crc32(phantom.spectrum(pixel, 2).astype("<i4").tobytes())
 
 
-def test_dose_is_current_times_unblanked_real_time(sem):
+def test_model_dose_is_current_times_unblanked_real_time(sem):
     first = acquire(sem, live_s=1.0)
     assert sem.dose_nc == pytest.approx(2.0 * first.real_s)
     sem.blanked = True
@@ -52,7 +52,7 @@ def test_dose_is_current_times_unblanked_real_time(sem):
     assert not sem.log[-1].valid
 
 
-def test_the_pixels_dose_starts_anew_elsewhere_and_goes_on_here(sem):
+def test_model_pixel_dose_restarts_after_a_move_only(sem):
     one = acquire(sem, live_s=1.0)
     sem.move(x_um=0.5, y_um=0.5)
     two = acquire(sem, live_s=1.0)
@@ -63,7 +63,7 @@ def test_the_pixels_dose_starts_anew_elsewhere_and_goes_on_here(sem):
 
 @settings(deadline=None, max_examples=25)
 @given(counts=st.integers(1, 5000), low=st.integers(0, 1000), width=st.integers(20, 1039))
-def test_a_preset_of_counts_stops_as_soon_as_they_are_there(phantom, counts, low, width):
+def test_exposure_count_preset_ends_at_the_count(phantom, counts, low, width):
     sem = SimulatedSEM(phantom)
     sem.blanked = False
     exposure = sem.start(Presets(live_s=10.0, counts=counts, window=(low, low + width)))
@@ -80,17 +80,17 @@ def test_a_preset_of_counts_stops_as_soon_as_they_are_there(phantom, counts, low
         assert inside <= counts
 
 
-def test_a_preset_of_real_time_is_kept(sem):
+def test_exposure_real_time_preset_ends_at_the_time(sem):
     record = acquire(sem, real_s=3.0)
     assert record.real_s == pytest.approx(3.0, abs=2e-3)
     assert record.live_s < 3.0
 
 
-def test_the_first_preset_wins(sem):
+def test_exposure_two_presets_ends_at_the_first(sem):
     assert acquire(sem, live_s=0.5, real_s=100.0, counts=10**9, window=(0, 2039)).live_s == 0.5
 
 
-def test_looking_in_between_changes_nothing(phantom):
+def test_exposure_advance_in_steps_equals_one_step(phantom):
     looked, straight = (SimulatedSEM(phantom) for _ in range(2))
     for column in (looked, straight):
         column.blanked = False
@@ -102,7 +102,7 @@ def test_looking_in_between_changes_nothing(phantom):
     assert looked.dose_nc == pytest.approx(straight.dose_nc)
 
 
-def test_a_beam_that_falls_off_leaves_its_mark(sem):
+def test_exposure_tripped_beam_is_logged_invalid(sem):
     exposure = sem.start(Presets(live_s=2.0))
     half = exposure.advance(1.0).counts.sum()
     sem.tripped = True
@@ -113,7 +113,7 @@ def test_a_beam_that_falls_off_leaves_its_mark(sem):
     assert not sem.log[-1].valid
 
 
-def test_outside_the_field_is_refused(sem):
+def test_model_move_outside_the_field_is_refused(sem):
     with pytest.raises(InstrumentError, match=r"x = 16\.6 µm lies outside the field, -16\.0 to 16\.0"):
         sem.move(x_um=16.6)
     with pytest.raises(InstrumentError, match="y = -99"):
@@ -122,19 +122,19 @@ def test_outside_the_field_is_refused(sem):
 
 
 @pytest.mark.parametrize("wrong", [{"live_s": -1.0}, {"real_s": float("nan")}, {"counts": -5}])
-def test_presets_that_are_none_are_refused(wrong):
+def test_presets_negative_are_refused(wrong):
     with pytest.raises(ConfigError, match="presets"):
         Presets(**wrong)
 
 
-def test_a_grid_of_another_shape_and_a_current_that_is_none_are_refused(phantom):
+def test_model_other_shape_or_no_current_is_refused(phantom):
     with pytest.raises(ConfigError, match="16, 16"):
         SimulatedSEM(phantom, ScanGrid((16, 16)))
     with pytest.raises(ConfigError, match="current"):
         SimulatedSEM(phantom, current_na=0.0)
 
 
-def test_an_acquisition_that_goes_on_is_the_one_that_did_not_stop(sem, phantom):
+def test_exposure_extended_equals_one_without_a_stop(sem, phantom):
     exposure = sem.start(Presets(live_s=10.0, counts=100, window=(0, 2039)))
     exposure.advance(exposure.end_live_s)
     first = exposure.finish()
@@ -149,7 +149,7 @@ def test_an_acquisition_that_goes_on_is_the_one_that_did_not_stop(sem, phantom):
     assert not exposure.here
 
 
-def test_a_specimen_that_suffers_gives_fewer_counts(sem):
+def test_model_damage_gives_fewer_counts(sem):
     fresh = acquire(sem, live_s=1.0).counts.sum()
     sem.damage_nc = 20.0
     sem.move(x_um=3.5)
@@ -159,7 +159,7 @@ def test_a_specimen_that_suffers_gives_fewer_counts(sem):
     assert seen[-1] < 0.6 * seen[0]
 
 
-def test_a_current_that_fluctuates_is_charged_as_it_is(sem):
+def test_model_fluctuating_current_is_charged_as_it_is(sem):
     sem.noise = 0.05
     before, currents = 0.0, []
     for _ in range(200):
@@ -173,7 +173,7 @@ def test_a_current_that_fluctuates_is_charged_as_it_is(sem):
     assert sem.current_na == pytest.approx(1.0)
 
 
-def test_a_stage_that_drifts_brings_another_pixel(sem, phantom):
+def test_model_drift_brings_another_pixel(sem, phantom):
     sem.drift_um_per_s = (0.01, 0.0)
     pixel = sem.grid.pixel(0.5, 0.5)
     acquire(sem, live_s=10.0)
@@ -182,7 +182,7 @@ def test_a_stage_that_drifts_brings_another_pixel(sem, phantom):
     assert np.array_equal(record.counts, phantom.spectrum(pixel + 1))
 
 
-def test_a_beam_that_comes_late_is_not_the_whole_story(sem):
+def test_exposure_beam_that_comes_late_is_logged_invalid(sem):
     sem.blanked = True
     exposure = sem.start(Presets(live_s=2.0))
     exposure.advance(1.0)

@@ -15,14 +15,14 @@ from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.errors import ConfigError, InstrumentError
 
 
-def test_an_object_that_is_none_is_told_with_the_last_words():
+def test_microscope_start_unknown_object_reports_its_standard_error():
     microscope = SimulatedMicroscope("granite-64", prefix="DEAD:")
     with pytest.raises(InstrumentError, match="died at start: ConfigError: unknown object 'granite-64'"):
         microscope.start()
     assert not microscope.running
 
 
-def test_a_port_that_is_taken_is_told():
+def test_microscope_start_taken_port_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -33,7 +33,7 @@ def test_a_port_that_is_taken_is_told():
             SimulatedMicroscope("pbsn-32", prefix="TAKEN:", port=port).start()
 
 
-def test_no_free_port_at_all_is_told(monkeypatch):
+def test_free_port_none_left_is_an_error(monkeypatch):
     def refuse(self, address):
         raise OSError("all taken")
 
@@ -42,18 +42,18 @@ def test_no_free_port_at_all_is_told(monkeypatch):
         free_port()
 
 
-def test_a_prefix_is_served_once(microscope):
+def test_microscope_start_prefix_in_use_is_refused(microscope):
     with pytest.raises(InstrumentError, match=f"serves DEVICES: already, on port {microscope.port}"):
         SimulatedMicroscope("pbsn-32", prefix="DEVICES:").start()
 
 
 @pytest.mark.parametrize("wrong", ["", "S EM:"])
-def test_a_prefix_is_a_word(wrong):
+def test_microscope_prefix_not_a_word_is_refused(wrong):
     with pytest.raises(ConfigError, match="PV prefix"):
         SimulatedMicroscope("pbsn-32", prefix=wrong)
 
 
-def test_one_that_exits_is_missed(microscope):
+def test_microscope_check_after_a_crash_reports_the_exit_code(microscope):
     from ophyd import EpicsSignal
 
     with SimulatedMicroscope("pbsn-32", prefix="GONE:") as other:
@@ -71,7 +71,7 @@ def test_one_that_exits_is_missed(microscope):
         assert other.port == port
 
 
-def test_it_ends_with_the_process_that_started_it():
+def test_microscope_ends_with_its_parent_process():
     code = (
         "from slads_bluesky.devices.sim.process import SimulatedMicroscope as S\n"
         "import os\n"
@@ -85,11 +85,11 @@ def test_it_ends_with_the_process_that_started_it():
         psutil.Process(int(done.stdout)).wait(10)
 
 
-def test_ctrl_c_at_the_terminal_is_not_for_it(microscope):
+def test_microscope_is_outside_the_terminals_process_group(microscope):
     assert os.getpgid(microscope.pid) != os.getpgid(0)
 
 
-def test_the_ioc_is_light():
+def test_ioc_module_imports_nothing_heavy():
     """Neither torch nor the catalog is imported by it, nor ophyd by what starts it."""
     heavy = "{'torch', 'databroker', 'tiled', 'ophyd', 'numba', 'bluesky'}"
     code = (
@@ -102,7 +102,7 @@ def test_the_ioc_is_light():
 
 
 @pytest.mark.parametrize("layer", ["pyepics", "caproto"])
-def test_both_control_layers_measure_the_same(layer):
+def test_devices_either_control_layer_measures_the_same(layer):
     code = f"""
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 with SimulatedMicroscope("pbsn-32", control_layer="{layer}"):
@@ -132,7 +132,7 @@ with SimulatedMicroscope("pbsn-32", control_layer="{layer}"):
     assert done.stdout.decode() == expected
 
 
-def test_the_next_microscope_of_the_same_name_is_found_at_once():
+def test_microscope_restarted_with_the_same_name_is_found_at_once():
     code = """
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 kept, asked = [], []

@@ -9,14 +9,14 @@ from slads_bluesky.devices.sim.pvs import list_pvs
 from slads_bluesky.devices.sim.screen import make_screen, write_screen
 
 
-def test_every_pv_is_on_the_screen_once():
+def test_screen_has_every_pv_once():
     display = ET.fromstring(make_screen().encode())
     shown = [node.text for node in display.iter() if node.tag in ("pv_name", "y_pv")]
     assert sorted(shown) == sorted(pv.name for pv in list_pvs("$(P)"))
     assert display.find("macros/P").text == "SEM:"
 
 
-def test_widgets_do_not_overlap():
+def test_screen_widgets_do_not_overlap():
     boxes = [
         tuple(int(widget.find(key).text) for key in ("x", "y", "width", "height"))
         for widget in ET.fromstring(make_screen().encode()).iter("widget")
@@ -26,7 +26,7 @@ def test_widgets_do_not_overlap():
             assert x + width <= ox or ox + owidth <= x or y + height <= oy or oy + oheight <= y
 
 
-def test_what_cannot_be_written_is_only_shown():
+def test_screen_read_only_pvs_are_only_shown():
     display = ET.fromstring(make_screen().encode())
     kinds = {widget.findtext("pv_name"): widget.get("type") for widget in display.iter("widget")}
     for pv in list_pvs("$(P)"):
@@ -35,7 +35,7 @@ def test_what_cannot_be_written_is_only_shown():
             assert kinds[pv.name] == expected
 
 
-def test_the_screen_in_the_repository_is_up_to_date(tmp_path):
+def test_screen_in_the_repository_is_up_to_date(tmp_path):
     """If not: python -m slads_bluesky.devices.sim.screen profile/screens/sem.bob."""
     kept = Path(__file__).parents[3] / "profile" / "screens" / "sem.bob"
     write_screen(tmp_path / "sem.bob")

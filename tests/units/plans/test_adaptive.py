@@ -1,4 +1,4 @@
-"""Scenes of an adaptive map, told over soft devices and over Channel Access alike."""
+"""Scenes of an adaptive map, over soft devices and over Channel Access alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.ledger import Ledger
 
 
-def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE, documents, belong_together):
+def test_adaptive_map_records_the_whole_map(
+    instrument, phantom, classifier, make_agent, RE, documents, belong_together
+):
     agent, ledger = make_agent(60), Ledger()
     RE(
         adaptive_map(instrument.beam, instrument.eds, agent, baseline=[instrument.sem], ledger=ledger,
@@ -57,13 +59,13 @@ def test_a_map_is_recorded_whole(instrument, phantom, classifier, make_agent, RE
     assert {"decide", "move", "acquire", "read", "journal"} <= set(ledger.steps)
 
 
-def test_the_agent_learns_what_was_emitted(instrument, make_agent, RE, documents):
+def test_adaptive_map_agent_ingests_the_emitted_events(instrument, make_agent, RE, documents):
     agent = make_agent(30)
     RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
     assert [event["uid"] for event in agent.ingested] == [event["uid"] for event in documents.events()]
 
 
-def test_keys_are_described_as_they_come(instrument, make_agent, RE, documents):
+def test_adaptive_map_descriptor_matches_its_events(instrument, make_agent, RE, documents):
     RE(adaptive_map(instrument.beam, instrument.eds, make_agent(3)), documents)
     keys, data = documents.descriptor("primary")["data_keys"], documents.events()[0]["data"]
     assert set(keys) == set(data) == {
@@ -92,7 +94,9 @@ def test_keys_are_described_as_they_come(instrument, make_agent, RE, documents):
     assert about["eds"]["data_keys"]["eds_elevation_angle"]["units"] == "deg"
 
 
-def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent, RE, new_documents):
+def test_adaptive_map_soft_and_channel_access_give_the_same_events(
+    soft, over_ca, make_agent, RE, new_documents
+):
     runs = []
     for instrument in (soft, over_ca):
         documents = new_documents()
@@ -109,24 +113,24 @@ def test_channel_access_and_soft_devices_decide_alike(soft, over_ca, make_agent,
                 assert value == theirs["data"][key]
 
 
-def test_the_beam_is_only_lit_to_acquire(instrument, make_agent, RE):
+def test_adaptive_map_beam_is_lit_only_to_acquire(instrument, make_agent, RE):
     heard = []
     RE.msg_hook = lambda msg: heard.append(msg)
     RE(adaptive_map(instrument.beam, instrument.eds, make_agent(4)))
     blanker = instrument.beam.blanker
-    told = [
+    steps = [
         ("move" if m.obj is instrument.beam else "blank" if m.args[0] else "unblank") if m.command == "set" else
         m.command
         for m in heard if m.command in ("trigger", "save", "create") or m.command == "set"
     ]  # fmt: skip
     point = ["move", "unblank", "trigger", "blank", "create", "save"]
-    assert told[: 4 * len(point)] == point * 4
-    assert told[-1] == "blank"
+    assert steps[: 4 * len(point)] == point * 4
+    assert steps[-1] == "blank"
     assert blanker.get()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_paused_at_random_moments_nothing_is_lost_or_doubled(
+def test_adaptive_map_paused_at_random_loses_and_doubles_nothing(
     instrument, phantom, classifier, make_agent, RE, seed, documents, belong_together
 ):
     agent = make_agent(60)
@@ -166,7 +170,7 @@ def test_paused_at_random_moments_nothing_is_lost_or_doubled(
 
 
 @pytest.mark.parametrize(("way", "status"), [("abort", "abort"), ("stop", "success"), ("halt", "abort")])
-def test_however_it_ends_the_beam_is_blanked_and_the_run_says_so(
+def test_adaptive_map_ended_early_blanks_and_closes_the_run(
     instrument, make_agent, RE, documents, way, status
 ):
     triggers = itertools.count()
@@ -186,7 +190,7 @@ def test_however_it_ends_the_beam_is_blanked_and_the_run_says_so(
     assert instrument.beam.blanker.get()
 
 
-def test_an_agent_that_fails_leaves_the_beam_blanked(instrument, make_agent, RE, documents):
+def test_adaptive_map_failing_agent_leaves_the_beam_blanked(instrument, make_agent, RE, documents):
     agent = make_agent(50)
     ingest = agent.ingest
 
@@ -203,7 +207,7 @@ def test_an_agent_that_fails_leaves_the_beam_blanked(instrument, make_agent, RE,
     assert instrument.beam.blanker.get()
 
 
-def test_decisions_are_made_off_the_loop(soft, make_agent, RE):
+def test_adaptive_map_decides_off_the_loop(soft, make_agent, RE):
     agent, threads = make_agent(20), set()
     suggest = agent.suggest
     agent.suggest = lambda n=1: threads.add(threading.current_thread()) or suggest(n)
@@ -214,7 +218,7 @@ def test_decisions_are_made_off_the_loop(soft, make_agent, RE):
     assert not threads & loop_threads
 
 
-def test_the_ioc_measured_what_was_recorded(over_ca, ioc_log, make_agent, RE, documents):
+def test_adaptive_map_events_equal_the_log_of_the_ioc(over_ca, ioc_log, make_agent, RE, documents):
     already = len(ioc_log.read_text().splitlines()) if ioc_log.exists() else 0
     RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(40)), documents)
     log = [json.loads(line) for line in ioc_log.read_text().splitlines()[already:]]
@@ -226,7 +230,7 @@ def test_the_ioc_measured_what_was_recorded(over_ca, ioc_log, make_agent, RE, do
     assert all(entry["valid"] for entry in log)
 
 
-def test_stage_remembers_and_unstage_restores(instrument, make_agent, RE):
+def test_adaptive_map_puts_the_beam_back(instrument, make_agent, RE):
     beam = instrument.beam
     beam.set((3.0, -4.0)).wait(10)
     RE(adaptive_map(beam, instrument.eds, make_agent(3)))
@@ -234,7 +238,7 @@ def test_stage_remembers_and_unstage_restores(instrument, make_agent, RE):
     assert beam.blanker.get()
 
 
-def test_a_summary_touches_nothing(soft, make_agent, capsys):
+def test_adaptive_map_summarized_touches_nothing(soft, make_agent, capsys):
     before = (soft.beam.position, soft.beam.sem.dose_nc, len(soft.beam.sem.log))
     summarize_plan(adaptive_map(soft.beam, soft.eds, make_agent(50), baseline=[soft.sem]))
     said = capsys.readouterr().out
@@ -244,18 +248,18 @@ def test_a_summary_touches_nothing(soft, make_agent, capsys):
 
 
 @pytest.mark.parametrize("wrong", [{"dwell_s": 0}, {"dwell_s": -1.0}, {"map_every": -1}])
-def test_wrong_arguments_are_refused_before_anything_moves(soft, make_agent, RE, wrong, documents):
+def test_adaptive_map_bad_numbers_are_refused_before_a_run(soft, make_agent, RE, wrong, documents):
     with pytest.raises(ConfigError, match=r"not (0|-1)"):
         RE(adaptive_map(soft.beam, soft.eds, make_agent(5), **wrong), documents)
     assert not documents
 
 
-def test_a_beam_without_a_blanker_is_refused(soft, make_agent, RE):
+def test_adaptive_map_beam_without_blanker_is_refused(soft, make_agent, RE):
     with pytest.raises(ConfigError, match="eds has no blanker"):
         RE(adaptive_map(soft.eds, soft.eds, make_agent(5)))
 
 
-def test_a_classifier_of_other_spectra_is_refused_before_the_beam_is_lit(
+def test_adaptive_map_classifier_of_other_spectra_is_refused(
     instrument, classifier, make_agent, RE, documents
 ):
     n_channels, classifier.n_channels = classifier.n_channels, 1024
@@ -268,7 +272,7 @@ def test_a_classifier_of_other_spectra_is_refused_before_the_beam_is_lit(
     assert instrument.beam.blanker.get()
 
 
-def test_a_point_outside_the_field_is_refused(instrument, make_agent, RE, documents):
+def test_adaptive_map_grid_outside_the_field_is_refused(instrument, make_agent, RE, documents):
     from slads_bluesky.grid import ScanGrid
 
     agent = make_agent(5)

@@ -31,7 +31,7 @@ def stopping(instrument, likelihood, rule):
     eds.configure({"classifier": before, "stop_rule": None})
 
 
-def test_a_few_counts_are_enough_and_right(stopping, phantom, make_agent, RE, documents):
+def test_adaptive_dwell_few_counts_suffice_and_are_right(stopping, phantom, make_agent, RE, documents):
     RE(adaptive_map(stopping.beam, stopping.eds, make_agent(60)), documents)
     events = [event["data"] for event in documents.events()]
     assert documents.start["sequential"] == {"name": "SequentialTest", "error": 1e-3, "cap_s": 10.0}
@@ -46,7 +46,9 @@ def test_a_few_counts_are_enough_and_right(stopping, phantom, make_agent, RE, do
         assert data["beam_pixel_dose"] == pytest.approx(data["eds_real_time"])
 
 
-def test_both_kinds_of_devices_stop_alike(soft, over_ca, likelihood, make_agent, RE, new_documents):
+def test_adaptive_dwell_soft_and_channel_access_stop_alike(
+    soft, over_ca, likelihood, make_agent, RE, new_documents
+):
     runs = []
     for instrument in (soft, over_ca):
         documents = new_documents()
@@ -61,7 +63,7 @@ def test_both_kinds_of_devices_stop_alike(soft, over_ca, likelihood, make_agent,
             assert ours[key] == theirs[key]
 
 
-def test_the_cap_is_the_end(stopping, likelihood, phantom, make_agent, RE, documents):
+def test_adaptive_dwell_ends_at_the_cap(stopping, likelihood, phantom, make_agent, RE, documents):
     """With a cap far too short, pixels are low in counts and not guessed."""
     rule = SequentialTest(likelihood, error=1e-6, cap_s=2e-4)
     agent = make_agent(5)

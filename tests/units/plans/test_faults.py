@@ -27,7 +27,7 @@ def after_triggers(n, action):
 
 
 @pytest.mark.parametrize("fault", ["Short", "TripNext", "Hang"])
-def test_what_goes_wrong_once_is_measured_again(over_ca, phantom, sim, make_agent, RE, documents, fault):
+def test_point_fault_once_is_measured_again(over_ca, phantom, sim, make_agent, RE, documents, fault):
     sim(fault, 1)
     agent = make_agent(8)
     seen = []
@@ -43,7 +43,7 @@ def test_what_goes_wrong_once_is_measured_again(over_ca, phantom, sim, make_agen
     assert first["eds_verdict"] != "ill" or agent.labels[first["scan_pixel"]] == 0
 
 
-def test_a_point_that_fails_twice_is_recorded_and_passed_over(over_ca, sim, make_agent, RE, documents):
+def test_point_failing_twice_is_recorded_and_passed_over(over_ca, sim, make_agent, RE, documents):
     sim("Short", 2)
     agent = make_agent(8)
     RE(adaptive_map(over_ca.beam, over_ca.eds, agent), documents)
@@ -58,7 +58,7 @@ def test_a_point_that_fails_twice_is_recorded_and_passed_over(over_ca, sim, make
     assert documents.stop["exit_status"] == "success"
 
 
-def test_too_many_failed_points_end_the_run(over_ca, sim, make_agent, RE, documents):
+def test_run_too_many_failed_points_end_it(over_ca, sim, make_agent, RE, documents):
     sim("Short", 100)
     with pytest.raises(InstrumentError, match=r"3 points failed, the last one because: .*1020 channels"):
         RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(50), max_failed_points=2), documents)
@@ -68,7 +68,7 @@ def test_too_many_failed_points_end_the_run(over_ca, sim, make_agent, RE, docume
     assert over_ca.beam.blanker.get()
 
 
-def test_an_empty_spectrum_is_ill(over_ca, sim, make_agent, RE, documents):
+def test_point_empty_spectrum_has_no_vote(over_ca, sim, make_agent, RE, documents):
     sim("Empty", 1)
     agent = make_agent(4)
     RE(adaptive_map(over_ca.beam, over_ca.eds, agent), documents)
@@ -78,14 +78,14 @@ def test_an_empty_spectrum_is_ill(over_ca, sim, make_agent, RE, documents):
     assert agent.labels[first["scan_pixel"]] == 0
 
 
-def test_a_late_answer_is_waited_for(over_ca, sim, make_agent, RE, documents):
+def test_point_late_answer_is_waited_for(over_ca, sim, make_agent, RE, documents):
     sim("Late", 0.3)
     RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(2), timeout_s=30.0), documents)
     assert len(documents.events()) == 2
     assert documents.stop["num_events"].get("failed", 0) == 0
 
 
-def test_a_lost_connection_is_survived(over_ca, sim, make_agent, RE, documents, monkeypatch):
+def test_run_survives_a_lost_connection(over_ca, sim, make_agent, RE, documents, monkeypatch):
     monkeypatch.setattr("slads_bluesky.plans.stubs.MOVE_TIMEOUT_S", 2.0)
     RE.msg_hook = after_triggers(5, lambda: sim("Disconnect", 1, wait=False))
     RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(20), timeout_s=5.0), documents)
@@ -95,7 +95,7 @@ def test_a_lost_connection_is_survived(over_ca, sim, make_agent, RE, documents, 
     assert over_ca.beam.blanker.get()
 
 
-def test_suspended_while_the_beam_is_off_and_measured_again(over_ca, phantom, ioc_log, sim, make_agent, RE, documents,
+def test_run_suspended_by_a_trip_measures_again(over_ca, phantom, ioc_log, sim, make_agent, RE, documents,
                                                             belong_together, classifier):  # fmt: skip
     already = len(ioc_log.read_text().splitlines()) if ioc_log.exists() else 0
     agent, resumed = make_agent(60), threading.Event()
@@ -122,12 +122,12 @@ def test_suspended_while_the_beam_is_off_and_measured_again(over_ca, phantom, io
     belong_together(events, over_ca, phantom, classifier)
     log = [json.loads(line) for line in ioc_log.read_text().splitlines()[already:]]
     valid = {(entry["pixel"], entry["total"]) for entry in log if entry["valid"]}
-    for event in events:  # what a beam that had fallen off left behind is nowhere in the map
+    for event in events:  # what was acquired during a trip is nowhere in the map
         assert (event["data"]["scan_pixel"], event["data"]["eds_counts"]) in valid
     assert not RE.suspenders
 
 
-def test_suspended_while_the_microscope_allows_no_more_dose(over_ca, make_agent, RE, documents):
+def test_run_suspended_while_dose_is_not_ok(over_ca, make_agent, RE, documents):
     beam, raised = over_ca.beam, threading.Event()
     beam.dose_budget.set(100.0).wait(10)
 
@@ -146,7 +146,7 @@ def test_suspended_while_the_microscope_allows_no_more_dose(over_ca, make_agent,
 
 
 @pytest.mark.parametrize("moment", ["remove_suspender", "save", "close_run", "unstage"])
-def test_a_beam_that_falls_off_at_the_very_end_ends_the_run_well(soft, make_agent, RE, documents, moment):
+def test_run_trip_at_the_very_end_is_a_success(soft, make_agent, RE, documents, moment):
     from bluesky.suspenders import SuspendFloor
     from ophyd import Signal
 
@@ -170,7 +170,7 @@ def test_a_beam_that_falls_off_at_the_very_end_ends_the_run_well(soft, make_agen
     assert not RE.suspenders
 
 
-def test_the_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent, RE, documents):
+def test_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent, RE, documents):
     budget = DoseBudget(run_nc=150.0)
     reason = RE(adaptive_map(instrument.beam, instrument.eds, make_agent(60), budget=budget), documents)
     del reason
@@ -185,7 +185,7 @@ def test_the_run_stops_before_its_dose_budget_is_exceeded(instrument, make_agent
     assert "dose budget of the run, 150 nC" in documents.stop["reason"]
 
 
-def test_a_pixel_takes_no_more_than_its_budget(instrument, make_agent, RE, documents):
+def test_pixel_gets_no_more_than_its_budget(instrument, make_agent, RE, documents):
     RE(
         adaptive_map(instrument.beam, instrument.eds, make_agent(10), budget=DoseBudget(pixel_nc=5.0)),
         documents,
@@ -198,12 +198,12 @@ def test_a_pixel_takes_no_more_than_its_budget(instrument, make_agent, RE, docum
 
 
 @pytest.mark.parametrize("wrong", [{"run_nc": 0.0}, {"pixel_nc": -1.0}])
-def test_a_budget_that_is_none_is_refused(wrong):
+def test_dose_budget_not_positive_is_refused(wrong):
     with pytest.raises(ConfigError, match="a dose budget is positive"):
         DoseBudget(**wrong)
 
 
-def test_a_microscope_that_is_gone_ends_the_run_with_a_word(classifier, make_agent, RE, documents):
+def test_run_microscope_gone_ends_with_its_name(classifier, make_agent, RE, documents):
     from ophyd import EpicsSignal
 
     from slads_bluesky.devices import EDSDetector, SEMBeam
@@ -223,7 +223,7 @@ def test_a_microscope_that_is_gone_ends_the_run_with_a_word(classifier, make_age
             mortal.check()
 
 
-def test_a_person_at_the_terminal_sees_what_matters(instrument, make_agent, RE, capsys):
+def test_run_table_shows_baseline_and_point_columns(instrument, make_agent, RE, capsys):
     from bluesky.callbacks.best_effort import BestEffortCallback
 
     best_effort = BestEffortCallback()

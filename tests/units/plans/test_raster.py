@@ -10,7 +10,7 @@ from slads_bluesky.grid import ScanGrid
 from slads_bluesky.plans.raster import list_map, raster_map
 
 
-def test_a_raster_is_every_pixel_of_its_region(instrument, phantom, RE, documents):
+def test_raster_map_measures_every_pixel_of_its_region(instrument, phantom, RE, documents):
     roi = np.zeros(phantom.shape, bool)
     roi[3:6, 10:14] = True
     grid = ScanGrid(phantom.shape, roi=roi)
@@ -27,7 +27,7 @@ def test_a_raster_is_every_pixel_of_its_region(instrument, phantom, RE, document
 
 
 @pytest.mark.parametrize(("pixels", "said"), [([], "no pixel"), ([1, 4096], "4096 lies outside")])
-def test_pixels_that_are_none_are_refused(soft, RE, documents, pixels, said):
+def test_list_map_bad_pixels_are_refused(soft, RE, documents, pixels, said):
     with pytest.raises(ConfigError, match=said):
         RE(list_map(soft.beam, soft.eds, soft.grid, pixels), documents)
     assert not documents

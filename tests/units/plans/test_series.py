@@ -34,7 +34,7 @@ def series(request):
     return request.param
 
 
-def test_a_run_stops_before_its_budget_is_exceeded(series, instrument, RE, documents):
+def test_series_stops_before_its_budget_is_exceeded(series, instrument, RE, documents):
     RE(series(instrument, budget=DoseBudget(run_nc=90.0)), documents)
     events = documents.events()
     first, last = events[0]["data"], events[-1]["data"]
@@ -45,21 +45,21 @@ def test_a_run_stops_before_its_budget_is_exceeded(series, instrument, RE, docum
     assert documents.start["plan_args"]["budget_nc"] == {"run": 90.0, "pixel": None}
 
 
-def test_a_pixel_takes_no_more_than_its_budget(series, instrument, RE, documents):
+def test_pixel_gets_no_more_than_its_budget(series, instrument, RE, documents):
     RE(series(instrument, budget=DoseBudget(pixel_nc=5.0)), documents)
     assert len(documents.events()) == N
     assert all(event["data"]["beam_pixel_dose"] <= 5.001 for event in documents.events())
 
 
 @pytest.mark.parametrize("fault", ["Short", "Hang"])
-def test_what_goes_wrong_once_is_measured_again(series, over_ca, sim, RE, documents, fault):
+def test_point_fault_once_is_measured_again(series, over_ca, sim, RE, documents, fault):
     sim(fault, 1)
     RE(series(over_ca, timeout_s=2.0), documents)
     assert len(documents.events()) == N
     assert "failed" not in documents.stop["num_events"]
 
 
-def test_a_point_that_fails_twice_is_recorded_and_passed_over(series, over_ca, sim, RE, documents):
+def test_point_failing_twice_is_recorded_and_passed_over(series, over_ca, sim, RE, documents):
     sim("Short", 2)
     RE(series(over_ca), documents)
     (failed,) = documents.events("failed")
@@ -69,7 +69,7 @@ def test_a_point_that_fails_twice_is_recorded_and_passed_over(series, over_ca, s
     assert documents.stop["reason"].endswith(", but for 1 that failed")
 
 
-def test_too_many_failed_points_end_the_run(series, over_ca, sim, RE, documents):
+def test_run_too_many_failed_points_end_it(series, over_ca, sim, RE, documents):
     sim("Short", 100)
     with pytest.raises(InstrumentError, match=r"2 points failed, the last one because: .*1020 channels"):
         RE(series(over_ca, max_failed_points=1), documents)
@@ -77,7 +77,7 @@ def test_too_many_failed_points_end_the_run(series, over_ca, sim, RE, documents)
     assert over_ca.beam.blanker.get()
 
 
-def test_a_run_is_suspended_while_the_beam_is_off(series, over_ca, sim, RE, documents):
+def test_series_suspended_by_a_trip_is_completed(series, over_ca, sim, RE, documents):
     sim("Trip", 1)
     lit = threading.Timer(0.5, lambda: sim("Trip", 0))
     lit.start()
@@ -89,7 +89,7 @@ def test_a_run_is_suspended_while_the_beam_is_off(series, over_ca, sim, RE, docu
 
 
 @pytest.mark.parametrize("limit", [{"dwell_s": 0.0}, {"max_failed_points": -1}])
-def test_limits_that_are_none_are_refused(series, soft, RE, documents, limit):
+def test_series_bad_limits_are_refused(series, soft, RE, documents, limit):
     with pytest.raises(ConfigError, match=r"not (0|-1)"):
         RE(series(soft, **limit), documents)
     assert not documents

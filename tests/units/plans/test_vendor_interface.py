@@ -64,7 +64,7 @@ def spot(jobs, classifier):
     return beam, SpotJobEDS(jobs, beam, classifier)
 
 
-def test_the_same_map_as_with_soft_devices(spot, soft, make_agent, RE, new_documents):
+def test_spot_jobs_give_the_same_map_as_soft_devices(spot, soft, make_agent, RE, new_documents):
     runs = []
     for beam, eds in (spot, (soft.beam, soft.eds)):
         documents = new_documents()
@@ -78,7 +78,7 @@ def test_the_same_map_as_with_soft_devices(spot, soft, make_agent, RE, new_docum
         assert ours["beam_pixel_dose"] == pytest.approx(2.0 * theirs["beam_pixel_dose"])
 
 
-def test_a_job_is_cancelled_by_a_pause_and_run_again(spot, jobs, make_agent, RE, documents):
+def test_spot_job_paused_is_cancelled_and_run_again(spot, jobs, make_agent, RE, documents):
     beam, eds = spot
     jobs.hold.clear()
 
@@ -97,7 +97,7 @@ def test_a_job_is_cancelled_by_a_pause_and_run_again(spot, jobs, make_agent, RE,
     assert jobs.jobs[0] == jobs.jobs[1]
 
 
-def test_counts_limit_a_job(spot):
+def test_spot_job_count_preset_limits_it(spot):
     beam, eds = spot
     eds.configure({"counts": 500})
     beam.blanker.set(False)
@@ -105,7 +105,7 @@ def test_counts_limit_a_job(spot):
     assert 500 <= eds.reading.counts.sum() < 700
 
 
-def test_refusals(spot, classifier):
+def test_spot_job_bad_input_is_refused(spot, classifier):
     beam, eds = spot
     with pytest.raises(InstrumentError, match=r"beam: x = 99\.0 µm lies outside the field, -32\.0 to 32\.0"):
         beam.set((99.0, 0.0))
@@ -117,7 +117,7 @@ def test_refusals(spot, classifier):
         eds.configure({"real_time": 3.0})
 
 
-def test_the_example_maps_a_simulated_specimen(capsys, shared_cache, monkeypatch):
+def test_vendor_interface_example_maps_a_specimen(capsys, shared_cache, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
     vendor_interface.main()
     assert "410 of 4096 pixels by spot jobs" in capsys.readouterr().out
