@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
+from ..callbacks.headless import is_headless
 from ..errors import SladsError
-from .headless import is_headless
 
 __all__ = ["prepare_prompt"]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..agent import SladsAgent
 from ..agent_settings import AgentSettings
+from ..callbacks.headless import is_headless
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..modelstore import keep_models
@@ -19,7 +20,6 @@ from ..record import Recorder
 from ..simulated import simulation_metadata
 from .axes import beam_axes
 from .engine import RecordedEngine
-from .headless import is_headless
 from .parts import Devices, MapModels
 from .records import Records
 from .settings import InstrumentSettings

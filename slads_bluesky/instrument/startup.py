@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks.headless import is_headless
 from ..errors import InstrumentError, SladsError
-from .headless import is_headless
 from .parts import Devices, MapModels, connect_devices, make_devices, make_models, start_microscope
 from .settings import InstrumentSettings, read_settings
 

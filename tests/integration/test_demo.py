@@ -1,5 +1,6 @@
 """The main job, end to end, as a user runs it: one command, one map, everything in the catalog."""
 
+import functools
 import json
 import os
 import subprocess
@@ -28,22 +29,36 @@ def _run(home, cache, *arguments):
     return subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=280)
 
 
+@pytest.fixture(scope="module")
+def demo(home, shared_cache, pbsn_models):
+    """``demo(kind)``: record, figures and output of a map over that kind of devices, made once."""
+
+    @functools.cache
+    def made(kind):
+        how = ["--soft"] if kind == "soft" else []
+        done = _run(
+            home, shared_cache, "demo", f"pbsn-{SIZE}", "--fraction", str(FRACTION),
+            "--catalog", str(home / kind), "--json", f"{kind}.json", *how,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return home / kind, json.loads((home / f"{kind}.json").read_text()), done.stdout
+
+    return made
+
+
 @pytest.fixture(scope="module", params=["soft", "channel-access"])
-def run(request, home, shared_cache, pbsn_models):
-    how = ["--soft"] if request.param == "soft" else []
-    done = _run(
-        home, shared_cache, "demo", f"pbsn-{SIZE}", "--fraction", str(FRACTION),
-        "--catalog", str(home / request.param), "--json", f"{request.param}.json", *how,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    figures = json.loads((home / f"{request.param}.json").read_text())
-    return home / request.param, figures, done.stdout
+def run(request, demo):
+    return demo(request.param)
+
+
+def _documents(run):
+    record, figures, _ = run
+    return list(read_journal(journal_directory(record) / f"{figures['uid']}.msgpack"))
 
 
 @pytest.fixture(scope="module")
 def documents(run):
-    record, figures, _ = run
-    return list(read_journal(journal_directory(record) / f"{figures['uid']}.msgpack"))
+    return _documents(run)
 
 
 def _events(documents, stream="primary"):
@@ -134,13 +149,8 @@ np.save("pixels.npy", run["primary"]["scan_pixel"].read())
     np.testing.assert_array_equal(np.load(record / "pixels.npy"), [e["data"]["scan_pixel"] for e in events])
 
 
-def test_soft_and_channel_access_agree_pixel_for_pixel(home):
-    found = {}
-    for kind in ("soft", "channel-access"):
-        files = list(journal_directory(home / kind).glob("*.msgpack"))
-        if not files:
-            pytest.fail("this test comes after those that make the runs")
-        found[kind] = list(read_journal(files[0]))
+def test_soft_and_channel_access_agree_pixel_for_pixel(demo):
+    found = {kind: _documents(demo(kind)) for kind in ("soft", "channel-access")}
     one, other = (_events(found[kind]) for kind in ("soft", "channel-access"))
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):

@@ -8,7 +8,6 @@ the last one took, keeps the whole view below 2 % of the run's time. The first p
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...files import atomic_write
 from ...grid import ScanGrid
+from ..headless import is_headless
 from .figure import MapFigure, new_window
 from .state import MapState, is_map
 
@@ -223,7 +223,7 @@ class LiveView:
 
 def has_display() -> bool:
     """Whether a window can be opened: an interactive backend of matplotlib, and not in a queue server's worker."""
-    if os.environ.get("_QSERVER_RE_WORKER_ACTIVE", "") not in ("", "0"):
+    if is_headless():
         return False
     import matplotlib.pyplot as plt
     from matplotlib.backends.registry import BackendFilter, backend_registry

@@ -1,7 +1,9 @@
 """The live view over real runs: what is drawn is what was measured, where it was measured; and it harms no plan."""
 
 import logging
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -343,5 +345,5 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     assert not has_display()
     monkeypatch.setattr(plt, "switch_backend", lambda name: None)
     assert has_display()
-    monkeypatch.setenv("_QSERVER_RE_WORKER_ACTIVE", "1")
+    monkeypatch.setitem(sys.modules, "bluesky_queueserver", SimpleNamespace(is_re_worker_active=lambda: True))
     assert not has_display()

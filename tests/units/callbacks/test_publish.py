@@ -76,7 +76,7 @@ class Listener:
         self.documents.clear()
 
     def close(self):
-        self._dispatcher.loop.call_soon_threadsafe(self._dispatcher._task.cancel)
+        self._dispatcher.loop.call_soon_threadsafe(self._dispatcher.stop)
         self._thread.join(10)
 
 

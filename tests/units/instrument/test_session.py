@@ -232,7 +232,7 @@ def test_a_dry_run_touches_nothing(soft, plans, capsys):
 
 
 def test_a_classifier_without_a_posterior_is_refused_for_an_adaptive_dwell(open_lab):
-    with pytest.raises(StartupError, match=re.escape("bad.yml, line 3, dose.error: an adaptive dwell needs")):
+    with pytest.raises(StartupError, match=re.escape("bad.yml, line 3, dose.error: an adaptive dwell")):
         open_lab("mode: soft\nclassifier: {train: paper}\ndose: {error: 0.001}\n", "bad.yml")
 
 
