@@ -26,7 +26,6 @@ __all__ = [
     "Evidence",
     "HasPosterior",
     "RateClassifier",
-    "Reconstructor",
     "Sampler",
     "Specimen",
     "StopRule",
@@ -125,9 +124,6 @@ class Sampler(Protocol):
     def distortion_estimate(self) -> float:
         """Estimate of the total distortion (Eq. 14 of the paper) of `reconstruct()`, NaN before there is one."""
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays and JSON from which the sampler's ``from_state`` makes one with the same next suggestion."""
-
 
 @runtime_checkable
 class Classifier(Protocol):
@@ -180,14 +176,6 @@ class HasPosterior(Classifier, Protocol):
         self, phase: int, counts: int, n: int, rng: np.random.Generator
     ) -> NDArray[np.float64]:
         """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
-
-
-@runtime_checkable
-class Reconstructor(Protocol):
-    """Makes a whole map of the measured labels."""
-
-    def __call__(self, measured: NDArray[np.int16]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Labels and their probability, each (rows, columns), from `Sampler.measured`."""
 
 
 @runtime_checkable

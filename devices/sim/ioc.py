@@ -88,10 +88,11 @@ async def run_until(stop: asyncio.Event, serving: Coroutine[Any, Any, None]) -> 
 
 def open_specimen(name: str, seed: int) -> Specimen:
     """Make the simulated object of that name, or of that ``.npy`` label image."""
-    from ...phantom.objects import make_object, object_from_labels, read_labels
+    from ...images.files import read_label_image
+    from ...phantom.objects import make_object, object_from_labels
 
     if name.endswith(".npy"):
-        return object_from_labels(read_labels(Path(name)), Path(name).stem, seed)
+        return object_from_labels(read_label_image(Path(name)), Path(name).stem, seed)
     return make_object(name, seed)
 
 

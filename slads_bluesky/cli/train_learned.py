@@ -58,7 +58,7 @@ def train_learned(
 
     from ..images.files import read_label_image
     from ..progress import tracker
-    from ..sampling.learned.error_monitor import with_analogues
+    from ..sampling.learned.error_calibration import with_calibration_runs
     from ..sampling.learned.model import LearnedModel, shipped_model
     from ..sampling.learned.training import ADAPT, CONTINUE, Trainer, TrainingSettings, check_images, let_down
 
@@ -124,7 +124,7 @@ def train_learned(
     model.save(output)
     # The file is whole without them; an interruption here costs only the interval.
     with tracker("calibration runs of the error forecast") as shown:
-        model = with_analogues(model, first, images, seed=seed, report=lambda part: shown("", part))
+        model = with_calibration_runs(model, first, images, seed=seed, progress=shown)
     model.save(output)
     taken = time.monotonic() - begun
     write_json(

@@ -9,29 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["boundary_fraction", "check_label_image", "total_distortion"]
-
-
-def check_label_image(image: NDArray[Any], name: str = "label image") -> NDArray[np.uint8]:
-    """Return `image` as uint8 if it is a label image, with 0 for ill pixels and phases from 1.
-
-    Raises
-    ------
-    DataError
-        If it is not two-dimensional, not of integers, empty, outside 0 to 255, or holds label 0 only.
-    """
-    array = np.asarray(image)
-    if array.ndim != 2:
-        raise DataError(f"{name} must have 2 dimensions, it has {array.ndim} (shape {array.shape})")
-    if array.size == 0:
-        raise DataError(f"{name} is empty (shape {array.shape})")
-    if array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"{name} must hold integer labels, it holds {array.dtype}")
-    if int(array.min()) < 0 or int(array.max()) > 255:
-        raise DataError(f"{name} must hold labels 0 to 255, it holds {array.min()} to {array.max()}")
-    if not array.any():
-        raise DataError(f"{name} holds label 0 only: no phase to map")
-    return np.ascontiguousarray(array, dtype=np.uint8)
+__all__ = ["boundary_fraction", "total_distortion"]
 
 
 def total_distortion(
@@ -42,7 +20,7 @@ def total_distortion(
     Parameters
     ----------
     truth, reconstruction : (rows, columns) uint8 arrays
-        Labels. Pixels whose truth is 0 (ill) have no phase and are not counted.
+        Labels. Pixels whose truth is 0 (unclassified) have no phase and are not counted.
     mask : (rows, columns) bool array, optional
         Pixels to count; all by default.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .distortion import check_label_image
+from .labels import check_label_image
 
 __all__ = ["read_image", "read_label_image"]
 
@@ -48,5 +48,16 @@ def read_image(path: str | Path) -> NDArray[Any]:
 
 
 def read_label_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a label image (rows, columns) uint8, 0 where ill; DataError, naming the file, if it is none."""
+    """Read a label image from a .npy, .png or .tif file.
+
+    Returns
+    -------
+    (rows, columns) uint8 array
+        Labels, 0 where unclassified.
+
+    Raises
+    ------
+    DataError
+        Naming the file, if it cannot be read or is not a label image.
+    """
     return check_label_image(read_image(path), str(path))

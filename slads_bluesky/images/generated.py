@@ -1,6 +1,6 @@
 """Generated microstructures of many kinds, to train a sampler that has to work on any of them.
 
-Every image is drawn anew from random parameters: lamellar and degenerate eutectics, powders of polygonal and
+Every image is drawn from random parameters: lamellar and degenerate eutectics, powders of polygonal and
 rounded particles, grains, layers, level sets of Gaussian random fields, collages, specks, and rough images like
 thresholded photographs. Nothing here is shared with the objects that the benchmarks measure.
 """
@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .labels import compact_labels
 
 __all__ = ["GENERATOR_VERSION", "KINDS", "training_image"]
 
@@ -281,10 +283,8 @@ def _one(rng: np.random.Generator, side: int, kind: str | None = None) -> Labels
 
 def _compact(labels: Labels, rng: np.random.Generator, most: int) -> Labels:
     """Labels 1 … L in random order, L ≤ `most`."""
-    present = np.unique(labels)
-    table = np.zeros(256, np.uint8)
-    table[present] = rng.permutation(len(present)) % most + 1
-    return table[labels]
+    values, compact = compact_labels(labels)
+    return np.asarray((rng.permutation(len(values)) % most + 1).astype(np.uint8)[compact], np.uint8)
 
 
 def training_image(

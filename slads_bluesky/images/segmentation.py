@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .labels import fill_from_nearest
 
 __all__ = ["MOST_PHASES", "drop_small_patches", "segment"]
 
@@ -20,7 +21,20 @@ MOST_PHASES = 6
 
 
 def drop_small_patches(labels: NDArray[np.uint8], smallest: int) -> NDArray[np.uint8]:
-    """Give connected patches (4-neighbours) of fewer than `smallest` pixels the nearest label around them."""
+    """Give connected patches (4-neighbours) of fewer than `smallest` pixels the label of the nearest larger patch.
+
+    Parameters
+    ----------
+    labels : (rows, columns) uint8 array
+        Labels; 0 is one like the others.
+    smallest : int
+        Pixels of the smallest patch that is kept.
+
+    Returns
+    -------
+    (rows, columns) uint8 array
+        `labels` itself where no patch, or every one, is too small.
+    """
     from scipy import ndimage
 
     small = np.zeros(labels.shape, bool)
@@ -29,11 +43,7 @@ def drop_small_patches(labels: NDArray[np.uint8], smallest: int) -> NDArray[np.u
         sizes = np.bincount(patches.ravel(), minlength=n + 1)
         sizes[0] = smallest
         small |= sizes[patches] < smallest
-    if not small.any() or small.all():
-        return labels
-    rows, columns = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
-    filled: NDArray[np.uint8] = labels[rows, columns]
-    return filled
+    return fill_from_nearest(labels, small)
 
 
 def segment(

@@ -2,7 +2,7 @@
 
 from .acquisition import Acquisition
 from .microstructures import make_labels
-from .objects import OBJECT_NAMES, Phantom, make_object, object_from_labels, read_labels, training_spectra
+from .objects import OBJECT_NAMES, Phantom, make_object, object_from_labels, training_spectra
 
 __all__ = [
     "OBJECT_NAMES",
@@ -11,6 +11,5 @@ __all__ = [
     "make_labels",
     "make_object",
     "object_from_labels",
-    "read_labels",
     "training_spectra",
 ]

@@ -14,10 +14,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 
 from ..errors import ConfigError
 from ..images.distortion import boundary_fraction
+from ..images.segmentation import drop_small_patches
 
 __all__ = ["KINDS", "Kind", "Role", "make_labels", "target_boundary_fraction"]
 
@@ -145,7 +146,7 @@ def _eutectic(size: int, wavelength: float, rng: np.random.Generator) -> NDArray
         ring = np.exp(-(np.log(radius * wavelength) ** 2) / (2 * width**2)) / np.maximum(radius, 1e-6)
     field = _random_field(size, ring.astype(np.float32), rng)
     labels = np.where(field < np.quantile(field, fraction), 1, 2).astype(np.uint8)
-    return _without_specks(labels, 2)
+    return drop_small_patches(labels, _MIN_GRAIN)
 
 
 def _powder(size: int, diameter: float, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -175,17 +176,4 @@ def _powder(size: int, diameter: float, rng: np.random.Generator) -> NDArray[np.
         labels[window][r < 1 + roughness[window]] = label
         if (labels != 4).mean() >= wanted:
             break
-    return _without_specks(labels, 4)
-
-
-def _without_specks(labels: NDArray[np.uint8], n_phases: int) -> NDArray[np.uint8]:
-    """Give patches under `_MIN_GRAIN` pixels the label of the nearest larger patch."""
-    small = np.zeros(labels.shape, bool)
-    for label in range(1, n_phases + 1):
-        patches, n = ndimage.label(labels == label)
-        if n:
-            small |= (np.bincount(patches.ravel()) < _MIN_GRAIN)[patches] & (patches > 0)
-    if small.any() and not small.all():
-        iy, ix = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
-        labels = labels[iy, ix]
-    return labels
+    return drop_small_patches(labels, _MIN_GRAIN)

@@ -11,19 +11,19 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from ..images.distortion import boundary_fraction
+from ..images.labels import check_label_image, fill_from_nearest
 from ..spectra.axis import EnergyAxis
 from .acquisition import Acquisition
 from .microstructures import make_labels
 from .recipes import FULL_DWELL_S, RECIPES, Recipe, phase_spectra
 
-__all__ = ["OBJECT_NAMES", "Phantom", "make_object", "object_from_labels", "read_labels", "training_spectra"]
+__all__ = ["OBJECT_NAMES", "Phantom", "make_object", "object_from_labels", "training_spectra"]
 
 OBJECT_NAMES = ("pbsn-128", "pbsn-1024", "powder-256", "powder-1024")
 """The paper's four objects; any other size (``pbsn-64``) is made the same way."""
@@ -166,30 +166,15 @@ def object_from_labels(labels: NDArray[np.uint8], name: str = "labels", seed: in
     Raises
     ------
     DataError
-        If the image is not one that `read_labels` would take, or has labels above 4.
+        If the image is not a label image (`images.labels.check_label_image`), or has labels above 4.
     """
-    from scipy import ndimage
-
-    _check_labels(labels, name)
+    labels = check_label_image(labels, name)
     if labels.max() > 4:
         raise DataError(f"{name}: label {labels.max()} has no simulated composition; labels 1 … 4 do")
-    truth = labels
-    if (labels == 0).any():
-        nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
-        truth = labels[tuple(nearest)]
+    truth = fill_from_nearest(labels, labels == 0)
     made = _furnish(name, seed, truth, "pbsn" if truth.max() <= 2 else "powder")
     made.labels[labels == 0] = 0
     return made
-
-
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Read a label image for `object_from_labels` from an .npy file; DataError names the file and what is wrong."""
-    try:
-        labels: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as a .npy label image ({error})") from error
-    _check_labels(labels, str(path))
-    return labels.astype(np.uint8)
 
 
 def training_spectra(name: str, seed: int = 0, n: int = 24) -> dict[str, NDArray[np.int32]]:
@@ -215,19 +200,6 @@ def training_spectra(name: str, seed: int = 0, n: int = 24) -> dict[str, NDArray
     rng = np.random.default_rng([zlib.crc32(b"training spectra"), zlib.crc32(kind.encode()), seed])
     spectra = phase_spectra(kind, n, rng)
     return dict(zip(RECIPES[kind].compositions, spectra, strict=True))
-
-
-def _check_labels(labels: NDArray[np.generic], name: str) -> None:
-    if labels.ndim != 2 or labels.size == 0:
-        raise DataError(
-            f"{name}: a label image is two-dimensional and not empty, this one has shape {labels.shape}"
-        )
-    if labels.dtype.kind not in "ui":
-        raise DataError(f"{name}: a label image holds whole numbers, this one {labels.dtype}")
-    if labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{name}: labels run from 0 to 255, here from {labels.min()} to {labels.max()}")
-    if labels.max() == 0:
-        raise DataError(f"{name}: holds label 0 (ill) only")
 
 
 def _furnish(name: str, seed: int, truth: NDArray[np.uint8], kind: str) -> Phantom:

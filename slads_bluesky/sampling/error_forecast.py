@@ -1,11 +1,12 @@
-"""An honest estimate of how much of a map is still wrong: a number and an interval, from runs that were alike.
+"""The forecast of how much of a map is still wrong: a number and an interval, from similar calibration runs.
 
-The risk of the unmeasured pixels (module `risk`), summed over the map, is a first guess S of the number W of
-wrong pixels. How far off such a guess is depends on the specimen: on one unlike those trained on, features that
-nobody looked for stay unseen. So training keeps, from runs on images of many kinds, what the state of the run
-looked like and how W compared with S; the estimate is made from the states most alike, at most two of a run:
+The pixel error, the probability that the map is wrong at a pixel (`slads.pixel_error`), summed over the unmeasured
+pixels of the map, is a first guess S of the number W of wrong pixels. How far off such a guess is depends on the
+specimen: on one unlike those of the training, features that no sample hit stay unseen. So training keeps, from
+calibration runs on images of many kinds, the state of the run and how W compared with S; the forecast is made from
+the nearest neighbours of a state, at most two of a run:
 
-* what was found at the pixels chosen lately, against what their risk promised: each measurement is a test of the
+* what was found at the pixels chosen lately, against their pixel error: each measurement is a test of the
   prediction made for it;
 * the same at all chosen pixels whose neighbours agreed, where only the unforeseen can be found;
 * how much of S lies where the neighbours agree, S against the number measured, and the part of the map where
@@ -34,7 +35,7 @@ FLOOR = 0.15
 class Record(NamedTuple):
     """What was found at the pixels chosen so far, in their order, those of the initial mask left out."""
 
-    risk: NDArray[np.float32]
+    pixel_error: NDArray[np.float32]
     """(n,): probability, before it was measured, that the map was wrong there."""
     agreed: NDArray[np.bool_]
     """(n,): whether all neighbours agreed."""
@@ -60,24 +61,24 @@ class Forecast(NamedTuple):
 def covariates(
     record: Record, n_measured: int, total: float, agreed: float, n_total: int, n_agreed: int
 ) -> NDArray[np.float64]:
-    """Return what the state of a run looks like, (5,).
+    """Return the state of a run, (5,).
 
     Parameters
     ----------
     record : Record
         What was found so far.
     n_measured : int
-        Pixels measured, the initial mask and ill ones included.
+        Pixels measured, the initial mask and unclassified ones included.
     total, agreed, n_total, n_agreed
-        As `risk.map_risk` returns them.
+        As `slads.pixel_error.map_pixel_error` returns them.
     """
-    n = record.risk.size
+    n = record.pixel_error.size
     late = slice(max(0, n - max(64, n // 10)), n)
-    calm = record.agreed
+    missed, error, among = record.missed, record.pixel_error, record.agreed
     return np.array(
         [
-            np.log((record.missed[late].sum() + 2.0) / (record.risk[late].sum(dtype=np.float64) + 2.0)),
-            np.log((record.missed[calm].sum() + 2.0) / (record.risk[calm].sum(dtype=np.float64) + 2.0)),
+            np.log((missed[late].sum() + 2.0) / (error[late].sum(dtype=np.float64) + 2.0)),
+            np.log((missed[among].sum() + 2.0) / (error[among].sum(dtype=np.float64) + 2.0)),
             np.log((agreed + 2.0) / (total + 2.0)),
             np.log((total + 2.0) / max(1, n_measured)),
             np.log(n_agreed / max(1, n_total) + 0.001),
@@ -86,9 +87,9 @@ def covariates(
 
 
 def forecast(
-    state: NDArray[np.float64], guess: float, analogues: NDArray[np.float64], floor: float = FLOOR
+    state: NDArray[np.float64], guess: float, calibration_runs: NDArray[np.float64], floor: float = FLOOR
 ) -> Forecast:
-    """Forecast the number of wrong pixels of a state from its analogues.
+    """Forecast the number of wrong pixels of a state from its nearest neighbours in the calibration runs.
 
     Parameters
     ----------
@@ -96,12 +97,13 @@ def forecast(
         `covariates`.
     guess : float
         Risk summed over the map, in pixels.
-    analogues : (m, 7) float64 array
-        States of training runs: 5 covariates, log((W + 2) / (S + 2)), number of the run.
+    calibration_runs : (m, 7) float64 array
+        States of calibration runs: 5 covariates, log((W + 2) / (S + 2)), number of the run.
     floor : float
         Least spread of log((W + 2) / (S + 2)).
     """
-    known, found, runs = analogues[:, :N_COVARIATES], analogues[:, N_COVARIATES], analogues[:, -1]
+    known, found = calibration_runs[:, :N_COVARIATES], calibration_runs[:, N_COVARIATES]
+    runs = calibration_runs[:, -1]
     distance = np.sqrt((((known - state) / (known.std(axis=0) + 1e-9)) ** 2).sum(axis=1))
     taken: dict[float, int] = {}
     chosen: list[int] = []

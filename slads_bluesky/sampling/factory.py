@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..protocols import Sampler
 
-__all__ = ["load_model", "make_sampler", "needs_training", "restore_sampler", "sampler_names"]
+__all__ = ["load_model", "make_sampler", "needs_training", "sampler_names"]
 
 STATIC = ("random", "low-discrepancy")
 
@@ -110,31 +110,3 @@ def make_sampler(
     from .slads.sampler import SladsSampler
 
     return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
-
-
-def restore_sampler(
-    arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: Any = None
-) -> Sampler:
-    """Make the sampler whose ``state()`` this is; `model` as in `make_sampler`.
-
-    Raises
-    ------
-    DataError
-        If the state is of no sampler known here, or misses a field, or disagrees with the model.
-    """
-    name = facts.get("sampler")
-    if name in STATIC:
-        from .static import StaticSampler
-
-        return StaticSampler.from_state(arrays, facts)
-    if name == "learned":
-        from .learned.sampler import LearnedSampler
-
-        return LearnedSampler.from_state(arrays, facts, model)
-    if name == "slads":
-        from .slads.sampler import SladsSampler
-
-        if model is None:
-            raise ConfigError("the state of a 'slads' sampler needs its model")
-        return SladsSampler.from_state(arrays, facts, model)
-    raise DataError(f"sampler state: field sampler is {name!r}, known: {', '.join(sampler_names())}")

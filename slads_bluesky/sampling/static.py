@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
+from ..images.labels import fill_from_nearest
 from ..protocols import UNMEASURED, Suggestion
-from .base import GridSampler, read_state
+from .base import GridSampler
 from .masks import initial_pixels, random_pixels
-from .slads.reconstruct import fill_outside, knn_reconstruct
+from .slads.reconstruct import knn_reconstruct
 
 __all__ = ["StaticSampler"]
 
 Order = Literal["random", "low-discrepancy"]
-
-STATE_VERSION = 1
 
 
 class StaticSampler(GridSampler):
@@ -54,7 +53,7 @@ class StaticSampler(GridSampler):
         if order not in ("random", "low-discrepancy"):
             raise ConfigError(f"order must be 'random' or 'low-discrepancy', not {order!r}")
         super().__init__(shape, labels, roi, forbidden)
-        self._kind, self._seed, self._k = order, int(seed), int(k)
+        self._seed, self._k = int(seed), int(k)
         if order == "random":
             self._order = random_pixels(self._shape, seed=self._seed, allowed=self._allowed)
         else:
@@ -74,7 +73,13 @@ class StaticSampler(GridSampler):
         return found
 
     def ingest(self, pixel: int, label: int) -> None:
-        """Take a measured label, 0 for ill; DataError outside the grid or the region, or of another label."""
+        """Take a measured label, 0 for unclassified.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
+        """
         self._take(int(pixel), int(label))
 
     def should_stop(self) -> bool:
@@ -84,7 +89,7 @@ class StaticSampler(GridSampler):
     def reconstruct(self) -> NDArray[np.uint8]:
         """Return the map by the vote of the k nearest measured pixels; the lowest label before the first."""
         if not (self._measured > 0).any():
-            return fill_outside(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
+            return fill_from_nearest(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
         return knn_reconstruct(self._measured, k=self._k, roi=self._inside)
 
     def distortion_estimate(self) -> float:
@@ -108,20 +113,3 @@ class StaticSampler(GridSampler):
         missed = float(np.mean(votes.argmax(axis=1) != labels))
         n_inside = int(self._inside.sum())
         return missed * (n_inside - voting.size) / n_inside
-
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
-        arrays, facts = self._grid_state(self._kind, STATE_VERSION)
-        return arrays, {**facts, "seed": self._seed, "k": self._k}
-
-    @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> StaticSampler:
-        """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
-        try:
-            state = read_state(arrays, facts, get_args(Order), STATE_VERSION)
-            kind, seed, k = facts["sampler"], int(facts["seed"]), int(facts["k"])
-        except KeyError as error:
-            raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        sampler = cls(state.shape, kind, seed=seed, k=k, **state.masks)
-        sampler._take_all(state.measured)
-        return sampler

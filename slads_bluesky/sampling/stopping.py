@@ -67,24 +67,17 @@ class StopFunction:
     ----------
     n_pixels : int
         Pixels of the map.
-    recent : sequence of float
-        Values so far, the newest last; none at the start.
     """
 
-    def __init__(self, n_pixels: int, recent: tuple[float, ...] | list[float] = ()) -> None:
+    def __init__(self, n_pixels: int) -> None:
         self._n_pixels = n_pixels
         self._beta = forgetting(n_pixels)
-        self._recent: deque[float] = deque(recent, MEMORY + 1)
+        self._recent: deque[float] = deque(maxlen=MEMORY + 1)
 
     @property
     def value(self) -> float:
         """L, 0 before the first decision."""
         return self._recent[-1] if self._recent else 0.0
-
-    @property
-    def recent(self) -> list[float]:
-        """The last values, the newest last."""
-        return list(self._recent)
 
     def take(self, missed: bool) -> None:
         """Take whether the map was wrong at the pixel that was measured."""

@@ -13,6 +13,19 @@ def blobs(shape, width, n_labels=2, seed=0):
     return (np.digitize(field, levels) + 1).astype(np.uint8)
 
 
+def measure(sampler, truth, n):
+    """Measure up to `n` pixels one by one and return them."""
+    flat, taken = truth.ravel(), []
+    for _ in range(n):
+        suggested = sampler.suggest()
+        if not suggested:
+            break
+        pixel = suggested[0].pixel
+        sampler.ingest(pixel, int(flat[pixel]))
+        taken.append(pixel)
+    return taken
+
+
 @pytest.fixture(scope="session")
 def oracle():
     return oracle_module
@@ -37,3 +50,19 @@ def model_four():
     from slads_bluesky.sampling import train_slads
 
     return train_slads([blobs((48, 48), 3.0, 4, seed=100)], seed=0, cs=(8.0,), calibrated=False)
+
+
+@pytest.fixture(scope="session")
+def random_net(model):
+    """A network of random weights, which predicts nothing."""
+    from slads_bluesky.sampling.learned.model import LearnedModel, expected_shapes
+
+    rng = np.random.default_rng(5)
+    widths = (4, 6, 6, 8)
+    weights = {
+        name: rng.normal(0, 0.5 / np.sqrt(np.prod(shape[1:]) if len(shape) > 1 else 1), shape).astype(
+            np.float16
+        )
+        for name, shape in expected_shapes(widths).items()
+    }
+    return LearnedModel(widths, weights, model.theta)

@@ -113,7 +113,7 @@ def measure_large(
     chosen = sampler.suggest()
     ready = clock()
     # whole batches, so that the cost of planning one is spread over all of its decisions
-    n = max(n_decisions, int(sampler.state()[1].get("batch", 0)))
+    n = max(n_decisions, getattr(sampler, "batch", 0))
     times = np.full(n, np.nan)
     for i in range(n):
         if not chosen:

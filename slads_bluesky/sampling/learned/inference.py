@@ -14,12 +14,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
+from ...images.labels import compact_labels
 from .inputs import N_PLANES, fold_planes, label_distances
-from .loading import load_network
 from .model import LearnedModel
-from .network import MULTIPLE
+from .network import MULTIPLE, load_network
 
-__all__ = ["Estimate", "NetworkMapper", "Precision", "resolve_precision"]
+__all__ = ["NetworkMapper", "Precision", "Prediction", "resolve_precision"]
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -37,15 +37,15 @@ def resolve_precision(precision: Precision) -> Literal["bfloat16", "float32"]:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
-    """What is believed of every pixel."""
+class Prediction:
+    """What the network predicts for every pixel."""
 
     labels: NDArray[np.uint8]
     """(rows, columns): the most probable label; its own where measured."""
     probability: NDArray[np.float32]
     """(rows, columns): probability of that label, 1 where measured."""
     distance: NDArray[np.float32]
-    """(rows, columns): distance to the nearest voting sample, pixels, at most `learned_planes.CAP`."""
+    """(rows, columns): distance to the nearest voting sample, pixels, at most `inputs.CAP`."""
     conflict: NDArray[np.float32]
     """(rows, columns): d / (d + d'), d and d' the distances to the nearest sample of the most probable label and of
     any other; over 1/2 where another label is nearer, 0 where measured or where no other label is known."""
@@ -98,7 +98,7 @@ def _decide(logits, values, distances, measured, labels, probability, distance, 
 
 
 class NetworkMapper:
-    """Maps measured labels to an `Estimate` with a model's network.
+    """Maps measured labels to a `Prediction` with a model's network.
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ class NetworkMapper:
         net = load_network(model).requires_grad_(False)
         self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, measured: NDArray[np.int16]) -> Estimate:
-        """Estimate every pixel from (rows, columns) int16 labels, 0 where ill, -1 where unmeasured.
+    def __call__(self, measured: NDArray[np.int16]) -> Prediction:
+        """Predict every pixel from (rows, columns) int16 labels, 0 where unclassified, -1 where unmeasured.
 
         With no voting sample at all every pixel gets label 1 with probability 0.
         """
         rows, columns = measured.shape
-        out = Estimate(
+        out = Prediction(
             np.ones(measured.shape, np.uint8),
             *(np.zeros(measured.shape, np.float32) for _ in range(3)),
         )
@@ -140,21 +140,19 @@ class NetworkMapper:
         return out
 
     def _tile(
-        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int], out: Estimate
+        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int], out: Prediction
     ) -> None:
         top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
         window = measured[top : rows[1] + _MARGIN, left : columns[1] + _MARGIN]
         height, width = (-(-n // MULTIPLE) * MULTIPLE for n in window.shape)
         padded = np.full((height, width), -1, np.int16)
         padded[: window.shape[0], : window.shape[1]] = window
-        values = np.unique(padded[padded > 0])
+        values, compact = compact_labels(padded)
         core = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
         if values.size == 0:
             out.distance[core] = np.float32(100.0)
             return
-        lookup = np.full(int(values[-1]) + 2, -1, np.int16)
-        lookup[values] = np.arange(1, values.size + 1, dtype=np.int16)
-        distances = label_distances(lookup[np.maximum(padded, -1)], values.size)
+        distances = label_distances(compact + 1, values.size)
         logits = self._logits(distances)
         inner = np.s_[: rows[1] - top, : columns[1] - left]
         # The kernel starts at the window's corner, so that 2 × 2 folding stays aligned; the core is cut out after.
@@ -163,7 +161,7 @@ class NetworkMapper:
         probability, distance, conflict = (np.empty(shape, np.float32) for _ in range(3))
         _decide(
             logits,
-            values.astype(np.uint8),
+            values,
             distances[:, *inner],
             padded[inner],
             labels,

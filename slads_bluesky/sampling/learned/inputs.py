@@ -80,7 +80,7 @@ def label_distances(measured: NDArray[np.int16], n_labels: int) -> NDArray[np.ui
     Parameters
     ----------
     measured : (rows, columns) int16
-        Label of each measured pixel; 0 (ill) and -1 (unmeasured) count for nothing.
+        Label of each measured pixel; 0 (unclassified) and -1 (unmeasured) count for nothing.
     n_labels : int
         Labels run from 1 to this.
 

@@ -1,4 +1,4 @@
-"""The learned sampler's model file: weights in half precision as safetensors, and how they came about as JSON."""
+"""The learned sampler's model file: weights in half precision as safetensors, and their origin as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from .inputs import N_PLANES
 __all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
 
 FORMAT = "slads-bluesky/learned"
-VERSION = 1
+VERSION = 2
+"""Of the file: 2 calls ``calibration_runs`` what 1 called ``analogues``; both are read."""
+_HASHED_VERSION = 1
+"""Part of the hash, which depends on what the model decides and not on how its file is laid out."""
 SHIPPED = Path(__file__).with_name("general.safetensors")
 """The general model that comes with the program."""
 
@@ -56,20 +59,20 @@ class LearnedModel:
     weights : dict of str to float16 array
         By the names of ``LabelNet.state_dict()``.
     fallback : (26,) float64 array
-        Coefficients of SLADS (`model.TERMS`), trained on images of the same kinds: it takes over on specimens
-        for which the network turns out to be no good.
+        Coefficients of SLADS (`slads.model.TERMS`), trained on images of the same kinds: it decides on specimens
+        for which hold-out validation rejects the network.
     metadata : dict
         JSON: training settings, steps, seed, hashes, versions.
-    analogues : (m, 7) float32 array
-        States of runs on known images, by which the remaining distortion is estimated (`learned_outlook`); none
-        by default: then the estimate is the network's own doubt, and there is no interval.
+    calibration_runs : (m, 7) float32 array
+        States of runs on known images, from which the remaining distortion is forecast (`error_calibration`);
+        none by default: then the estimate is the network's own uncertainty, and there is no interval.
     """
 
     widths: tuple[int, ...]
     weights: Mapping[str, NDArray[np.float16]]
     fallback: NDArray[np.float64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    analogues: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
+    calibration_runs: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
 
     def __post_init__(self) -> None:
         theta = np.array(self.fallback, np.float64)
@@ -79,13 +82,13 @@ class LearnedModel:
             )
         theta.flags.writeable = False
         object.__setattr__(self, "fallback", theta)
-        analogues = np.array(self.analogues, np.float32)
-        if analogues.ndim != 2 or analogues.shape[1] != 7 or not np.isfinite(analogues).all():
+        runs = np.array(self.calibration_runs, np.float32)
+        if runs.ndim != 2 or runs.shape[1] != 7 or not np.isfinite(runs).all():
             raise ModelFileError(
-                f"learned model: analogues must be finite numbers of shape (m, 7), not {analogues.shape}"
+                f"learned model: calibration_runs must be finite numbers of shape (m, 7), not {runs.shape}"
             )
-        analogues.flags.writeable = False
-        object.__setattr__(self, "analogues", analogues)
+        runs.flags.writeable = False
+        object.__setattr__(self, "calibration_runs", runs)
         if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
             raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
         wanted = expected_shapes(self.widths)
@@ -105,11 +108,11 @@ class LearnedModel:
     @property
     def sha256(self) -> str:
         """Hash of all that predictions and estimates depend on."""
-        digest = hashlib.sha256(json.dumps([FORMAT, VERSION, self.widths]).encode())
+        digest = hashlib.sha256(json.dumps([FORMAT, _HASHED_VERSION, self.widths]).encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].tobytes())
         digest.update(self.fallback.tobytes())
-        digest.update(self.analogues.tobytes())
+        digest.update(self.calibration_runs.tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -121,7 +124,7 @@ class LearnedModel:
             "metadata": json.dumps(dict(self.metadata)),
             "sha256": self.sha256,
         }
-        own: dict[str, NDArray[Any]] = {"fallback": self.fallback, "analogues": self.analogues}
+        own: dict[str, NDArray[Any]] = {"fallback": self.fallback, "calibration_runs": self.calibration_runs}
         write_file(path, {**self.weights, **own}, header)
 
     @classmethod
@@ -139,7 +142,8 @@ class LearnedModel:
         check_version(path, header.get("version", ""), VERSION)
         try:
             fallback = weights.pop("fallback")
-            analogues = weights.pop("analogues", np.zeros((0, 7), np.float32))
+            runs = weights.pop("analogues", np.zeros((0, 7), np.float32))
+            runs = weights.pop("calibration_runs", runs)
             widths = tuple(int(w) for w in json.loads(header["widths"]))
             metadata = json.loads(header["metadata"])
         except KeyError as error:
@@ -147,7 +151,7 @@ class LearnedModel:
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
         try:
-            model = cls(widths, weights, fallback, metadata, analogues)
+            model = cls(widths, weights, fallback, metadata, runs)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         if header.get("sha256") != model.sha256:

@@ -1,4 +1,4 @@
-"""The network of the learned sampler: a small U-Net that says of every pixel how likely it is of one label.
+"""The network of the learned sampler: a small U-Net that gives every pixel its probability of one label.
 
 One label against the rest at a time, so that one set of weights serves any number of phases. The first and last
 layers fold 2 × 2 pixels into channels, which halves the work of every level.
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .inputs import N_PLANES
+from .model import LearnedModel
 
-__all__ = ["MULTIPLE", "LabelNet"]
+__all__ = ["MULTIPLE", "LabelNet", "load_network"]
 
 MULTIPLE = 16
 """Rows and columns of the network's input are multiples of this (for four levels)."""
@@ -64,3 +67,10 @@ class LabelNet(nn.Module):
         for narrow, pair, skip in zip(self.narrow, self.up, skips[-2::-1], strict=True):
             x = pair(F.interpolate(narrow(x), scale_factor=2.0) + skip)
         return cast(Tensor, self.out(x))
+
+
+def load_network(model: LearnedModel) -> LabelNet:
+    """Return the network of `model` in float32."""
+    net = LabelNet(model.widths)
+    net.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in model.weights.items()})
+    return net

@@ -1,4 +1,4 @@
-"""A batch of picks: what the network made of the labels at one moment, and the pixels that follow from it."""
+"""A batch of picks: what the network predicts from the labels of one moment, and the pixels that follow from it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from ...images.distortion import boundary_fraction
 from ...protocols import UNMEASURED
 from ..masks import initial_pixels
-from .inference import Estimate, NetworkMapper
+from .inference import NetworkMapper, Prediction
 from .policy import disputed, expected_reduction, interleave, pick_batch, scores
 
 __all__ = ["Plan", "hedge"]
 
 HEDGE, HEDGE_FROM, HEDGE_TO = 0.4, 0.6, 1.1
-"""Share of the squared conflict that is added to the network's doubt, at most, and between which numbers of
+"""Share of the squared conflict that is added to the network's uncertainty, at most, and between which numbers of
 measurements, in units of the boundary fraction, it rises from nothing to that."""
 GAPS = 0.03
 """Conflict granted to every pixel then, so that gaps between the samples are still visited."""
@@ -44,11 +44,11 @@ class Plan:
     mapper : NetworkMapper
         The network.
     seen : (rows, columns) int16
-        Labels, 0 where ill, -1 where unmeasured.
+        Labels, 0 where unclassified, -1 where unmeasured.
     allowed : (rows, columns) bool
         Pixels that may be measured.
     seed : int
-        Of the even order in which pixels are taken as long as all labels are ill.
+        Of the even order in which pixels are taken as long as no label votes.
     """
 
     def __init__(
@@ -58,24 +58,24 @@ class Plan:
         self.seen = seen
         self.blind = not bool((seen > 0).any())
         """Whether no label votes yet."""
-        self._estimate: Estimate | None = None
+        self._prediction: Prediction | None = None
         self._picks: NDArray[np.int64] = np.zeros(0, np.int64)
         self._gains: NDArray[np.float64] = np.zeros(0)
         self._first = 0
         self._hedge: float | None = None
 
     @property
-    def estimate(self) -> Estimate:
-        """What the network believes of every pixel."""
-        if self._estimate is None:
-            self._estimate = self._mapper(self.seen)
-        return self._estimate
+    def prediction(self) -> Prediction:
+        """What the network predicts for every pixel."""
+        if self._prediction is None:
+            self._prediction = self._mapper(self.seen)
+        return self._prediction
 
     @property
     def hedged(self) -> float:
         """How much the network is hedged against; see `hedge`."""
         if self._hedge is None:
-            self._hedge = hedge(self.estimate.labels, self.seen, self._allowed)
+            self._hedge = hedge(self.prediction.labels, self.seen, self._allowed)
         return self._hedge
 
     def take(self, n: int, measured: NDArray[np.int16], likely: int) -> list[tuple[int, float]]:
@@ -106,18 +106,20 @@ class Plan:
             self._picks = left[:n].astype(np.int64)
             self._gains = np.full(self._picks.size, np.nan)
         else:
-            doubt, distance = 1 - self.estimate.probability, self.estimate.distance
-            self._picks = self._ranked(doubt, distance, n)
-            self._gains = expected_reduction(doubt, distance, self._picks)
+            uncertainty, distance = 1 - self.prediction.probability, self.prediction.distance
+            self._picks = self._ranked(uncertainty, distance, n)
+            self._gains = expected_reduction(uncertainty, distance, self._picks)
         return self._picks.size > before
 
-    def _ranked(self, doubt: NDArray[np.float32], distance: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """Return up to `n` picks: by the network's doubt and, as far as it is hedged against, by dispute."""
+    def _ranked(
+        self, uncertainty: NDArray[np.float32], distance: NDArray[np.float32], n: int
+    ) -> NDArray[np.int64]:
+        """Return up to `n` picks: by the network's uncertainty and, as far as it is hedged against, by dispute."""
         closed = (self.seen != UNMEASURED) | ~self._allowed
         if self.hedged == 0.0:
-            return pick_batch(np.where(closed, -np.inf, scores(doubt, distance)), distance, n)
-        conflict = self.estimate.conflict
-        doubted = doubt + np.float32(HEDGE * self.hedged) * (conflict**2 + np.float32(GAPS))
-        wide = pick_batch(np.where(closed, -np.inf, scores(doubted, distance)), distance, n)
-        sharp = pick_batch(np.where(closed, -np.inf, disputed(doubt, conflict)), distance, n)
+            return pick_batch(np.where(closed, -np.inf, scores(uncertainty, distance)), distance, n)
+        conflict = self.prediction.conflict
+        raised = uncertainty + np.float32(HEDGE * self.hedged) * (conflict**2 + np.float32(GAPS))
+        wide = pick_batch(np.where(closed, -np.inf, scores(raised, distance)), distance, n)
+        sharp = pick_batch(np.where(closed, -np.inf, disputed(uncertainty, conflict)), distance, n)
         return interleave(wide, sharp, DISPUTED * self.hedged)

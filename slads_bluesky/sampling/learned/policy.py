@@ -28,11 +28,11 @@ def scores(
 
 
 def disputed(uncertainty: NDArray[np.float32], conflict: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return u^(1/4) · c for uncertainty u and conflict c (`learned_maps.Estimate`): where wrong pixels are left.
+    """Return u^(1/4) · c for uncertainty u and conflict c (`inference.Prediction`): where wrong pixels are left.
 
-    The network ranks its doubts well even where it is far too sure of itself, and most of the pixels that it then has
-    wrong lie right beside a sample, where a factor d finds none. `bench sampling --objects natural` says what it is
-    worth.
+    The network ranks uncertain pixels well even where it is far too sure of itself, and most of the pixels that it
+    then has wrong lie right beside a sample, where a factor d finds none. `bench sampling --objects natural` measures
+    the gain.
     """
     return np.asarray(np.sqrt(np.sqrt(uncertainty)) * conflict, np.float32)
 
@@ -40,7 +40,7 @@ def disputed(uncertainty: NDArray[np.float32], conflict: NDArray[np.float32]) ->
 def interleave(first: NDArray[np.int64], second: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Merge two lists of picks, each pixel once, to the length of the first: `share` of them from the second.
 
-    Where one list has come to its end the other goes on. Longer lists that begin with these give a list that begins
+    Where one list has come to its end the other continues. Longer lists that begin with these give a list that begins
     with this one, as long as neither has come to its end.
     """
     merged: dict[int, None] = {}
@@ -120,15 +120,15 @@ def pick_batch(score: NDArray[np.float32], distance: NDArray[np.float32], n: int
 
 
 @njit(cache=True, nogil=True)
-def _doubt_around(doubt, distance, picks, out):  # type: ignore[no-untyped-def]
-    rows, columns = doubt.shape
+def _uncertainty_around(uncertainty, distance, picks, out):  # type: ignore[no-untyped-def]
+    rows, columns = uncertainty.shape
     for i in range(picks.size):
         r, c = picks[i] // columns, picks[i] % columns
         h = int(min(max(_SHRINK * distance[r, c], 1.0), _WIDEST))
         total = 0.0
         for y in range(max(0, r - h), min(rows, r + h + 1)):
             for x in range(max(0, c - h), min(columns, c + h + 1)):
-                total += doubt[y, x]
+                total += uncertainty[y, x]
         out[i] = total
 
 
@@ -137,5 +137,5 @@ def expected_reduction(
 ) -> NDArray[np.float64]:
     """Return the expected number of wrong pixels in the square that each pick closes: its ERD at best, pixels."""
     out = np.empty(picks.size, np.float64)
-    _doubt_around(uncertainty, distance, picks, out)
+    _uncertainty_around(uncertainty, distance, picks, out)
     return out

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...images.labels import compact_labels
 from .inputs import CAP, label_distances
 from .policy import batch_size, pick_batch, scores
 
@@ -128,12 +129,9 @@ def _start(rng: np.random.Generator, truth: NDArray[np.uint8]) -> _Run:
 
 def _pairs(run: _Run) -> tuple[list[int], list[NDArray[np.uint16]], NDArray[np.float32]]:
     """Labels seen, the (own, other) distances that the predictor needs, and the distance to the nearest sample."""
-    seen = [int(v) for v in np.unique(run.measured[run.measured > 0])]
-    table = {label: i + 1 for i, label in enumerate(seen)}
-    lookup = np.full(258, -1, np.int16)
-    for label, i in table.items():
-        lookup[label] = i
-    distances = label_distances(lookup[run.measured], len(seen))
+    values, compact = compact_labels(run.measured)
+    seen = values.tolist()
+    distances = label_distances(compact + 1, len(seen))
     nearest = np.sqrt(distances.min(axis=0).astype(np.float32))
     asked = range(1) if len(seen) == 2 else range(len(seen))
     pairs = []

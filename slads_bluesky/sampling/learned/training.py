@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...images.distortion import check_label_image
 from ...images.generated import GENERATOR_VERSION, KINDS, training_image
+from ...images.labels import check_label_image
+from ...progress import Progress, no_progress, part_of
 from ..slads.model import SladsModel
 from ..slads.simulate import sampling_order
 from ..slads.training import default_radius, train_slads
 from .inputs import N_PLANES, one_against_rest, planes
-from .loading import load_network
 from .model import LearnedModel
-from .network import MULTIPLE, LabelNet
+from .network import MULTIPLE, LabelNet, load_network
 from .rollout import Order, as_order, by_distance, random_order, roll_out
 
 __all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "adapt", "let_down"]
@@ -56,7 +56,7 @@ class TrainingSettings:
         Steps at the start with the cross-entropy itself as the loss.
     own : float
         Share of the new images that are cut from a user's own, where there are any; the others are generated, so
-        that what is common to all specimens is not unlearnt.
+        that what is common to all specimens is not forgotten.
     seed : int
         Seed of images, orders, batches and weights.
     """
@@ -75,10 +75,10 @@ class TrainingSettings:
 
 
 CONTINUE = TrainingSettings(plain=0, rate=1e-3)
-"""Settings for going on from a trained network with more generated images."""
+"""Settings to continue the training of a network with more generated images."""
 
 ADAPT = TrainingSettings(pool=300, batch=12, every=100, fresh=24, rate=1e-3, plain=0)
-"""Settings for going on from a trained network with a user's own images, in a minute or two."""
+"""Settings to adapt a trained network to a user's own images, in a minute or two."""
 
 
 def let_down(steps: int) -> Iterator[float]:
@@ -93,7 +93,7 @@ def check_images(images: Sequence[NDArray[Any]], names: Sequence[str]) -> tuple[
     Raises
     ------
     DataError
-        If one is no label image, holds ill pixels or one phase only, or is under 32 pixels high or wide.
+        If one is not a label image, holds unclassified pixels or one phase only, or is under 32 pixels high or wide.
     """
     checked = [check_label_image(image, name) for image, name in zip(images, names, strict=True)]
     for image, name in zip(checked, names, strict=True):
@@ -103,7 +103,7 @@ def check_images(images: Sequence[NDArray[Any]], names: Sequence[str]) -> tuple[
             )
         if image.min() == 0:
             raise DataError(
-                f"{name} holds {int((image == 0).sum())} ill pixels (label 0): give them a phase first"
+                f"{name} holds {int((image == 0).sum())} unclassified pixels (label 0): give them a phase first"
             )
         if image.min() == image.max():
             raise DataError(f"{name} has one phase only ({image.min()}): nothing to learn")
@@ -150,7 +150,7 @@ class Trainer:
     images : sequence of (rows, columns) uint8, optional
         Label images to adapt to; see `TrainingSettings.own`.
     start : LearnedModel, optional
-        Model to go on from.
+        Model to start from.
     device : str
         Where torch computes. Only on the "cpu" do the same settings give the same weights.
     """
@@ -199,7 +199,7 @@ class Trainer:
         return mean
 
     def model(self, more: Mapping[str, Any] | None = None) -> LearnedModel:
-        """Return the mean weights in half precision, and how they came about, with `more` facts of the caller's."""
+        """Return the mean weights in half precision, and their origin, with `more` facts of the caller's."""
         weights = {k: v.cpu().numpy().astype(np.float16) for k, v in self._mean.state_dict().items()}
         images = [hashlib.sha256(repr(i.shape).encode() + i.tobytes()).hexdigest() for i in self.images]
         facts: dict[str, Any] = {
@@ -310,7 +310,7 @@ class Trainer:
         """Take one step for each learning rate factor (0 … 1) and yield the step's mean cross-entropy."""
         s = self.settings
         if not self._truth:
-            # A network that knows something already would only unlearn it on a few images.
+            # A trained network would only forget on a few images.
             self.refresh(min(s.pool, (4 if self._own else 2) * s.fresh))
         ahead = self._threads.submit(self._batch, self.steps)
         for factor in rates:
@@ -328,9 +328,9 @@ def adapt(
     *,
     steps: int = 800,
     seed: int = 0,
-    report: Callable[[float], None] = lambda part: None,
+    progress: Progress = no_progress,
 ) -> LearnedModel:
-    """Go on training from a model with a user's own label images; ``train learned --adapt`` does it by the clock.
+    """Continue the training of a model with a user's own label images, as ``train learned --adapt`` does.
 
     Parameters
     ----------
@@ -342,20 +342,21 @@ def adapt(
         Steps of training, at least 4: on two cores 800 take two minutes with two phases and four with four.
     seed : int
         Seed of cuts, orders and batches; with the same one, and as many threads, the weights are the same.
-    report : callable, optional
-        Told the part that is done.
+    progress : callable
+        Called with the stage and the fraction done of all.
 
     Returns
     -------
     LearnedModel
-        With the analogues of `model` and of runs on `images`.
+        With the calibration runs of `model` and of runs on `images`.
 
     Raises
     ------
     DataError
-        If there is no image, or one is no label image, is too small, or holds ill pixels or one phase only.
+        If there is no image, or one is not a label image, is too small, or holds unclassified pixels or one phase
+        only.
     """
-    from .error_monitor import with_analogues
+    from .error_calibration import with_calibration_runs
     from .model import shipped_model
 
     if not images:
@@ -365,6 +366,6 @@ def adapt(
     trainer = Trainer(replace(ADAPT, side=side, seed=seed, widths=first.widths), checked, first)
     held = 3 * steps // 4
     for _ in trainer.run(chain(repeat(1.0, held), let_down(steps - held))):
-        report(0.9 * trainer.steps / steps)
+        progress("training", 0.9 * trainer.steps / steps)
     adapted = trainer.model({"from_sha256": first.sha256, "steps_held": held})
-    return with_analogues(adapted, first, checked, seed=seed, report=lambda part: report(0.9 + 0.1 * part))
+    return with_calibration_runs(adapted, first, checked, seed=seed, progress=part_of(progress, 0.9, 1.0))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from .erd import best_pixel, refresh
 from .features import fill_feature_table
 from .neighbors import block_reach, insert_sample, make_cells, mark, search_tiles
-from .pixel_error import pixel_risk
-from .state import CLOSED, LANES, NO_KEY, SHIFT, Field
+from .pixel_error import pixel_error_at
+from .state import CLOSED, COLUMNS, LANES, N_TODO, N_VOTES, NO_KEY, REACH, ROWS, SHIFT, STEP, Field
 
 __all__ = [
     "advance",
@@ -28,16 +28,16 @@ __all__ = [
 @njit(cache=True, error_model="numpy")
 def place(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
     """Take a voting sample with a compact label at a pixel that had none."""
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     tile, lane = row * per_row + column // LANES, column % LANES
     k = field.keys.shape[1]
-    field.counts[0] += 1
-    field.counts[1] += 1
-    field.counts[3] = 0
+    field.counts[N_VOTES] += 1
+    field.counts[STEP] += 1
+    field.counts[N_TODO] = 0
     for j in range(k):
         field.keys[tile, j, lane] = CLOSED
     field.open[tile, lane] = False
-    field.doubt[tile, lane] = 0.0
+    field.disagreement[tile, lane] = 0.0
     field.wrong[tile, lane] = 0
     field.close[tile, lane] = 0
     mark(field, tile)
@@ -45,7 +45,7 @@ def place(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
         field.recon[tile, lane] = label
         if row > 0:
             mark(field, tile - per_row)
-        if row < field.counts[4] - 1:
+        if row < field.counts[ROWS] - 1:
             mark(field, tile + per_row)
         if lane == 0 and column > 0:
             mark(field, tile - 1)
@@ -57,11 +57,11 @@ def place(field, row, column, label, n_labels):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def close_pixel(field, row, column, opened, n_labels):  # type: ignore[no-untyped-def]
-    """Say whether a pixel may be chosen, and nothing else: how an ill pixel is taken."""
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    """Say whether a pixel may be chosen, and nothing else: how an unclassified pixel is taken."""
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     tile = row * per_row + column // LANES
-    field.counts[1] += 1
-    field.counts[3] = 0
+    field.counts[STEP] += 1
+    field.counts[N_TODO] = 0
     field.open[tile, column % LANES] = opened
     mark(field, tile)
     refresh(field, n_labels)
@@ -70,8 +70,8 @@ def close_pixel(field, row, column, opened, n_labels):  # type: ignore[no-untype
 @njit(cache=True, error_model="numpy")
 def _mark_reached(field, row, column):  # type: ignore[no-untyped-def]
     """Mark the tiles with a pixel whose list may hold the sample at (row, column)."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    rows = field.counts[ROWS]
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     last = field.keys.shape[1] - 1
     for tile in range(rows * per_row):
         dy = tile // per_row - row
@@ -84,14 +84,14 @@ def _mark_reached(field, row, column):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def _rebuild(field, cells, n_labels):  # type: ignore[no-untyped-def]
     """Search the lists of the marked tiles from nothing and bring the rest up to date."""
-    search_tiles(field, cells, field.todo[: field.counts[3]])
+    search_tiles(field, cells, field.todo[: field.counts[N_TODO]])
     refresh(field, n_labels)
     largest = np.int32(CLOSED)
     for block_row in range(field.reach.shape[0]):
         for block_column in range(field.reach.shape[1]):
             block_reach(field, block_row, block_column)
             largest = max(largest, field.reach[block_row, block_column])
-    field.counts[2] = largest
+    field.counts[REACH] = largest
 
 
 def rebuild(field: Field, pixels: NDArray[np.int32], labels: NDArray[np.int32], n_labels: int) -> None:
@@ -108,19 +108,19 @@ def rebuild(field: Field, pixels: NDArray[np.int32], labels: NDArray[np.int32], 
     n_labels : int
         Number of labels.
     """
-    rows, columns = int(field.counts[4]), int(field.counts[5])
+    rows, columns = int(field.counts[ROWS]), int(field.counts[COLUMNS])
     per_row = -(-columns // LANES)
     row, column = np.divmod(pixels, columns)
     tile, lane = row * per_row + column // LANES, column % LANES
     field.keys[tile, :, lane] = CLOSED
     field.recon[tile, lane] = labels
-    for array in (field.doubt, field.wrong, field.close):
+    for array in (field.disagreement, field.wrong, field.close):
         array[tile, lane] = 0
-    field.counts[0] = pixels.size
-    field.counts[1] += 1
-    field.counts[3] = field.todo.size
+    field.counts[N_VOTES] = pixels.size
+    field.counts[STEP] += 1
+    field.counts[N_TODO] = field.todo.size
     field.todo[:] = np.arange(field.todo.size)
-    field.stamp[:] = field.counts[1]
+    field.stamp[:] = field.counts[STEP]
     _rebuild(field, make_cells((rows, columns), pixels, labels), n_labels)
 
 
@@ -138,13 +138,13 @@ def take_back(
     `pixels` and `labels` are all voting samples as they are to be; `label` is the new compact label of `pixel`,
     or None if it votes no more. A rare event, so it may cost a pass over the map.
     """
-    columns = int(field.counts[5])
+    columns = int(field.counts[COLUMNS])
     per_row = -(-columns // LANES)
     row, column = divmod(pixel, columns)
     tile, lane = row * per_row + column // LANES, column % LANES
-    field.counts[0] = pixels.size
-    field.counts[1] += 1
-    field.counts[3] = 0
+    field.counts[N_VOTES] = pixels.size
+    field.counts[STEP] += 1
+    field.counts[N_TODO] = 0
     _mark_reached(field, row, column)
     mark(field, tile)
     if label is None:
@@ -154,17 +154,17 @@ def take_back(
     for other in (tile - per_row, tile + per_row, tile - 1, tile + 1):
         if 0 <= other < field.todo.size:
             mark(field, other)
-    _rebuild(field, make_cells((int(field.counts[4]), columns), pixels, labels), n_labels)
+    _rebuild(field, make_cells((int(field.counts[ROWS]), columns), pixels, labels), n_labels)
 
 
 @njit(cache=True, error_model="numpy")
 def run_order(field, truth, order, start, stop, n_labels):  # type: ignore[no-untyped-def]
     """Sample a known image from step `start` to `stop`, writing the chosen pixels into `order`.
 
-    `truth` (rows, columns) int16 holds compact labels, -1 where a pixel would come back ill. Returns the number
-    of pixels chosen so far, less than `stop` when none are left.
+    `truth` (rows, columns) int16 holds compact labels, -1 where a pixel would come back unclassified. Returns the
+    number of pixels chosen so far, less than `stop` when none are left.
     """
-    columns = field.counts[5]
+    columns = field.counts[COLUMNS]
     for i in range(start, stop):
         pixel = best_pixel(field)
         if pixel < 0:
@@ -181,7 +181,7 @@ def run_order(field, truth, order, start, stop, n_labels):  # type: ignore[no-un
 @njit(cache=True, error_model="numpy")
 def run_recorded(field, truth, order, features, missed, start, stop, n_labels):  # type: ignore[no-untyped-def]
     """Do as `run_order`, and write down each pick's features (n, 6) and whether the map was wrong there (n,)."""
-    columns = field.counts[5]
+    columns = field.counts[COLUMNS]
     one = np.empty(1, np.int64)
     for i in range(start, stop):
         pixel = best_pixel(field)
@@ -202,22 +202,22 @@ def run_recorded(field, truth, order, features, missed, start, stop, n_labels): 
 
 
 @njit(cache=True, error_model="numpy")
-def advance(field, row, column, label, n_labels, risk):  # type: ignore[no-untyped-def]
-    """Take a first label at a pixel (-1: ill) and return the pixel to measure next, -1 if none is left.
+def advance(field, row, column, label, n_labels, pixel_error):  # type: ignore[no-untyped-def]
+    """Take a first label at a pixel (-1: unclassified) and return the pixel to measure next, -1 if none is left.
 
     Also returned is how the map stood at the pixel before: the probability that it was wrong, by coefficients
-    `risk` (14,), whether all neighbours agreed, and whether it was wrong.
+    `pixel_error` (14,), whether all neighbours agreed, and whether it was wrong.
     """
-    tile = row * ((field.counts[5] + LANES - 1) // LANES) + column // LANES
+    tile = row * ((field.counts[COLUMNS] + LANES - 1) // LANES) + column // LANES
     lane = column % LANES
-    doubted = pixel_risk(field, tile, lane, risk) if risk.size > 0 else np.nan
+    error = pixel_error_at(field, tile, lane, pixel_error) if pixel_error.size > 0 else np.nan
     agreed = field.wrong[tile, lane] == 0
     missed = field.recon[tile, lane] != label
     if label < 0:
         close_pixel(field, row, column, False, n_labels)
     else:
         place(field, row, column, label, n_labels)
-    return best_pixel(field), doubted, agreed, missed
+    return best_pixel(field), error, agreed, missed
 
 
 @njit(cache=True, error_model="numpy")
@@ -227,7 +227,7 @@ def copy_changed(source, target, since):  # type: ignore[no-untyped-def]
         if source.stamp[tile] > since or target.stamp[tile] > since:
             target.keys[tile] = source.keys[tile]
             target.recon[tile] = source.recon[tile]
-            target.doubt[tile] = source.doubt[tile]
+            target.disagreement[tile] = source.disagreement[tile]
             target.wrong[tile] = source.wrong[tile]
             target.close[tile] = source.close[tile]
             target.erd[tile] = source.erd[tile]
@@ -241,10 +241,9 @@ def copy_changed(source, target, since):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def pick_batch(field, n, spread, n_labels):  # type: ignore[no-untyped-def]
+def pick_batch(field, n, n_labels):  # type: ignore[no-untyped-def]
     """Choose up to n pixels, pretending after each that its reconstruction was measured; changes `field`."""
-    columns = field.counts[5]
-    rows = field.counts[4]
+    columns = field.counts[COLUMNS]
     per_row = (columns + LANES - 1) // LANES
     pixels = np.empty(n, np.int32)
     erds = np.empty(n, np.float64)
@@ -257,13 +256,4 @@ def pick_batch(field, n, spread, n_labels):  # type: ignore[no-untyped-def]
         pixels[i] = pixel
         erds[i] = field.erd[tile, lane]
         place(field, row, column, field.recon[tile, lane], n_labels)
-        if spread > 0:
-            field.counts[1] += 1
-            field.counts[3] = 0
-            for y in range(max(0, row - spread), min(rows, row + spread + 1)):
-                for x in range(max(0, column - spread), min(columns, column + spread + 1)):
-                    near = y * per_row + x // LANES
-                    field.open[near, x % LANES] = False
-                    mark(field, near)
-            refresh(field, n_labels)
     return pixels, erds

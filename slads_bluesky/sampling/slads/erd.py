@@ -16,7 +16,7 @@ from numba import njit
 
 from .features import tile_edges
 from .neighbors import mark
-from .state import BLOCK, CLOSED, LANES, NO_KEY, SHIFT
+from .state import BLOCK, CLOSED, COLUMNS, LANES, N_TODO, N_VOTES, NO_KEY, ROWS, SHIFT, STEP
 
 __all__ = ["best_pixel", "block_best", "erd_tile", "refresh", "vote_tile"]
 
@@ -76,7 +76,7 @@ def vote_tile(field, tile, n_labels):  # type: ignore[no-untyped-def]
         own = keys[j]
         for lane in range(lanes):
             n_wrong[lane] += np.int32((own[lane] != NO_KEY) & ((own[lane] & _LABEL_BITS) != top[lane]))
-    recon, doubt = field.recon[tile], field.doubt[tile]
+    recon, disagreement = field.recon[tile], field.disagreement[tile]
     wrong, close = field.wrong[tile], field.close[tile]
     changed = 0
     for lane in range(lanes):
@@ -85,7 +85,7 @@ def vote_tile(field, tile, n_labels):  # type: ignore[no-untyped-def]
         if recon[lane] != top[lane]:
             changed |= 1 << lane
             recon[lane] = top[lane]
-        doubt[lane] = (total[lane] - largest[lane]) / total[lane]
+        disagreement[lane] = (total[lane] - largest[lane]) / total[lane]
         wrong[lane] = n_wrong[lane]
         close[lane] = n_close[lane]
     return changed
@@ -96,13 +96,13 @@ def erd_tile(field, tile):  # type: ignore[no-untyped-def]
     """Set the ERD of one tile from its features and the reconstruction around it."""
     tile_edges(field, tile)
     theta, opened = field.theta, field.open[tile]
-    doubt, wrong, close = field.doubt[tile], field.wrong[tile], field.close[tile]
+    disagreement, wrong, close = field.disagreement[tile], field.wrong[tile], field.close[tile]
     nearest, erd = field.keys[tile, 0], field.erd[tile]
     across, along = field.lane_f64[0], field.lane_f64[1]
     lanes = nearest.size
-    neighbours = float(min(field.counts[0], field.keys.shape[1]))
+    neighbours = float(min(field.counts[N_VOTES], field.keys.shape[1]))
     for lane in range(lanes):
-        f0 = np.float64(doubt[lane])
+        f0 = np.float64(disagreement[lane])
         f1 = np.sqrt(np.float64(wrong[lane]) / neighbours)
         f2 = np.sqrt(np.float64(nearest[lane] >> SHIFT))
         f3 = field.radius[1] / (1.0 + np.float64(close[lane]))
@@ -137,8 +137,8 @@ def erd_tile(field, tile):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def block_best(field, block_row, block_column):  # type: ignore[no-untyped-def]
     """Set the largest ERD of one block anew."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    rows = field.counts[ROWS]
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     first = block_column * _PER_BLOCK
     last = min(first + _PER_BLOCK, per_row)
     most = field.lane_f32[0]
@@ -158,11 +158,11 @@ def block_best(field, block_row, block_column):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def refresh(field, n_labels):  # type: ignore[no-untyped-def]
     """Bring reconstruction, features, ERD and maxima up to date after the lists of the marked tiles changed."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    rows = field.counts[ROWS]
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     n_block_columns = field.best.shape[1]
-    step = field.counts[1]
-    n_changed = field.counts[3]
+    step = field.counts[STEP]
+    n_changed = field.counts[N_TODO]
     for i in range(n_changed):
         tile = field.todo[i]
         changed = vote_tile(field, tile, n_labels)
@@ -178,7 +178,7 @@ def refresh(field, n_labels):  # type: ignore[no-untyped-def]
         if changed >> (LANES - 1) and at < per_row - 1:
             mark(field, tile + 1)
     n_blocks = 0
-    for i in range(field.counts[3]):
+    for i in range(field.counts[N_TODO]):
         tile = field.todo[i]
         erd_tile(field, tile)
         block = (tile // per_row // BLOCK) * n_block_columns + (tile % per_row) // _PER_BLOCK
@@ -200,13 +200,13 @@ def refresh(field, n_labels):  # type: ignore[no-untyped-def]
                 if own[block_column] > largest:
                     largest = own[block_column]
             field.best_row[block_row] = largest
-    field.counts[3] = 0
+    field.counts[N_TODO] = 0
 
 
 @njit(cache=True, error_model="numpy")
 def best_pixel(field):  # type: ignore[no-untyped-def]
     """Flat index of the pixel with the largest ERD, the first in C order of several; -1 if none is open."""
-    rows, columns = field.counts[4], field.counts[5]
+    rows, columns = field.counts[ROWS], field.counts[COLUMNS]
     per_row = (columns + LANES - 1) // LANES
     n_block_rows, n_block_columns = field.best.shape
     largest = np.float32(-np.inf)

@@ -1,32 +1,34 @@
-"""What a trained SLADS learns about its own mistakes: risk, analogues and stop thresholds.
+"""What a trained SLADS learns about its own errors: pixel error, calibration runs and stop thresholds.
 
 The sampler runs on the training images and on generated microstructures of many kinds (module
-`training_images`), so that the estimate knows specimens unlike those that it was trained on. Large images are cut
+`images.generated`), so that the forecast knows specimens unlike those that it was trained on. Large images are cut
 to 512 × 512 pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...images.distortion import boundary_fraction
+from ...images.labels import compact_labels
+from ...progress import Progress, no_progress
 from ..error_forecast import Record, covariates
 from ..stopping import stop_curve
 from .engine import rebuild, run_recorded
 from .features import feature_table
 from .model import SladsModel
-from .pixel_error import fit_risk, map_risk, risk_terms
+from .pixel_error import fit_pixel_error, map_pixel_error, pixel_error_terms
 from .simulate import initial_order, start_field
 from .state import empty_field, to_grid
 
 __all__ = ["GENERATED", "STOP_LEVELS", "calibrate", "crop"]
 
-PROGRESS = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.05, 1.15, 1.3, 1.6)
-"""Where a run is looked at, in units of the boundary fraction."""
+CHECKPOINTS = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.05, 1.15, 1.3, 1.6)
+"""Where the state of a run is taken, in units of the boundary fraction."""
 STOP_LEVELS = (0.05, 0.02, 0.01, 0.005, 0.0025, 0.0015, 0.001)
 """Total distortions for which thresholds are learnt."""
 GENERATED = 32
@@ -36,7 +38,7 @@ _SAMPLE = 250
 
 
 class _Run(NamedTuple):
-    """One run of the sampler on a known image, looked at now and then."""
+    """One run of the sampler on a known image, with its states."""
 
     image: NDArray[np.uint8]
     own: bool
@@ -59,16 +61,16 @@ def crop(image: NDArray[np.uint8], largest: int = LARGEST) -> NDArray[np.uint8]:
 
 
 def _run(image: NDArray[np.uint8], own: bool, model: SladsModel, entropy: list[int]) -> _Run:
-    """Run the sampler and keep its picks, and a sample of unmeasured pixels of each look."""
+    """Run the sampler and keep its picks, and a sample of unmeasured pixels of each checkpoint."""
     generator = np.random.default_rng(entropy)
     size = image.size
     b = boundary_fraction(image)
     initial = initial_order(image, int(generator.integers(2**31)), 0.01, size)
     field, truth, _, n_labels = start_field(image, model, initial)
-    looks = {min(size // 2, max(initial.size, int(p * b * size))) for p in PROGRESS}
-    # The stop thresholds want the distortion more often than the estimate wants to be looked at.
-    between = np.linspace(initial.size, max(looks), 65).astype(int).tolist() if own else []
-    stops = sorted({n for n in looks if n >= initial.size}.union(between))
+    checkpoints = {min(size // 2, max(initial.size, int(p * b * size))) for p in CHECKPOINTS}
+    # The stop thresholds need the distortion more often than the forecast needs states.
+    between = np.linspace(initial.size, max(checkpoints), 65).astype(int).tolist() if own else []
+    stops = sorted({n for n in checkpoints if n >= initial.size}.union(between))
     order = np.empty(stops[-1], np.int32)
     order[: initial.size] = initial
     features = np.zeros((stops[-1], 6))
@@ -88,7 +90,7 @@ def _run(image: NDArray[np.uint8], own: bool, model: SladsModel, entropy: list[i
             break
         bad = to_grid(field, field.recon).ravel()[left] != flat[left]
         curve.append((done, int(bad.sum())))
-        if stop not in looks:
+        if stop not in checkpoints:
             continue
         numbers.append(done)
         wrong.append(int(bad.sum()))
@@ -96,7 +98,7 @@ def _run(image: NDArray[np.uint8], own: bool, model: SladsModel, entropy: list[i
             picked = generator.permutation(group)[:_SAMPLE]
             tables.append(feature_table(field, picked).astype(np.float32))
             hits.append(np.full(picked.size, truthful))
-            # Looks count alike whatever is wrong in them, so that the last errors weigh as much as the first.
+            # Checkpoints count alike whatever is wrong in them, so that the last errors weigh as much as the first.
             weights.append(np.full(picked.size, group.size / max(1, picked.size) / (bad.sum() + 10.0)))
     return _Run(
         image,
@@ -114,16 +116,16 @@ def _run(image: NDArray[np.uint8], own: bool, model: SladsModel, entropy: list[i
     )
 
 
-def _states(run: _Run, model: SladsModel, risk: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariates and log((W + 2) / (S + 2)) at each look of a run, (n, 6)."""
+def _states(run: _Run, model: SladsModel, pixel_error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariates and log((W + 2) / (S + 2)) at each checkpoint of a run, (n, 6)."""
     image = run.image
-    values = np.unique(image[image > 0])
-    table = np.full(256, -1, np.int32)
-    table[values] = np.arange(values.size)
-    compact = table[image.ravel()]
-    value = risk_terms(run.features.astype(np.float64)) @ risk if len(run.features) else np.zeros(0)
+    values, positions = compact_labels(image)
+    compact = positions.ravel().astype(np.int32)
+    value = (
+        pixel_error_terms(run.features.astype(np.float64)) @ pixel_error if len(run.features) else np.zeros(0)
+    )
     picked = (1.0 / (1.0 + np.exp(-np.clip(value, -30.0, 30.0)))).astype(np.float32)
-    agreed = run.features[:, 1] == 0
+    all_agree = run.features[:, 1] == 0
     inside = np.ones(image.shape, bool)
     rows = []
     for number, wrong in zip(run.numbers, run.wrong, strict=True):
@@ -131,10 +133,10 @@ def _states(run: _Run, model: SladsModel, risk: NDArray[np.float64]) -> NDArray[
         seen = run.order[:number]
         voting = seen[compact[seen] >= 0]
         rebuild(field, voting, compact[voting], values.size)
-        total, calm, n_total, n_calm = map_risk(field, risk)
+        total, agreed, n_total, n_agreed = map_pixel_error(field, pixel_error)
         n = number - run.n_initial
         state = covariates(
-            Record(picked[:n], agreed[:n], run.missed[:n]), number, total, calm, n_total, n_calm
+            Record(picked[:n], all_agree[:n], run.missed[:n]), number, total, agreed, n_total, n_agreed
         )
         rows.append([*state, np.log((wrong + 2.0) / (total + 2.0))])
     return np.array(rows)
@@ -163,9 +165,9 @@ def calibrate(
     seed: int,
     n_jobs: int = 1,
     generated: int = GENERATED,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Learn risk, analogues and stop thresholds of a trained sampler.
+    """Learn pixel error, calibration runs and stop thresholds of a trained sampler.
 
     Parameters
     ----------
@@ -184,8 +186,8 @@ def calibrate(
 
     Returns
     -------
-    risk : (14,) float64 array
-    analogues : (m, 7) float64 array
+    pixel_error : (14,) float64 array
+    calibration_runs : (m, 7) float64 array
     stop : (n, 2) float64 array
         As `SladsModel` takes them.
     """
@@ -193,7 +195,6 @@ def calibrate(
 
     from ...images.generated import training_image
 
-    report = progress if progress is not None else lambda stage, done: None
     most = min(6, max(2, len(model.phases)))
     jobs = [(crop(image), True, [seed, 1, i, j]) for i, image in enumerate(images) for j in range(2)]
     jobs += [
@@ -204,14 +205,14 @@ def calibrate(
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     for run in parallel(delayed(_run)(image, own, model, entropy) for image, own, entropy in jobs):
         runs.append(run)
-        report("calibration runs", len(runs) / len(jobs))
-    risk = fit_risk(
+        progress("calibration runs", len(runs) / len(jobs))
+    pixel_error = fit_pixel_error(
         np.concatenate([run.sample for run in runs]).astype(np.float64),
         np.concatenate([run.sample_wrong for run in runs]),
         np.concatenate([run.sample_weight for run in runs]),
     )
-    states = list(Parallel(n_jobs=n_jobs)(delayed(_states)(run, model, risk) for run in runs))
-    analogues = np.concatenate(
+    states = list(Parallel(n_jobs=n_jobs)(delayed(_states)(run, model, pixel_error) for run in runs))
+    calibration_runs = np.concatenate(
         [np.column_stack([rows, np.full(len(rows), float(i))]) for i, rows in enumerate(states)]
     )
-    return risk, analogues, _thresholds([run for run in runs if run.own])
+    return pixel_error, calibration_runs, _thresholds([run for run in runs if run.own])

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ..error_forecast import Forecast, Record, covariates, forecast
 from ..stopping import StopFunction, check_stop, threshold_for
 from .model import SladsModel
-from .pixel_error import map_risk
-from .state import Field
+from .pixel_error import map_pixel_error
+from .state import N_VOTES, Field
 
-__all__ = ["Outlook"]
+__all__ = ["ErrorMonitor"]
 
 
-class Outlook:
+class ErrorMonitor:
     """The record of a run and the two stop rules that look at it.
 
     Parameters
     ----------
     model : SladsModel
-        Its risk, analogues and stop thresholds are used.
+        Its pixel error, calibration runs and stop thresholds are used.
     n_pixels : int
         Pixels of the map.
     stop_at, confidence : float, optional
@@ -34,18 +31,18 @@ class Outlook:
     Raises
     ------
     ConfigError
-        If the wanted distortion or the confidence cannot be, or the model was trained without calibration.
+        If the wanted distortion or the confidence cannot be, or the model was trained without calibration runs.
     """
 
     def __init__(
         self, model: SladsModel, n_pixels: int, stop_at: float | None, confidence: float | None
     ) -> None:
         check_stop(stop_at, confidence)
-        if stop_at is not None and len(model.stop if confidence is None else model.analogues) == 0:
-            raise ConfigError("stop_at needs a model that was trained with its calibration")
+        if stop_at is not None and len(model.stop if confidence is None else model.calibration_runs) == 0:
+            raise ConfigError("stop_at needs a model that was trained with calibration runs")
         self._model, self._n_pixels = model, n_pixels
         self.stop_at, self.confidence = stop_at, confidence
-        self._risk, self._agreed, self._missed = array("f"), array("b"), array("b")
+        self._pixel_error, self._agreed, self._missed = array("f"), array("b"), array("b")
         self._function = StopFunction(n_pixels)
         self._threshold = threshold_for(model.stop, stop_at) if stop_at is not None else 0.0
         self._forecast: Forecast | None = None
@@ -56,7 +53,9 @@ class Outlook:
     def record(self) -> Record:
         """What was found at the pixels chosen so far, those of the initial mask left out."""
         return Record(
-            np.array(self._risk, np.float32), np.array(self._agreed, bool), np.array(self._missed, bool)
+            np.array(self._pixel_error, np.float32),
+            np.array(self._agreed, bool),
+            np.array(self._missed, bool),
         )
 
     @property
@@ -64,33 +63,33 @@ class Outlook:
         """L of the references' stop rule."""
         return self._function.value
 
-    def take(self, risk: float, agreed: bool, missed: bool) -> None:
+    def take(self, pixel_error: float, agreed: bool, missed: bool) -> None:
         """Take how the map stood at a chosen pixel before it was measured."""
-        self._risk.append(risk)
+        self._pixel_error.append(pixel_error)
         self._agreed.append(agreed)
         self._missed.append(missed)
         self._function.take(bool(missed))
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Say that the map has changed: the next forecast is made anew."""
         self._forecast = None
 
     def forecast(self, field: Field, n_measured: int) -> Forecast | None:
-        """Return the distribution of the number of wrong pixels; None for a model without calibration."""
-        if len(self._model.analogues) == 0:
+        """Return the distribution of the number of wrong pixels; None for a model without calibration runs."""
+        if len(self._model.calibration_runs) == 0:
             return None
         if self._forecast is None:
-            total, agreed, n_total, n_agreed = map_risk(field, self._model.risk)
+            total, agreed, n_total, n_agreed = map_pixel_error(field, self._model.pixel_error)
             state = covariates(self.record, n_measured, total, agreed, n_total, n_agreed)
-            self._forecast = forecast(state, float(total), self._model.analogues)
+            self._forecast = forecast(state, float(total), self._model.calibration_runs)
         return self._forecast
 
     def quantile(self, field: Field, n_measured: int, probability: float) -> float:
-        """Total distortion that is not exceeded with `probability`; NaN for a model without calibration."""
+        """Total distortion that is not exceeded with `probability`; NaN for a model without calibration runs."""
         found = self.forecast(field, n_measured)
         if found is None:
             return float("nan")
-        most = float(self._n_pixels - field.counts[0])
+        most = float(self._n_pixels - field.counts[N_VOTES])
         return min(most, found.quantile(probability)) / self._n_pixels
 
     def check(self, field: Field, n_measured: int) -> None:
@@ -102,28 +101,3 @@ class Outlook:
         else:
             self.stopped = self.quantile(field, n_measured, self.confidence) <= self.stop_at
             self._check_at = n_measured + max(16, n_measured // 100)
-
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays and JSON for `restore`."""
-        arrays: dict[str, NDArray[Any]] = {
-            "risk": np.array(self._risk, np.float32),
-            "agreed": np.array(self._agreed, np.int8),
-            "missed": np.array(self._missed, np.int8),
-        }
-        facts = {
-            "stop_at": self.stop_at,
-            "confidence": self.confidence,
-            "stop_function": self._function.recent,
-            "check_at": self._check_at,
-            "stopped": self.stopped,
-        }
-        return arrays, facts
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
-        """Take what `state` gave; KeyError for a field that is missing."""
-        self._risk = array("f", np.asarray(arrays["risk"], np.float32).tolist())
-        self._agreed = array("b", np.asarray(arrays["agreed"], np.int8).tolist())
-        self._missed = array("b", np.asarray(arrays["missed"], np.int8).tolist())
-        self._function = StopFunction(self._n_pixels, [float(v) for v in facts["stop_function"]])
-        self._check_at, self.stopped = int(facts["check_at"]), bool(facts["stopped"])
-        self._forecast = None

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .state import LANES, OUTSIDE, SHIFT, Field
+from .state import COLUMNS, LANES, N_VOTES, OUTSIDE, ROWS, SHIFT, Field
 
 __all__ = ["feature_table", "fill_feature_table", "tile_edges"]
 
@@ -40,8 +40,8 @@ def _differs(a, b, own):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def tile_edges(field, tile):  # type: ignore[no-untyped-def]
     """Put f4 and f5 of one tile into the field's lane_f64[0] and lane_f64[1]."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    rows = field.counts[ROWS]
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     row, at = tile // per_row, tile % per_row
     recon = field.recon[tile]
     across, along = field.lane_f64[0], field.lane_f64[1]
@@ -65,9 +65,9 @@ def tile_edges(field, tile):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def fill_feature_table(field, pixels, out):  # type: ignore[no-untyped-def]
     """Put f0 … f5 of `pixels` (n,) into `out` (n, 6)."""
-    columns = field.counts[5]
+    columns = field.counts[COLUMNS]
     per_row = (columns + LANES - 1) // LANES
-    neighbours = float(min(field.counts[0], field.keys.shape[1]))
+    neighbours = float(min(field.counts[N_VOTES], field.keys.shape[1]))
     before = -1
     for i in range(pixels.size):
         row, column = pixels[i] // columns, pixels[i] % columns
@@ -75,7 +75,7 @@ def fill_feature_table(field, pixels, out):  # type: ignore[no-untyped-def]
         if tile != before:
             tile_edges(field, tile)
             before = tile
-        out[i, 0] = field.doubt[tile, lane]
+        out[i, 0] = field.disagreement[tile, lane]
         out[i, 1] = np.sqrt(np.float64(field.wrong[tile, lane]) / neighbours)
         out[i, 2] = np.sqrt(np.float64(field.keys[tile, 0, lane] >> SHIFT))
         out[i, 3] = field.radius[1] / (1.0 + np.float64(field.close[tile, lane]))

@@ -18,7 +18,11 @@ from ...modelfile import check_version, read_file, write_file
 __all__ = ["FORMAT", "TERMS", "VERSION", "SladsModel", "expand", "theta_matrix"]
 
 FORMAT = "slads-bluesky/slads"
-VERSION = 1
+VERSION = 2
+"""Of the file: 2 calls ``pixel_error`` and ``calibration_runs`` what 1 called ``risk`` and ``analogues``."""
+_HASHED_VERSION = 1
+"""Part of the hash, which depends on what the model decides and not on how its file is laid out."""
+_OLD_NAMES = {"pixel_error": "risk", "calibration_runs": "analogues"}
 
 TERMS: tuple[tuple[int, int], ...] = tuple(
     (a, b) for a in range(7) for b in range(a, 7) if (a, b) not in ((5, 5), (6, 6))
@@ -49,7 +53,7 @@ class SladsModel:
     theta : (26,) float64 array
         Coefficients of the ERD, Eq. 6 of the paper, in the order of `TERMS`.
     phases : tuple of int
-        Labels of the training images, ascending, ill (0) left out.
+        Labels of the training images, ascending, unclassified (0) left out.
     c : float
         Ratio of the distance to the nearest measured pixel and the width of the Gaussian RD.
     k : int
@@ -59,11 +63,12 @@ class SladsModel:
     stop : (n, 2) float64 array
         Rows of wanted total distortion and the value of the stop function below which it was reached in
         training; empty if not trained.
-    risk : (14,) float64 array
-        Coefficients of the probability that the map is wrong at a pixel (module `risk`); empty if not trained.
-    analogues : (m, 7) float64 array
-        States of training runs, with which the remaining distortion is estimated (module `estimate`); empty if
-        not trained.
+    pixel_error : (14,) float64 array
+        Coefficients of the probability that the map is wrong at a pixel (module `pixel_error`); empty if not
+        trained.
+    calibration_runs : (m, 7) float64 array
+        States of runs on known images, from which the remaining distortion is forecast (module
+        `error_forecast`); empty if not trained.
     metadata : dict
         JSON: hashes and boundary fractions of the training images, seed, versions.
     """
@@ -74,16 +79,16 @@ class SladsModel:
     k: int = 10
     radius: int = 4
     stop: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
-    risk: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    analogues: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 7)))
+    pixel_error: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    calibration_runs: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 7)))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, shape in (
             ("theta", (len(TERMS),)),
             ("stop", (None, 2)),
-            ("risk", (None,)),
-            ("analogues", (None, 7)),
+            ("pixel_error", (None,)),
+            ("calibration_runs", (None, 7)),
         ):
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.ndim != len(shape) or any(
@@ -103,9 +108,9 @@ class SladsModel:
     def sha256(self) -> str:
         """Hash of all that decisions depend on."""
         digest = hashlib.sha256(
-            json.dumps([FORMAT, VERSION, self.phases, self.c, self.k, self.radius]).encode()
+            json.dumps([FORMAT, _HASHED_VERSION, self.phases, self.c, self.k, self.radius]).encode()
         )
-        for array in (self.theta, self.stop, self.risk, self.analogues):
+        for array in (self.theta, self.stop, self.pixel_error, self.calibration_runs):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
@@ -120,7 +125,8 @@ class SladsModel:
             "metadata": json.dumps(dict(self.metadata)),
             "sha256": self.sha256,
         }
-        arrays = {name: np.array(getattr(self, name)) for name in ("theta", "stop", "risk", "analogues")}
+        names = ("theta", "stop", "pixel_error", "calibration_runs")
+        arrays = {name: np.array(getattr(self, name)) for name in names}
         write_file(path, arrays, header)
 
     @classmethod
@@ -133,6 +139,9 @@ class SladsModel:
             If the file is missing, truncated, foreign, of a newer version, or damaged; it names the field.
         """
         arrays, header = read_file(path)
+        for name, old in _OLD_NAMES.items():
+            if name not in arrays and old in arrays:
+                arrays[name] = arrays[old]
         if header.get("format") != FORMAT:
             raise ModelFileError(f"{path}: field format is {header.get('format')!r}, wanted {FORMAT!r}")
         check_version(path, header.get("version", ""), VERSION)
@@ -145,8 +154,8 @@ class SladsModel:
                 k=int(settings["k"]),
                 radius=int(settings["radius"]),
                 stop=arrays["stop"],
-                risk=arrays["risk"],
-                analogues=arrays["analogues"],
+                pixel_error=arrays["pixel_error"],
+                calibration_runs=arrays["calibration_runs"],
                 metadata=json.loads(header["metadata"]),
             )
         except KeyError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .state import BLOCK, CLOSED, LANES, NO_KEY, SHIFT
+from .state import BLOCK, CLOSED, COLUMNS, LANES, N_TODO, NO_KEY, REACH, ROWS, SHIFT, STEP
 
 __all__ = ["Cells", "block_reach", "insert_sample", "make_cells", "mark", "search_tiles"]
 
@@ -91,7 +91,7 @@ def _search_pixel(keys, lane, row, column, cells):  # type: ignore[no-untyped-de
 @njit(cache=True, error_model="numpy")
 def search_tiles(field, cells, tiles):  # type: ignore[no-untyped-def]
     """Find the neighbours of every pixel of `tiles` (n,) from nothing, but for closed ones."""
-    columns = field.counts[5]
+    columns = field.counts[COLUMNS]
     per_row = (columns + LANES - 1) // LANES
     k = field.keys.shape[1]
     for tile in tiles:
@@ -104,8 +104,8 @@ def search_tiles(field, cells, tiles):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def block_reach(field, block_row, block_column):  # type: ignore[no-untyped-def]
     """Set the bound on the last keys of one block anew."""
-    rows = field.counts[4]
-    per_row = (field.counts[5] + LANES - 1) // LANES
+    rows = field.counts[ROWS]
+    per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     last = field.keys.shape[1] - 1
     largest = np.int32(CLOSED)
     for row in range(block_row * BLOCK, min(rows, (block_row + 1) * BLOCK)):
@@ -120,28 +120,28 @@ def block_reach(field, block_row, block_column):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def mark(field, tile):  # type: ignore[no-untyped-def]
     """Put a tile on the list of this decision, once."""
-    if field.stamp[tile] != field.counts[1]:
-        field.stamp[tile] = field.counts[1]
-        field.todo[field.counts[3]] = tile
-        field.counts[3] += 1
+    if field.stamp[tile] != field.counts[STEP]:
+        field.stamp[tile] = field.counts[STEP]
+        field.todo[field.counts[N_TODO]] = tile
+        field.counts[N_TODO] += 1
 
 
 @njit(cache=True, error_model="numpy")
 def insert_sample(field, row, column, label):  # type: ignore[no-untyped-def]
     """Take a new voting sample into the lists that it enters, marking their tiles."""
-    rows, columns = field.counts[4], field.counts[5]
+    rows, columns = field.counts[ROWS], field.counts[COLUMNS]
     per_row = (columns + LANES - 1) // LANES
     k = field.keys.shape[1]
     n_block_rows, n_block_columns = field.reach.shape
     new = field.waiting
     # Now and then the bound for the whole map is drawn tighter; it only ever falls.
-    if field.counts[1] % 32 == 0:
+    if field.counts[STEP] % 32 == 0:
         largest = np.int32(CLOSED)
         flat = field.reach.reshape(field.reach.size)
         for i in range(flat.size):
             largest = max(largest, flat[i])
-        field.counts[2] = largest
-    far = int(np.sqrt(float(max(0, field.counts[2]) >> SHIFT))) + 1
+        field.counts[REACH] = largest
+    far = int(np.sqrt(float(max(0, field.counts[REACH]) >> SHIFT))) + 1
     for block_row in range(max(0, row - far) // BLOCK, min(n_block_rows - 1, (row + far) // BLOCK) + 1):
         top = block_row * BLOCK
         dy = max(0, max(top - row, row - top - BLOCK + 1))

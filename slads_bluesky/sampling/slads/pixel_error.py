@@ -11,14 +11,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .features import tile_edges
-from .state import CLOSED, LANES, OUTSIDE, SHIFT
+from .state import CLOSED, LANES, N_VOTES, OUTSIDE, SHIFT
 
-__all__ = ["N_RISK_TERMS", "fit_risk", "map_risk", "pixel_risk", "risk_terms"]
+__all__ = ["N_TERMS", "fit_pixel_error", "map_pixel_error", "pixel_error_at", "pixel_error_terms"]
 
-N_RISK_TERMS = 14
+N_TERMS = 14
 
 
-def risk_terms(features: NDArray[np.float64]) -> NDArray[np.float64]:
+def pixel_error_terms(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the terms (n, 14) of the logistic function for features f0 … f5, (n, 6)."""
     f0, f1, f2, f3, f4, f5 = features.T
     distance, area = np.log(f2), np.log(f3)
@@ -60,13 +60,13 @@ def _logistic(b, f0, f1, d2, f3, f4, f5):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def pixel_risk(field, tile, lane, b):  # type: ignore[no-untyped-def]
+def pixel_error_at(field, tile, lane, b):  # type: ignore[no-untyped-def]
     """Probability that the map is wrong at one unmeasured pixel, by coefficients b (14,)."""
     tile_edges(field, tile)
-    neighbours = float(min(field.counts[0], field.keys.shape[1]))
+    neighbours = float(min(field.counts[N_VOTES], field.keys.shape[1]))
     return _logistic(
         b,
-        np.float64(field.doubt[tile, lane]),
+        np.float64(field.disagreement[tile, lane]),
         np.sqrt(np.float64(field.wrong[tile, lane]) / neighbours),
         np.float64(field.keys[tile, 0, lane] >> SHIFT),
         field.radius[1] / (1.0 + np.float64(field.close[tile, lane])),
@@ -76,36 +76,36 @@ def pixel_risk(field, tile, lane, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def map_risk(field, b):  # type: ignore[no-untyped-def]
-    """Sum of the risk over the map, its part where all neighbours agree, and the numbers of pixels of both.
+def map_pixel_error(field, b):  # type: ignore[no-untyped-def]
+    """Sum of the pixel error over the map, its part where all neighbours agree, and the numbers of pixels of both.
 
-    Pixels that need no vote are left out: those measured with a phase. Ill ones count, their phase is unknown.
+    Pixels that need no vote are left out: those measured with a phase. Unclassified ones count.
     """
-    neighbours = float(min(field.counts[0], field.keys.shape[1]))
+    neighbours = float(min(field.counts[N_VOTES], field.keys.shape[1]))
     total, agreed, n_total, n_agreed = 0.0, 0.0, 0, 0
     for tile in range(field.keys.shape[0]):
         tile_edges(field, tile)
         for lane in range(LANES):
             if field.keys[tile, 0, lane] == CLOSED or field.recon[tile, lane] == OUTSIDE:
                 continue
-            risk = _logistic(
+            pixel_error = _logistic(
                 b,
-                np.float64(field.doubt[tile, lane]),
+                np.float64(field.disagreement[tile, lane]),
                 np.sqrt(np.float64(field.wrong[tile, lane]) / neighbours),
                 np.float64(field.keys[tile, 0, lane] >> SHIFT),
                 field.radius[1] / (1.0 + np.float64(field.close[tile, lane])),
                 field.lane_f64[0, lane],
                 field.lane_f64[1, lane],
             )
-            total += risk
+            total += pixel_error
             n_total += 1
             if field.wrong[tile, lane] == 0:
-                agreed += risk
+                agreed += pixel_error
                 n_agreed += 1
     return total, agreed, n_total, n_agreed
 
 
-def fit_risk(
+def fit_pixel_error(
     features: NDArray[np.float64],
     wrong: NDArray[np.bool_],
     weights: NDArray[np.float64],
@@ -128,18 +128,18 @@ def fit_risk(
     Returns
     -------
     (14,) float64 array
-        Coefficients of `risk_terms`.
+        Coefficients of `pixel_error_terms`.
     """
-    terms = risk_terms(features)
+    terms = pixel_error_terms(features)
     mean, scale = terms.mean(axis=0), terms.std(axis=0) + 1e-9
     mean[0], scale[0] = 0.0, 1.0
     z = (terms - mean) / scale
     y = wrong.astype(np.float64)
     weight = weights * (1000.0 / max(1e-12, float((weights * y).sum())))
     share = min(0.5, max(1e-6, float(np.average(y, weights=weight))))
-    b = np.zeros(N_RISK_TERMS)
+    b = np.zeros(N_TERMS)
     b[0] = np.log(share / (1.0 - share))
-    penalty = np.full(N_RISK_TERMS, ridge)
+    penalty = np.full(N_TERMS, ridge)
     penalty[0] = 1e-9
 
     def likelihood(b: NDArray[np.float64]) -> float:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from .state import MAX_LABELS, OUTSIDE, Field, empty_field, to_grid
+from ...images.labels import compact_labels, fill_from_nearest
+from ..base import MAX_LABELS
+from .state import OUTSIDE, Field, empty_field, to_grid
 
-__all__ = ["fill_outside", "knn_reconstruct", "label_map"]
+__all__ = ["knn_reconstruct", "label_map"]
 
 
 def knn_reconstruct(
@@ -23,7 +25,7 @@ def knn_reconstruct(
     Parameters
     ----------
     measured : (rows, columns) int16 array
-        Label of each measured pixel, 0 where ill (no vote), -1 where unmeasured: `Sampler.measured`.
+        Label of each measured pixel, 0 where unclassified (no vote), -1 where unmeasured: `Sampler.measured`.
     k : int
         Neighbours that vote.
     roi : (rows, columns) bool array, optional
@@ -45,13 +47,13 @@ def knn_reconstruct(
     voting = (measured > 0) & inside
     if not voting.any():
         raise DataError("no pixel with a phase is measured: there is nothing to reconstruct from")
-    labels, compact = np.unique(measured[voting], return_inverse=True)
+    labels, compact = compact_labels(measured[voting])
     if labels.size > MAX_LABELS:
         raise DataError(f"{labels.size} different labels, at most {MAX_LABELS} can be mapped")
     field = empty_field(np.zeros(measured.shape, bool), inside, k=k, theta=np.zeros((7, 7)), radius=1)
     pixels = np.flatnonzero(voting.ravel()).astype(np.int32)
     rebuild(field, pixels, compact.astype(np.int32), labels.size)
-    return label_map(field, labels.astype(np.uint8))
+    return label_map(field, labels)
 
 
 def label_map(field: Field, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,15 +61,4 @@ def label_map(field: Field, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     compact = to_grid(field, field.recon)
     table = np.zeros(256, np.uint8)
     table[: labels.size] = labels
-    return fill_outside(table[compact], compact == OUTSIDE)
-
-
-def fill_outside(image: NDArray[np.uint8], outside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Give pixels `outside` the label of the nearest pixel that is not, for display only."""
-    if not outside.any():
-        return image
-    from scipy.ndimage import distance_transform_edt
-
-    rows, columns = distance_transform_edt(outside, return_distances=False, return_indices=True)
-    filled: NDArray[np.uint8] = image[rows, columns]
-    return filled
+    return fill_from_nearest(table[compact], compact == OUTSIDE)

@@ -6,28 +6,24 @@ far and on the seed, never on the order in which the labels came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...images.labels import fill_from_nearest, label_positions
 from ...protocols import UNMEASURED, Suggestion
-from ..base import GridSampler, read_state
+from ..base import GridSampler
 from ..error_forecast import Record
 from ..masks import initial_pixels
-from ..travel import travel_order
 from .engine import advance, copy_changed, pick_batch, rebuild, take_back
 from .erd import best_pixel
-from .error_monitor import Outlook
+from .error_monitor import ErrorMonitor
 from .model import SladsModel, theta_matrix
-from .reconstruct import fill_outside, label_map
-from .state import LANES, Field, copy_field, empty_field
+from .reconstruct import label_map
+from .state import LANES, STEP, Field, copy_field, empty_field
 
 __all__ = ["SladsSampler"]
-
-STATE_VERSION = 1
 
 
 class SladsSampler(GridSampler):
@@ -78,7 +74,7 @@ class SladsSampler(GridSampler):
         self._model = model
         self._values = np.array(self._labels, np.uint8)
         self._compact = {label: i for i, label in enumerate(self._labels)}
-        self._seed, self._fraction = int(seed), float(initial)
+        self._seed = int(seed)
         self._initial = initial_pixels(self._shape, initial, seed=self._seed, allowed=self._allowed)
         self._n_voting = 0
         self._cursor = 0
@@ -89,7 +85,7 @@ class SladsSampler(GridSampler):
         self._in_initial = np.zeros(self._flat.size, bool)
         self._in_initial[self._initial] = True
         self._n_initial_left = int(self._initial.size)
-        self._outlook = Outlook(model, int(self._inside.sum()), stop_at, confidence)
+        self._monitor = ErrorMonitor(model, int(self._inside.sum()), stop_at, confidence)
 
     # ------------------------------------------------------------------ what is known
 
@@ -105,19 +101,17 @@ class SladsSampler(GridSampler):
 
     # ------------------------------------------------------------------ where to measure
 
-    def suggest(self, n: int = 1, *, spread: int = 0, travel: bool = False) -> list[Suggestion]:
+    def suggest(self, n: int = 1) -> list[Suggestion]:
         """Return up to `n` pixels to measure next, none measured or masked; changes nothing.
 
         The initial mask comes first, alone. After it a batch is chosen pixel by pixel, each time pretending that
-        the reconstruction of the pixel before was measured; `spread` keeps that many pixels around each of a
-        batch free of others, and `travel` gives the batch in the order of a short way, its best pixel first.
+        the reconstruction of the pixel before was measured.
         """
         if n < 1 or self._n_open == 0:
             return []
         start = self._next_initial(n)
         if start:
-            way = travel_order(start, self._shape[1]) if travel else range(len(start))
-            return [Suggestion(start[i], float("nan")) for i in way]
+            return [Suggestion(pixel, float("nan")) for pixel in start]
         field = self._built()
         if n == 1:
             if self._next is None:
@@ -127,10 +121,9 @@ class SladsSampler(GridSampler):
             self._twin = copy_field(field)
         else:
             copy_changed(field, self._twin, self._twin_step)
-        self._twin_step = int(field.counts[1])
-        pixels, erds = pick_batch(self._twin, min(n, self._n_open), int(spread), len(self._labels))
-        way = travel_order(pixels, self._shape[1]) if travel else range(len(pixels))
-        return [Suggestion(int(pixels[i]), float(erds[i])) for i in way]
+        self._twin_step = int(field.counts[STEP])
+        pixels, erds = pick_batch(self._twin, min(n, self._n_open), len(self._labels))
+        return [Suggestion(int(pixel), float(erd)) for pixel, erd in zip(pixels, erds, strict=True)]
 
     def _next_initial(self, n: int) -> list[int]:
         """Return up to n unmeasured pixels of the initial mask; of a longer one while no phase is known."""
@@ -156,7 +149,7 @@ class SladsSampler(GridSampler):
     # ------------------------------------------------------------------ what was measured
 
     def ingest(self, pixel: int, label: int) -> None:
-        """Take a measured label, 0 for ill; the same pixel and label twice change nothing, another replaces.
+        """Take a measured label, 0 for unclassified; the same pixel and label twice change nothing, another replaces.
 
         Raises
         ------
@@ -168,7 +161,7 @@ class SladsSampler(GridSampler):
         if before is None:
             return
         self._next = None
-        self._outlook.forget()
+        self._monitor.invalidate()
         if before == UNMEASURED:
             self._n_initial_left -= bool(self._in_initial[pixel])
         self._n_voting += (label > 0) - (before > 0)
@@ -177,7 +170,7 @@ class SladsSampler(GridSampler):
         elif self._n_initial_left == 0 and self._n_voting > 0:
             self._built()
         if self._field is not None and self._n_initial_left == 0:
-            self._outlook.check(self._field, self._n_measured)
+            self._monitor.check(self._field, self._n_measured)
 
     def _update(self, field: Field, pixel: int, before: int, label: int) -> None:
         """Bring the field up to date after the label of a pixel became another."""
@@ -189,19 +182,19 @@ class SladsSampler(GridSampler):
             pixels, labels = self._votes()
             take_back(field, pixel, pixels, labels, n_labels, label=self._compact.get(label))
         else:
-            # An ill pixel that is measured again is closed already; a first label closes it.
-            following, risk, agreed, missed = advance(
-                field, row, column, self._compact.get(label, -1), n_labels, self._model.risk
+            # An unclassified pixel that is measured again is closed already; a first label closes it.
+            following, error, agreed, missed = advance(
+                field, row, column, self._compact.get(label, -1), n_labels, self._model.pixel_error
             )
             if following >= 0:
                 self._next = self._read(field, int(following))
             if label > 0 and before == UNMEASURED and not self._in_initial[pixel]:
-                self._outlook.take(risk, agreed, missed)
+                self._monitor.take(error, agreed, missed)
 
     def _votes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Flat pixels and compact labels of the voting samples."""
         pixels = np.flatnonzero(self._flat > 0).astype(np.int32)
-        return pixels, np.searchsorted(self._values, self._flat[pixels]).astype(np.int32)
+        return pixels, label_positions(self._flat[pixels], self._values).astype(np.int32)
 
     def _built(self) -> Field:
         """Return the field, made from all samples at once if there is none."""
@@ -220,30 +213,30 @@ class SladsSampler(GridSampler):
     # ------------------------------------------------------------------ the map
 
     def reconstruct(self) -> NDArray[np.uint8]:
-        """Return the map: (rows, columns) uint8 labels; measured pixels keep theirs, ill ones do not vote.
+        """Return the map: (rows, columns) uint8 labels; measured pixels keep theirs, unclassified ones do not vote.
 
         Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of
         interest hold the label of the nearest pixel inside.
         """
         if self._n_voting == 0:
-            return fill_outside(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
+            return fill_from_nearest(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
         return label_map(self._built(), self._values)
 
     # ------------------------------------------------------------------ how good it is
 
     def should_stop(self) -> bool:
         """Whether the stop rule held once, or no pixel is left that may be measured."""
-        return self._n_open == 0 or self._outlook.stopped
+        return self._n_open == 0 or self._monitor.stopped
 
     @property
     def record(self) -> Record:
         """What was found at the pixels chosen so far, those of the initial mask left out."""
-        return self._outlook.record
+        return self._monitor.record
 
     @property
     def stop_function(self) -> float:
         """L of the references' stop rule (module `stopping`)."""
-        return self._outlook.stop_function
+        return self._monitor.stop_function
 
     def distortion_quantile(self, probability: float) -> float:
         """Total distortion (Eq. 14) of `reconstruct()` that is not exceeded with `probability`.
@@ -253,7 +246,7 @@ class SladsSampler(GridSampler):
         """
         if self._n_voting == 0:
             return float("nan")
-        return self._outlook.quantile(self._built(), self._n_measured, probability)
+        return self._monitor.quantile(self._built(), self._n_measured, probability)
 
     def distortion_estimate(self) -> float:
         """Estimate of the total distortion (Eq. 14) of `reconstruct()`: its median; NaN before there is one."""
@@ -267,40 +260,3 @@ class SladsSampler(GridSampler):
     def distortion_bound(self, confidence: float = 0.95) -> float:
         """Total distortion that is not exceeded with probability `confidence`; NaN before there is one."""
         return self.distortion_quantile(confidence)
-
-    # ------------------------------------------------------------------ state
-
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays and JSON from which `from_state` makes a sampler with the same next suggestion."""
-        arrays, facts = self._grid_state("slads", STATE_VERSION)
-        facts |= {"seed": self._seed, "initial": self._fraction, "model_sha256": self._model.sha256}
-        seen, progress = self._outlook.state()
-        return arrays | seen, facts | progress
-
-    @classmethod
-    def from_state(
-        cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], model: SladsModel
-    ) -> SladsSampler:
-        """Make the sampler whose `state` this is; DataError naming the field that is missing or disagrees."""
-        try:
-            state = read_state(arrays, facts, ("slads",), STATE_VERSION, model.sha256)
-            sampler = cls(
-                state.shape,
-                model,
-                **state.masks,
-                seed=int(facts["seed"]),
-                initial=float(facts["initial"]),
-                stop_at=facts["stop_at"],
-                confidence=facts["confidence"],
-            )
-            sampler._take_all(state.measured)
-            sampler._outlook.restore(arrays, facts)
-        except KeyError as error:
-            raise DataError(f"sampler state: field {error.args[0]} is missing") from error
-        return sampler
-
-    def _take_all(self, measured: NDArray[np.int16]) -> None:
-        """Take all labels at once, without a record of what was found."""
-        super()._take_all(measured)
-        self._n_voting = int((measured > 0).sum())
-        self._n_initial_left = int((self._in_initial & (measured == UNMEASURED).ravel()).sum())

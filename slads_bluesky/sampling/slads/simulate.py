@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...images.distortion import check_label_image, total_distortion
+from ...images.distortion import total_distortion
+from ...images.labels import check_label_image, compact_labels
 from ..masks import initial_pixels
 from .engine import rebuild, run_order
 from .model import SladsModel, theta_matrix
@@ -25,12 +26,9 @@ def start_field(
 ) -> tuple[Field, NDArray[np.int16], NDArray[np.uint8], int]:
     """Return the field after the initial pixels, the compact truth, the labels, and how many pixels were used.
 
-    Where every initial pixel is ill, the scan goes on in C order until one is not.
+    Where every initial pixel is unclassified, the scan continues in C order until one is not.
     """
-    values = np.unique(labels[labels > 0])
-    table = np.full(256, -1, np.int16)
-    table[values] = np.arange(values.size, dtype=np.int16)
-    truth = table[labels]
+    values, truth = compact_labels(labels)
     flat = truth.ravel()
     allowed = np.ones(labels.shape, bool)
     allowed.ravel()[initial] = False
@@ -38,7 +36,7 @@ def start_field(
     field = empty_field(allowed, inside, k=model.k, theta=theta_matrix(model.theta), radius=model.radius)
     voting = initial[flat[initial] >= 0]
     rebuild(field, voting, flat[voting].astype(np.int32), values.size)
-    return field, truth, values.astype(np.uint8), values.size
+    return field, truth, values, values.size
 
 
 def initial_order(labels: NDArray[np.uint8], seed: int, initial: float, n: int) -> NDArray[np.int32]:
@@ -63,7 +61,7 @@ def sampling_order(
     Parameters
     ----------
     labels : (rows, columns) uint8 array
-        The truth; 0 where a pixel comes back ill.
+        The truth; 0 where a pixel comes back unclassified.
     model : SladsModel
         A trained model.
     n : int

@@ -18,14 +18,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base import MAX_LABELS
+
 __all__ = [
     "BLOCK",
     "CLOSED",
+    "COLUMNS",
     "LANES",
-    "MAX_LABELS",
     "NO_KEY",
+    "N_TODO",
+    "N_VOTES",
     "OUTSIDE",
+    "REACH",
+    "ROWS",
     "SHIFT",
+    "STEP",
     "Field",
     "copy_field",
     "empty_field",
@@ -35,7 +42,6 @@ __all__ = [
 LANES = 8
 BLOCK = 16
 SHIFT = 6
-MAX_LABELS = 63
 NO_KEY = 2**31 - 1
 """Key of a neighbour that is not there yet."""
 CLOSED = -1
@@ -51,7 +57,7 @@ class Field(NamedTuple):
     """(T, k, 8): the k smallest neighbour keys, ascending."""
     recon: NDArray[np.uint8]
     """(T, 8): compact label of the reconstruction, `OUTSIDE` outside the map."""
-    doubt: NDArray[np.float32]
+    disagreement: NDArray[np.float32]
     """(T, 8): feature 0, the weight of the neighbours that disagree with the reconstruction."""
     wrong: NDArray[np.uint8]
     """(T, 8): how many of the neighbours disagree."""
@@ -76,7 +82,7 @@ class Field(NamedTuple):
     block_stamp: NDArray[np.int32]
     """(R · C,): the decision in which a block was last put on `block_todo`."""
     counts: NDArray[np.int64]
-    """(6,): voting samples, decision number, largest reach, tiles to do, grid rows, grid columns."""
+    """(6,): numbers that compiled loops change: `N_VOTES`, `STEP`, `REACH`, `N_TODO`, `ROWS`, `COLUMNS`."""
     theta: NDArray[np.float64]
     """(7, 7): upper triangle of coefficients of 1, f0 … f5 and their products."""
     radius: NDArray[np.float64]
@@ -95,7 +101,18 @@ class Field(NamedTuple):
     """(8,): the reconstruction of a tile outside the map."""
 
 
-N_VOTES, STEP, REACH, N_TODO, ROWS, COLUMNS = range(6)
+N_VOTES = 0
+"""Entry of `Field.counts`: voting samples."""
+STEP = 1
+"""Entry of `Field.counts`: number of the present decision."""
+REACH = 2
+"""Entry of `Field.counts`: bound on the last key of every pixel of the map."""
+N_TODO = 3
+"""Entry of `Field.counts`: tiles on `Field.todo`."""
+ROWS = 4
+"""Entry of `Field.counts`: rows of the grid."""
+COLUMNS = 5
+"""Entry of `Field.counts`: columns of the grid."""
 
 
 def empty_field(
@@ -132,12 +149,12 @@ def empty_field(
     opened = padded.reshape(tiles, LANES)
     keys = np.empty((tiles, k, LANES), np.int32)
     keys[:] = np.where(mapped, NO_KEY, CLOSED).astype(np.int32)[:, None, :]
-    counts = np.zeros(6, np.int64)
+    counts = np.zeros(COLUMNS + 1, np.int64)
     counts[REACH], counts[ROWS], counts[COLUMNS] = NO_KEY, rows, columns
     return Field(
         keys=keys,
         recon=np.where(mapped, 0, OUTSIDE).astype(np.uint8),
-        doubt=np.zeros((tiles, LANES), np.float32),
+        disagreement=np.zeros((tiles, LANES), np.float32),
         wrong=np.zeros((tiles, LANES), np.uint8),
         close=np.zeros((tiles, LANES), np.uint8),
         erd=np.full((tiles, LANES), -np.inf, np.float32),

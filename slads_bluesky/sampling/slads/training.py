@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...images.distortion import boundary_fraction, check_label_image
+from ...images.distortion import boundary_fraction
+from ...images.labels import check_label_image, compact_labels
+from ...progress import Progress, no_progress
+from ..base import MAX_LABELS
 from .engine import rebuild
 from .error_calibration import GENERATED, calibrate, crop
 from .features import feature_table
 from .model import TERMS, SladsModel, expand
 from .reduction import gaussian_reduction
 from .simulate import distortion_curve
-from .state import MAX_LABELS, SHIFT, empty_field, to_grid
+from .state import SHIFT, empty_field, to_grid
 
 __all__ = ["CS", "DENSITIES", "check_training_set", "default_radius", "train_slads"]
 
@@ -86,9 +89,7 @@ def _normal_equations(
     """Sums of terms ⊗ terms (R, 26, 26) and terms ⊗ targets (R, 26, m), per radius, for one random mask."""
     generator = np.random.default_rng(entropy)
     measured = generator.random(image.shape) < density
-    values = np.unique(image[image > 0])
-    table = np.full(256, -1, np.int32)
-    table[values] = np.arange(values.size)
+    values, compact = compact_labels(image)
     voting = np.flatnonzero((measured & (image > 0)).ravel()).astype(np.int32)
     gram = np.zeros((len(radii), len(TERMS), len(TERMS)))
     moment = np.zeros((len(radii), len(TERMS), len(cs)))
@@ -96,8 +97,8 @@ def _normal_equations(
         return gram, moment
     inside = np.ones(image.shape, bool)
     field = empty_field(~measured, inside, k=k, theta=np.zeros((7, 7)), radius=radii[0])
-    rebuild(field, voting, table[image.ravel()[voting]], values.size)
-    wrong = (to_grid(field, field.recon) != table[image]) & (image > 0)
+    rebuild(field, voting, compact.ravel()[voting].astype(np.int32), values.size)
+    wrong = (to_grid(field, field.recon) != compact) & (image > 0)
     nearest2 = to_grid(field, field.keys[:, 0] >> SHIFT).ravel()
     areas = []
     for radius in radii:
@@ -142,7 +143,7 @@ def _choose(
     images: Sequence[NDArray[np.uint8]],
     seed: int,
     n_jobs: int,
-    report: Callable[[str, float], None],
+    progress: Progress,
 ) -> list[float]:
     """Mean area of each model: all are run on the first image, the best on every image from several starts.
 
@@ -155,7 +156,7 @@ def _choose(
     areas = []
     for area in parallel(delayed(_area)(images[0], model, seed) for model in models):
         areas.append(area)
-        report("choice of c", 0.5 * len(areas) / len(models))
+        progress("choice of c", 0.5 * len(areas) / len(models))
     starts = int(np.clip(round(_RUN_PIXELS / sum(crop(image).size for image in images)), 2, 8))
     finalists = np.argsort(areas, kind="stable")[: 3 if starts == 2 else 6]
     jobs = [(i, image, seed + start) for i in finalists for image in images for start in range(starts)]
@@ -163,7 +164,7 @@ def _choose(
     runs = parallel(delayed(_area)(image, models[i], start) for i, image, start in jobs)
     for done, (area, (i, _, _)) in enumerate(zip(runs, jobs, strict=True), 1):
         found[int(i)].append(area)
-        report("choice of c", 0.5 + 0.5 * done / len(jobs))
+        progress("choice of c", 0.5 + 0.5 * done / len(jobs))
     worst = max(max(values) for values in found.values())
     return [float(np.mean(found[i])) if i in found else max(area, worst) for i, area in enumerate(areas)]
 
@@ -180,14 +181,14 @@ def train_slads(
     generated: int = GENERATED,
     n_jobs: int = 1,
     names: Sequence[str] | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress = no_progress,
 ) -> SladsModel:
     """Train SLADS on label images.
 
     Parameters
     ----------
     images : sequence of (rows, columns) integer arrays
-        Label images of the same phases, 0 where ill. Best of the size that is to be mapped.
+        Label images of the same phases, 0 where unclassified. Best of the size that is to be mapped.
     seed : int
         Seed of the masks and of the runs by which c is chosen.
     k : int
@@ -223,7 +224,6 @@ def train_slads(
     from joblib import Parallel, delayed
 
     checked, phases = check_training_set(images, names)
-    report = progress if progress is not None else lambda stage, done: None
     pixels = int(np.median([image.size for image in checked]))
     disc = default_radius(pixels)
     discs = (disc, 2 * disc, 3 * disc) if radius is None else (int(radius),)
@@ -246,11 +246,11 @@ def train_slads(
     for done, (part_gram, part_moment) in enumerate(parts, 1):
         gram += part_gram
         moment += part_moment
-        report("features", done / len(jobs))
+        progress("features", done / len(jobs))
     for disc, disc_gram, disc_moment in zip(discs, gram, moment, strict=True):
         for c, theta in zip(candidates, _solve(disc_gram, disc_moment).T, strict=True):
             models.append(SladsModel(theta, phases, c=c, k=k, radius=disc))
-    areas = _choose(models, checked, seed, n_jobs, report) if len(models) > 1 else [float("nan")]
+    areas = _choose(models, checked, seed, n_jobs, progress) if len(models) > 1 else [float("nan")]
     best = models[int(np.argmin(areas))]
     metadata = {
         "images": [
@@ -269,7 +269,7 @@ def train_slads(
     trained = replace(best, metadata=metadata)
     if not calibrated:
         return trained
-    risk, analogues, stop = calibrate(
+    pixel_error, calibration_runs, stop = calibrate(
         trained, checked, seed=seed, n_jobs=n_jobs, generated=generated, progress=progress
     )
-    return replace(trained, risk=risk, analogues=analogues, stop=stop)
+    return replace(trained, pixel_error=pixel_error, calibration_runs=calibration_runs, stop=stop)

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.phantom import make_object, object_from_labels, read_labels, training_spectra
+from slads_bluesky.errors import ConfigError
+from slads_bluesky.images import read_label_image
+from slads_bluesky.phantom import make_object, object_from_labels, training_spectra
 
 
 @pytest.fixture(scope="module")
@@ -119,32 +120,10 @@ def test_an_object_of_ones_own_labels(tmp_path):
     labels[:, 4:] = 3
     labels[2, 2] = 0
     np.save(tmp_path / "a.npy", labels)
-    made = object_from_labels(read_labels(tmp_path / "a.npy"))
+    made = object_from_labels(read_label_image(tmp_path / "a.npy"))
     assert made.labels[2, 2] == 0
     assert made.truth[2, 2] == 1
     assert made.phases == ("CaO", "LaO", "Si", "C")
-
-
-@pytest.mark.parametrize(
-    ("array", "culprit"),
-    [
-        (np.ones((2, 2, 2), np.uint8), "two-dimensional"),
-        (np.ones((0, 4), np.uint8), "not empty"),
-        (np.ones((4, 4)), "float64"),
-        (np.zeros((4, 4), np.uint8), "label 0"),
-        (np.full((4, 4), 300), "255"),
-    ],
-)
-def test_a_bad_label_file_is_named(tmp_path, array, culprit):
-    np.save(tmp_path / "bad.npy", array)
-    with pytest.raises(DataError, match=rf"bad\.npy.*{culprit}"):
-        read_labels(tmp_path / "bad.npy")
-
-
-def test_a_file_that_is_no_npy_is_named(tmp_path):
-    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'desc")
-    with pytest.raises(DataError, match=r"bad\.npy"):
-        read_labels(tmp_path / "bad.npy")
 
 
 def test_the_largest_object_fits_in_200_mb():

@@ -1,3 +1,3 @@
 """Objects for the sampler's tests: small, seeded, and not those of the benchmarks."""
 
-from sampling_fixtures import make_blobs, model, model_four, oracle  # noqa: F401 (fixtures)
+from sampling_fixtures import make_blobs, model, model_four, oracle, random_net  # noqa: F401 (fixtures)

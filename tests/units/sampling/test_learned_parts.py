@@ -34,6 +34,7 @@ from slads_bluesky.sampling.learned.training import (
     TrainingSettings,
     adapt,
     check_images,
+    generator_sha256,
     let_down,
 )
 
@@ -114,6 +115,11 @@ def test_training_image_of_a_seed_is_reproducible():
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert all(set(np.unique(image)) == set(range(1, image.max() + 1)) and image.max() > 1 for image in first)
     assert len({image.tobytes() for image in first}) == 20
+
+
+def test_generator_of_training_images_gives_those_that_the_shipped_model_was_trained_on():
+    """Another hash means another generator: its version has to go up, and a model to be trained with it."""
+    assert generator_sha256() == shipped_model().metadata["generator"]["sample_sha256"]
 
 
 def test_an_order_measures_until_the_map_is_right(make_blobs):
@@ -204,10 +210,10 @@ def test_training_repeats_itself_and_starts_from_a_model():
     assert first.sha256 == second.sha256
     assert first.metadata["steps"] == len(losses) == 8
     assert np.isfinite(losses).all()
-    going_on = Trainer(TINY, start=first)
-    assert going_on.model().sha256 == first.sha256
-    list(going_on.run([1.0]))
-    assert going_on.model().sha256 != first.sha256
+    resumed = Trainer(TINY, start=first)
+    assert resumed.model().sha256 == first.sha256
+    list(resumed.run([1.0]))
+    assert resumed.model().sha256 != first.sha256
     with pytest.raises(DataError, match="widths"):
         Trainer(TrainingSettings(), start=first)
 
@@ -217,7 +223,7 @@ def test_images_to_adapt_to_are_checked(make_blobs):
     assert side == 64
     assert len(images) == 2
     assert check_images([], [])[0] == 128
-    with pytest.raises(DataError, match=r"b.npy.*ill"):
+    with pytest.raises(DataError, match=r"b.npy.*unclassified"):
         check_images([np.zeros((40, 40), np.uint8) + np.eye(40, dtype=np.uint8)], ["b.npy"])
     with pytest.raises(DataError, match=r"c.npy.*one phase"):
         check_images([np.ones((40, 40), np.uint8)], ["c.npy"])
@@ -247,16 +253,18 @@ def test_the_command_adapts_a_model(tmp_path, make_blobs, capsys):
 
 
 def test_a_model_is_adapted_to_images_at_hand(make_blobs):
-    first, images, told = tiny_model(), [make_blobs((40, 48), 5.0)], []
-    model = adapt(images, first, steps=4, seed=3, report=told.append)
+    first, images, reported = tiny_model(), [make_blobs((40, 48), 5.0)], []
+    model = adapt(images, first, steps=4, seed=3, progress=lambda stage, done: reported.append((stage, done)))
     assert model.sha256 != first.sha256
     assert model.metadata["from_sha256"] == first.sha256
     assert model.metadata["steps"] == 4
     assert len(model.metadata["images"]) == 1
-    runs = set(model.analogues[:, -1])
+    runs = set(model.calibration_runs[:, -1])
     assert len(runs) == 2  # two on the image
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0)
+    parts = [done for _, done in reported]
+    assert parts == sorted(parts)
+    assert parts[-1] == pytest.approx(1.0)
+    assert [stage for stage, _ in reported] == ["training"] * 4 + ["calibration runs"] * 2
     assert adapt(images, first, steps=4, seed=3).sha256 == model.sha256
     with pytest.raises(DataError, match="no label image"):
         adapt([], first)

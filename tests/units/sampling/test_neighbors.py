@@ -52,7 +52,7 @@ def fresh(shape, k, inside):
 
 
 def same(a, b):
-    for name in ("keys", "recon", "doubt", "wrong", "close", "erd", "best", "best_row"):
+    for name in ("keys", "recon", "disagreement", "wrong", "close", "erd", "best", "best_row"):
         assert np.array_equal(getattr(a, name), getattr(b, name)), name
     for field in (a, b):  # the bound is one
         blocks = np.full_like(field.reach, CLOSED)

@@ -1,19 +1,16 @@
-"""Initial mask, distortion, segmentation, image files, travel and static samplers."""
+"""Initial mask, k-NN reconstruction and static samplers."""
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
 from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.images import boundary_fraction, check_label_image, total_distortion
-from slads_bluesky.images.files import read_label_image
-from slads_bluesky.images.segmentation import segment
+from slads_bluesky.images import total_distortion
 from slads_bluesky.sampling import (
     initial_pixels,
     knn_reconstruct,
 )
 from slads_bluesky.sampling.static import StaticSampler
-from slads_bluesky.sampling.travel import travel_length, travel_order
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (37, 512), (400, 11), (1, 200)])
@@ -46,35 +43,6 @@ def test_the_initial_mask_honours_a_mask_and_reaches_every_pixel():
         initial_pixels((3, 3), 0.5, allowed=np.zeros((3, 3), bool))
 
 
-def test_total_distortion_and_boundary_fraction_of_a_known_image():
-    truth = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [0, 1, 2, 2]], np.uint8)
-    wrong = truth.copy()
-    wrong[0, 0], wrong[2, 0] = 2, 2  # the second is ill in truth: no phase to be wrong about
-    assert total_distortion(truth, wrong) == pytest.approx(1 / 11)
-    assert boundary_fraction(truth) == pytest.approx(6 / 11)
-    mask = np.zeros(truth.shape, bool)
-    mask[0] = True
-    assert total_distortion(truth, wrong, mask) == pytest.approx(1 / 4)
-    with pytest.raises(DataError, match=r"\(3, 4\).*\(3, 3\)"):
-        total_distortion(truth, truth[:, :3])
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.ones((2, 3, 4), np.uint8), "2 dimensions, it has 3"),
-        (np.ones((3, 3)), "integer labels, it holds float64"),
-        (np.zeros((0, 3), np.uint8), "is empty"),
-        (np.zeros((3, 3), np.uint8), "label 0 only"),
-        (np.full((3, 3), 300), "300 to 300"),
-        (np.full((3, 3), True), "holds bool"),
-    ],
-)
-def test_what_is_no_label_image_is_named(image, message):
-    with pytest.raises(DataError, match=message):
-        check_label_image(image, "x.npy")
-
-
 def test_reconstruction_votes_without_ill_pixels_and_keeps_measured_ones(oracle, make_blobs):
     truth = make_blobs((14, 19), 2.0, 3, seed=2)
     generator = np.random.default_rng(0)
@@ -87,61 +55,6 @@ def test_reconstruction_votes_without_ill_pixels_and_keeps_measured_ones(oracle,
     assert all(found[at] == label for at, label in wanted.items())
     with pytest.raises(DataError, match="nothing to reconstruct"):
         knn_reconstruct(np.zeros((3, 3), np.int16))
-
-
-def test_segmentation_finds_the_phases_of_a_noisy_picture(make_blobs):
-    truth = make_blobs((96, 96), 6.0, 3, seed=1)
-    noisy = np.array([0, 40, 110, 200])[truth] + np.random.default_rng(0).normal(0, 12, truth.shape)
-    found = segment(noisy, 3)
-    assert total_distortion(truth, found) < 0.03
-    assert total_distortion(truth, segment(noisy, 3, window=1, smallest=1)) > 0.0
-    colour = np.repeat(noisy[..., None], 3, axis=2)
-    assert np.array_equal(segment(colour, 3), found)
-    with pytest.raises(DataError, match=r"flat\.tif has too few grey levels"):
-        segment(np.zeros((9, 9)), 2, name="flat.tif")
-    with pytest.raises(DataError, match="not finite"):
-        segment(np.full((9, 9), np.nan), 2)
-    with pytest.raises(DataError, match="phases must lie in"):
-        segment(noisy, 1)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".png", ".tif"])
-def test_label_images_from_files(tmp_path, make_blobs, suffix):
-    truth = make_blobs((12, 9), 2.0)
-    path = tmp_path / f"labels{suffix}"
-    if suffix == ".npy":
-        np.save(path, truth)
-    elif suffix == ".png":
-        from PIL import Image
-
-        Image.fromarray(truth).save(path)
-    else:
-        import tifffile
-
-        tifffile.imwrite(path, truth)
-    assert np.array_equal(read_label_image(path), truth)
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=f"labels{suffix}"):
-        read_label_image(path)
-
-
-def test_files_that_are_none(tmp_path):
-    with pytest.raises(DataError, match="no such file"):
-        read_label_image(tmp_path / "a.npy")
-    with pytest.raises(DataError, match=r"not '\.txt'"):
-        read_label_image(tmp_path / "a.txt")
-
-
-def test_a_short_way_is_never_longer_and_visits_all():
-    generator = np.random.default_rng(0)
-    for n in (1, 2, 3, 7, 40):
-        pixels = generator.choice(50 * 60, n, replace=False)
-        order = travel_order(pixels, 60)
-        assert sorted(order.tolist()) == list(range(n))
-        assert order[0] == 0
-        assert travel_length(pixels[order], 60) <= travel_length(pixels, 60) + 1e-9
-    line = np.array([0, 9, 1, 8, 2, 7, 3, 6, 4, 5])
-    assert travel_length(line[travel_order(line, 60)], 60) == 9.0
 
 
 def test_the_static_estimate_is_about_right(make_blobs):

@@ -1,4 +1,4 @@
-"""What the learned sampler says of its own mistakes: analogues, interval, a stop with confidence."""
+"""The learned sampler's error monitor: calibration runs, interval, a stop with confidence; its hedge."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, ModelFileError
+from slads_bluesky.modelfile import read_file, write_file
 from slads_bluesky.phantom.microstructures import make_labels
-from slads_bluesky.sampling.learned import error_monitor as learned_outlook
-from slads_bluesky.sampling.learned.error_monitor import PROGRESS, learn_analogues
-from slads_bluesky.sampling.learned.holdout import examine
+from slads_bluesky.sampling.learned import error_monitor
+from slads_bluesky.sampling.learned.error_calibration import CHECKPOINTS, learn_calibration_runs
+from slads_bluesky.sampling.learned.holdout import validate
 from slads_bluesky.sampling.learned.inference import NetworkMapper
 from slads_bluesky.sampling.learned.model import LearnedModel, shipped_model
 from slads_bluesky.sampling.learned.planning import Plan, hedge
@@ -21,9 +22,9 @@ from slads_bluesky.sampling.learned.sampler import LearnedSampler
 
 @pytest.fixture(scope="module")
 def model():
-    """The shipped network with analogues of a few runs of its own."""
+    """The shipped network with a few calibration runs of its own."""
     general = shipped_model()
-    return replace(general, analogues=learn_analogues(general, seed=5, generated=8))
+    return replace(general, calibration_runs=learn_calibration_runs(general, seed=5, generated=8))
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def measure(sampler, truth, n):
         sampler.ingest(pixel, int(flat[pixel]))
 
 
-def test_analogues_are_seeded_runs_that_end_better_than_they_begin(model):
-    again = learn_analogues(shipped_model(), seed=5, generated=8)
-    assert np.array_equal(again, model.analogues)
-    assert model.analogues.shape[0] >= 8 * len(PROGRESS) // 2
-    runs = model.analogues[:, -1]
+def test_calibration_runs_are_seeded_and_end_better_than_they_begin(model):
+    again = learn_calibration_runs(shipped_model(), seed=5, generated=8)
+    assert np.array_equal(again, model.calibration_runs)
+    assert model.calibration_runs.shape[0] >= 8 * len(CHECKPOINTS) // 2
+    runs = model.calibration_runs[:, -1]
     assert np.array_equal(np.unique(runs), np.arange(8))
     for run in range(8):
-        guesses = model.analogues[runs == run, 2]
+        guesses = model.calibration_runs[runs == run, 2]
         assert guesses[-1] < guesses[0]
 
 
@@ -76,32 +77,29 @@ def test_a_stop_with_confidence_comes_later_and_holds(model, truth):
         measure(sampler, truth, truth.size)
     assert plain.n_measured <= sure.n_measured < truth.size
     assert np.mean(sure.reconstruct() != truth) <= 0.05
-    arrays, facts = sure.state()
-    again = LearnedSampler.from_state(arrays, facts, model)
-    assert again.should_stop()
 
 
-def test_the_map_is_looked_at_once_a_plan_however_often_one_asks(model, truth, monkeypatch):
-    looks = []
+def test_should_stop_validates_once_a_plan_however_often_it_is_called(model, truth, monkeypatch):
+    calls = []
 
     def counted(*arguments):
-        looks.append(arguments)
-        return examine(*arguments)
+        calls.append(arguments)
+        return validate(*arguments)
 
-    monkeypatch.setattr(learned_outlook, "examine", counted)
+    monkeypatch.setattr(error_monitor, "validate", counted)
     sampler = sampler_of(model, truth, stop_at=1e-4, confidence=0.9)
     measure(sampler, truth, 300)
-    before = len(looks)
+    before = len(calls)
     assert before > 0
     sampler.suggest(1)
     for _ in range(20):
         sampler.should_stop()
-    assert len(looks) <= before + 1
+    assert len(calls) <= before + 1
 
 
 def test_confidence_that_cannot_be(truth):
-    general = replace(shipped_model(), analogues=np.zeros((0, 7), np.float32))
-    with pytest.raises(ConfigError, match="analogues"):
+    general = replace(shipped_model(), calibration_runs=np.zeros((0, 7), np.float32))
+    with pytest.raises(ConfigError, match="calibration runs"):
         sampler_of(general, truth, stop_at=0.01, confidence=0.9)
     with pytest.raises(ConfigError, match="without stop_at"):
         sampler_of(general, truth, confidence=0.9)
@@ -110,16 +108,16 @@ def test_confidence_that_cannot_be(truth):
     assert np.isnan(sampler_of(general, truth).distortion_bound(0.9))
 
 
-def test_analogues_are_in_the_file_and_in_the_hash(model, tmp_path):
+def test_model_file_holds_calibration_runs_and_its_hash_covers_them(model, tmp_path):
     path = tmp_path / "m.safetensors"
     model.save(path)
     again = LearnedModel.load(path)
-    assert np.array_equal(again.analogues, model.analogues)
-    assert again.sha256 == model.sha256 != replace(model, analogues=model.analogues[:-1]).sha256
-    with pytest.raises(ModelFileError, match=r"analogues must be finite"):
-        replace(model, analogues=np.full((3, 7), np.nan, np.float32))
+    assert np.array_equal(again.calibration_runs, model.calibration_runs)
+    assert again.sha256 == model.sha256 != replace(model, calibration_runs=model.calibration_runs[:-1]).sha256
+    with pytest.raises(ModelFileError, match=r"calibration_runs must be finite"):
+        replace(model, calibration_runs=np.full((3, 7), np.nan, np.float32))
     with pytest.raises(ModelFileError, match=r"\(3, 6\)"):
-        replace(model, analogues=np.zeros((3, 6), np.float32))
+        replace(model, calibration_runs=np.zeros((3, 6), np.float32))
 
 
 def test_hedged_picks_are_those_in_dispute_and_those_far_away_in_their_shares(truth):
@@ -131,10 +129,10 @@ def test_hedged_picks_are_those_in_dispute_and_those_far_away_in_their_shares(tr
     plan = Plan(mapper, seen.reshape(truth.shape), np.ones(truth.shape, bool), 0)
     picks = [pixel for pixel, _ in plan.take(40, plan.seen, 40)]
     assert plan.hedged == 1.0
-    estimate = plan.estimate
-    doubt = 1 - estimate.probability
-    dispute = np.where(plan.seen < 0, disputed(doubt, estimate.conflict), -np.inf)
-    sharp = pick_batch(dispute, estimate.distance, 40)
+    prediction = plan.prediction
+    uncertainty = 1 - prediction.probability
+    dispute = np.where(plan.seen < 0, disputed(uncertainty, prediction.conflict), -np.inf)
+    sharp = pick_batch(dispute, prediction.distance, 40)
     assert len(set(picks)) == 40
     assert len(set(picks) & set(sharp.tolist())) >= 0.8 * 40 - 1
     assert [p for p, _ in plan.take(90, plan.seen, 40)][:40] == picks
@@ -166,3 +164,15 @@ def test_the_hedge_grows_with_measurements_that_a_known_specimen_would_not_need(
     assert 0 < at(80) < at(100) < 1
     assert at(120) == at(2000) == 1
     assert hedge(np.ones((5, 5), np.uint8), np.ones((5, 5), np.int16), np.ones((5, 5), bool)) == 1
+
+
+def test_a_model_file_of_version_1_is_read(model, tmp_path):
+    """It calls the calibration runs by another name; the hash, by which records find their model, is the same."""
+    path = tmp_path / "old.safetensors"
+    model.save(path)
+    arrays, header = read_file(path)
+    arrays["analogues"] = arrays.pop("calibration_runs")
+    write_file(path, arrays, {**header, "version": "1"})
+    again = LearnedModel.load(path)
+    assert np.array_equal(again.calibration_runs, model.calibration_runs)
+    assert again.sha256 == model.sha256
