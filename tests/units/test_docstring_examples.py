@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 IN_ORDER = ("open_session", "adaptive_map", "find_run", "load_map", "open_catalog")
 """Public names whose examples continue one another: the record that one writes, the next ones read."""
 
-AWAITED = {"LearnedSampler", "PhaseClassifier", "SladsSampler"}
+AWAITED = {"PhaseClassifier"}
 
 
 def _modules_with_examples():

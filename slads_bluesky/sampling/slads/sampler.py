@@ -55,6 +55,24 @@ class SladsSampler(GridSampler):
     ------
     ConfigError, DataError
         If the labels, the fraction, the masks or the wanted distortion cannot be.
+
+    Examples
+    --------
+    Train on one image of stripes, and map another from a fifth of its pixels:
+
+    >>> import numpy as np
+    >>> from slads_bluesky.sampling import train_slads
+    >>> y, x = np.mgrid[:32, :32]
+    >>> stripes = (y + x // 3) // 8 % 2 + 1
+    >>> model = train_slads([stripes], seed=0, cs=(8.0,), radius=2, calibrated=False)
+    >>> truth = (x + y // 4) // 8 % 2 + 1
+    >>> sampler = SladsSampler(truth.shape, model, labels=2, seed=1)
+    >>> while sampler.n_measured < truth.size // 5:
+    ...     for suggestion in sampler.suggest():
+    ...         sampler.ingest(suggestion.pixel, truth.flat[suggestion.pixel])
+    >>> wrong = np.mean(sampler.reconstruct() != truth)
+    >>> bool(wrong < 0.05)
+    True
     """
 
     def __init__(
