@@ -64,8 +64,10 @@ def summarize(data: RunData) -> tuple[list[str], dict[str, Any]]:
         f"{data.grid.shape[0]} × {data.grid.shape[1]} pixels over {height:g} × {width:g} µm",
     ]
     if len(data.starts) > 1:
-        lines.append(f"goes on    from {', '.join(one['uid'][:8] for one in data.starts[:-1])}")
-    ended = f"{stop['exit_status']}: {stop.get('reason', '')}" if stop else "cut off, or still going on"
+        lines.append(f"resumes    {', '.join(one['uid'][:8] for one in data.starts[:-1])}")
+    ended = (
+        f"{stop['exit_status']}: {stop.get('reason', '')}" if stop else "interrupted, or still being recorded"
+    )
     lines += [
         f"ended      {ended}",
         f"measured   {n} pixels, {n / total:.2%} of {total}; in {timedelta(seconds=round(wall))}",

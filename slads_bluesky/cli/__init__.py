@@ -13,9 +13,9 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ..errors import SladsError
+from ..terminal import make_console, show_any_text
 
 __all__ = ["app", "main"]
 
@@ -37,7 +37,7 @@ def _options(
     if version:
         from .. import __version__
 
-        Console().print(__version__)
+        make_console().print(__version__)
         raise typer.Exit
 
 
@@ -63,11 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; user errors become one line on stderr and exit code 2."""
     # threads of torch that spin while they wait would take the cores of the IOC and of the catalog's writer
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    show_any_text()
     try:
         app(arguments)
     except SladsError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"slads-bluesky: {error}", markup=False)
+        make_console(stderr=True).print(f"slads-bluesky: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("slads-bluesky: interrupted")
+        make_console(stderr=True).print("slads-bluesky: interrupted")
         sys.exit(130)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..files import check_writable, write_json
+from ..terminal import make_console, working
 from .options import Json
 from .record import Uid, Where, open_map
 
@@ -31,17 +32,15 @@ def export(
     json_file: Json = None,
 ) -> None:
     """Write a map into a file of another program."""
-    from rich.console import Console
-
     from ..export.formats import export_map
 
     check_writable(json_file)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     _, data = open_map(uid, catalog)
-    with console.status(f"writing {path.name}"):
+    with working(console, f"writing {path.name}"):
         written = export_map(data, path)
     for file in written:
-        console.print(str(file), markup=False)
+        console.print(str(file))
     write_json(
         json_file, {"uid": data.uid, "n_measured": data.n_measured, "files": [str(file) for file in written]}
     )
@@ -54,18 +53,16 @@ def report(
     json_file: Json = None,
 ) -> None:
     """Write a map's report: pictures, area fractions with intervals, dose and time, configuration."""
-    from rich.console import Console
-
+    from ..analysis.compare import known_truth
     from ..analysis.summary import summarize
     from ..export.report import write_report
-    from .counterfactual import known_truth
 
     check_writable(json_file)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     _, data = open_map(uid, catalog)
-    with console.status(f"writing {path.name}"):
+    with working(console, f"writing {path.name}"):
         write_report(data, path, known_truth(data))
-    console.print(str(path), markup=False)
+    console.print(str(path))
     write_json(json_file, {**summarize(data)[1], "file": str(path)})
 
 
@@ -90,20 +87,18 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a record to browsers and to other machines, by Tiled, until interrupted."""
-    from rich.console import Console
-
     from ..record import default_directory
     from ..record.catalog.serve import new_key
     from ..record.catalog.serve import serve as serve_record
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     own = key or new_key()
 
     def ready(address: str) -> None:
-        console.print(f"serving at {address}, until Ctrl-C", markup=False)
+        console.print(f"serving at {address}, until Ctrl-C")
         if key is None:
-            console.print(f"in a browser: {address}/?api_key={own}", markup=False)
-            console.print(f"from Python:  TILED_API_KEY={own}  open_catalog('{address}')", markup=False)
+            console.print(f"in a browser: {address}/?api_key={own}")
+            console.print(f"from Python:  TILED_API_KEY={own}  open_catalog('{address}')")
 
     directory = catalog.expanduser().absolute() if catalog is not None else default_directory()
     serve_record(directory, api_key=own, host=host, port=port, database=database, on_ready=ready)

@@ -11,6 +11,7 @@ import typer
 from ..errors import ConfigError
 from ..files import check_writable, write_json
 from ..phantom.paper_results import PAPER, PaperResult
+from ..terminal import make_console, working
 
 __all__ = ["demo", "register"]
 
@@ -78,8 +79,6 @@ def demo(
     import logging
     import resource
 
-    from rich.console import Console
-
     from ..callbacks.progress import MapProgress
     from ..callbacks.verdict_watch import VerdictWatch
     from ..export.figures import four_panels
@@ -90,7 +89,7 @@ def demo(
     from ..simulation.models import prepare_models
     from ..simulation.run import make_agent, run_map
 
-    console = Console(highlight=False)
+    console = make_console()
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # main() reports why a run failed
     wanted = fraction if fraction is not None else _paper(object_name).fraction
     if not 0 < wanted <= 1:
@@ -107,13 +106,13 @@ def demo(
     with Recorder(
         catalog, fsync=fsync, spectra=spectra, on_problem=lambda text: console.print(f"catalog: {text}")
     ) as recorder:
-        with console.status("preparing models") as status:
+        with working(console, "preparing models") as show:
             models = prepare_models(
                 object_name,
                 sampler=sampler,
                 classifier=classifier,
                 seed=seed,
-                progress=lambda stage, fraction: status.update(stage),
+                progress=lambda stage, fraction: show(stage),
             )
         keep_models(recorder.directory / "models", models.sampler, models.classifier)
         agent = make_agent(
@@ -129,7 +128,7 @@ def demo(
             subscribers=[recorder, MapProgress(agent.distortion_estimate), VerdictWatch(console.print)],
             scan_id_source=scan_id_source(recorder.directory),
         )
-        with console.status("bringing the catalog up to date"):
+        with working(console, "bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
     picture = figure if figure is not None else recorder.directory / f"{result.uid[:8]}.png"
     four_panels(

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ConfigError
 from ..files import check_writable, write_json
+from ..terminal import make_console, working
 from .options import Json
 
 if TYPE_CHECKING:
@@ -46,12 +47,10 @@ def doctor(
     json_file: Json = None,
 ) -> None:
     """Check PVs, calibration, classifier, record and versions; exit code 1 if a check fails."""
-    from rich.console import Console
-
     from ..instrument import diagnostics as checks
     from ..record import default_directory
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     check_writable(json_file)
     if not timeout > 0:
         raise ConfigError(f"--timeout must be positive, not {timeout:g}")
@@ -64,10 +63,12 @@ def doctor(
     def show(*found: CheckResult) -> None:
         for result in found:
             results.append(result)
-            console.print("[green]ok[/]    " if result.passed else "[red]not ok[/]", end=" ")
-            console.print(f"{result.name}: {result.message}", markup=False)
+            console.print(
+                "ok    " if result.passed else "not ok", style="green" if result.passed else "red", end=" "
+            )
+            console.print(f"{result.name}: {result.message}")
             if result.hint:
-                console.print(f"       → {result.hint}", markup=False)
+                console.print(f"       → {result.hint}")
 
     make_devices: Any = None
     proxies = [zmq] if zmq is not None else []
@@ -83,7 +84,7 @@ def doctor(
         make_devices = lambda: _devices(prefix)  # noqa: E731
 
     show(*checks.check_versions())
-    with console.status("looking at the record"):
+    with working(console, "looking at the record"):
         found = checks.check_record(catalog if catalog is not None else default_directory())
     show(*found)
     judge = None
@@ -94,7 +95,7 @@ def doctor(
         show(checks.check_proxy(where, timeout))
     if make_devices is not None:
         beam, eds, sem = make_devices()
-        with console.status("waiting for PVs"):
+        with working(console, "waiting for PVs"):
             found = checks.check_devices(beam, eds, sem, timeout)
         show(*found)
         if eds.connected:

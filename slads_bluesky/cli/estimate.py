@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError, RecordError
 from ..files import check_writable, write_json
 from ..simulated import simulated_object
+from ..terminal import make_console, working
 from .options import Json
 from .record import Where
 
@@ -41,18 +43,16 @@ def estimate(
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
-    """Tell how long a map will take and what dose it will cost, from what earlier runs took."""
-    from rich.console import Console
-
+    """Estimate the time and the dose of a map from what earlier runs took."""
     from ..analysis.cost import estimate as predict
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     check_writable(json_file)
     rows, columns = _shape(shape)
     if last < 1:
         raise ConfigError(f"--last takes at least one run, not {last}")
-    with console.status("reading earlier runs") as status:
-        runs = _earlier(catalog, sample, object_name, last, status.update)
+    with working(console, "reading earlier runs") as show:
+        runs = _earlier(catalog, sample, object_name, last, show)
     try:
         made = predict(runs, n_pixels=rows * columns, fraction=fraction, dwell_s=dwell, current_na=current)
     except RecordError as error:
@@ -60,8 +60,8 @@ def estimate(
     console.print(f"points     {made.n_points} of {made.n_pixels} pixels, live {_seconds(made.dwell_s)} each")
     console.print(f"beam on    {_span(made.beam_s)}")
     console.print(
-        f"in all     {_span(made.wall_s)}" if made.wall_s else "in all     not known: beam on, and what each point "
-        "takes besides"
+        f"total      {_span(made.wall_s)}" if made.wall_s else "total      not known: beam on, plus the overhead "
+        "of each point"
     )  # fmt: skip
     console.print(
         f"dose       {_amount(made.dose_nc, 'nC')}"
@@ -84,7 +84,7 @@ def _shape(text: str) -> tuple[int, int]:
 
 
 def _earlier(
-    where: str | None, sample: str | None, object_name: str | None, last: int, tell: Any
+    where: str | None, sample: str | None, object_name: str | None, last: int, show: Callable[[str], None]
 ) -> list[PastRun]:
     from ..analysis.cost import past_run
     from ..record.runs import list_runs
@@ -104,7 +104,7 @@ def _earlier(
             continue
         if "grid" not in run.start:
             continue
-        tell(f"reading run {run.uid[:8]}")
+        show(f"reading run {run.uid[:8]}")
         try:
             past = past_run(run.documents())
         except RecordError:
@@ -118,9 +118,9 @@ def _earlier(
 
 def _basis(runs: list[PastRun]) -> str:
     if not runs:
-        return "by         no earlier run: dead time and overhead are not counted, it will take longer"
+        return "by         no earlier run: dead time and overhead are not counted, the map will take longer"
     if len(runs) == 1:
-        return f"by         one earlier run, {runs[0].uid[:8]}: how far the next may lie from it is not known"
+        return f"by         one earlier run, {runs[0].uid[:8]}: the spread between runs is not known"
     names = ", ".join(run.uid[:8] for run in runs[:5]) + (", …" if len(runs) > 5 else "")
     return f"by         {len(runs)} earlier runs, {names}; in brackets the lowest and highest of them"
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..terminal import make_console
+
 __all__ = ["register"]
 
 
@@ -34,14 +36,13 @@ def ioc(
     import asyncio
     import signal
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..devices.sim.ioc import open_specimen, run_until, serve
     from ..devices.sim.pvs import list_pvs as pvs
     from ..files import check_writable
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     if list_pvs:
         table = Table("PV", "type", "unit", "limits", "access", "what it is", box=None)
         for pv in pvs(prefix):

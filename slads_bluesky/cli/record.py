@@ -1,4 +1,4 @@
-"""``slads-bluesky runs | show | replay``: what is on record, told and questioned."""
+"""``slads-bluesky runs | show | replay``: what is on record, listed, shown and verified."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ..errors import ConfigError, RecordError
 from ..files import check_writable, write_json
 from ..simulated import simulated_object
+from ..terminal import make_console
 from .options import Json
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[RecordedRun], RunData]:
-    """Find a run and load the map that it ends: itself and the runs that it goes on from."""
+    """Find a run and load its map: itself and the runs that it resumes."""
     from ..analysis.run_data import load_map
     from ..record.runs import find_run, map_runs
 
@@ -76,21 +77,18 @@ def runs(
     """List the runs on record, the latest last."""
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..record.runs import list_runs
 
-    console = Console(highlight=False)
-    if not console.is_terminal:  # into a pipe, whole lines
-        console = Console(highlight=False, width=200)
+    console = make_console()
     check_writable(json_file)
     try:
         after = datetime.fromisoformat(since).timestamp() if since else 0.0
     except ValueError:
         raise ConfigError(f"--since takes a day such as 2026-03-01, not '{since}'") from None
     rows: list[dict[str, Any]] = []
-    for run in list_runs(catalog, lambda text: console.print(f"unreadable: {text}", markup=False)):
+    for run in list_runs(catalog, lambda text: console.print(f"unreadable: {text}")):
         start, stop = run.start, run.stop or {}
         if start["time"] < after or (sample is not None and start.get("sample") != sample):
             continue
@@ -111,7 +109,7 @@ def runs(
             }
         )
     table = Table(box=None, pad_edge=False)
-    for name in ("uid", "scan", "time", "plan", "sample", "grid", "points", "ended", "goes on from"):
+    for name in ("uid", "scan", "time", "plan", "sample", "grid", "points", "ended", "resumes"):
         table.add_column(name, justify="right" if name in ("scan", "points") else "left")
     for row in rows:
         table.add_row(
@@ -125,23 +123,21 @@ def runs(
             row["exit_status"],
             (row["resumes"] or "")[:8],
         )
-    console.print(table if rows else "no runs")
+    console.print(table if rows else "no runs", soft_wrap=not rows)
     write_json(json_file, {"runs": rows})
 
 
 def show(uid: Uid, catalog: Where = None, json_file: Json = None) -> None:
-    """Tell one run's summarize in a screen."""
-    from rich.console import Console
-
+    """Show one run in a screen: sample, plan, result, dose, time."""
     from ..analysis.summary import summarize
 
     check_writable(json_file)
     chain, data = open_map(uid, catalog, spectra=False)
     lines, figures = summarize(data)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     for line in lines:
-        console.print(line, markup=False)
-    console.print(f"record     {chain[-1].source}", markup=False)
+        console.print(line)
+    console.print(f"record     {chain[-1].source}")
     write_json(json_file, figures)
 
 
@@ -171,10 +167,8 @@ def replay(
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
-    """Go through a recorded run again: check it, ask what would have been, or watch it."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    """Replay a recorded run: verify it, compare it with another sampler or classifier, or show it."""
+    console = make_console()
     check_writable(json_file)
     check_writable(figure)
     if verify:
@@ -182,9 +176,8 @@ def replay(
     elif sampler is not None or classifier is not None:
         from .counterfactual import compare
 
-        compare(
-            console, *open_map(uid, catalog), sampler, classifier, model_folders(catalog), figure, json_file
-        )
+        _, data = open_map(uid, catalog)
+        compare(console, data, sampler, classifier, model_folders(catalog), figure, json_file)
     else:
         _emit(uid, catalog, speed, json_file)
 
@@ -199,9 +192,8 @@ def _verify(
 ) -> None:
     import time
 
-    from rich.progress import Progress
-
     from ..plans.adaptive import versions
+    from ..progress import tracker
     from ..record.resume import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
     from ..record.verify import explain, verify
     from ..spectra import load_classifier
@@ -220,9 +212,8 @@ def _verify(
     judge = load_classifier(classifier) if classifier else find_classifier(data.start, *folders)
     agent = rebuild_agent(data.start, model)
     began = time.perf_counter()
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("verifying", total=data.n_measured)
-        result = verify(data, agent, judge, lambda n: bar.update(task, completed=n))
+    with tracker("verifying") as progress:
+        result = verify(data, agent, judge, progress)
     took = time.perf_counter() - began
     hashes = {"classifier": judge.sha256, **({} if model is None else {"sampler": model.sha256})}
     why = explain(data.start, hashes, versions())
@@ -231,10 +222,10 @@ def _verify(
             f"run {data.uid[:8]}: all {result.n_events} decisions, labels and verdicts are the same again"
         )
     else:
-        console.print(f"run {data.uid[:8]} differs, first at {result.differences[0]}", markup=False)
+        console.print(f"run {data.uid[:8]} differs, first at {result.differences[0]}")
         console.print("  " + ", ".join(f"{what}: {n}" for what, n in result.counts.items()))
         for line in why or ["models and versions are those of the run: the data were changed"]:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
     write_json(
         json_file,
         {

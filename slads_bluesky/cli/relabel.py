@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ConfigError, RecordError
 from ..files import check_writable, write_json
+from ..terminal import make_console
 from .options import Json
 from .record import Folder, Uid, model_folders, open_map
 
@@ -39,8 +40,6 @@ def relabel(
     json_file: Json = None,
 ) -> None:
     """Reclassify a finished map, as a run of its own that names its source."""
-    from rich.console import Console
-
     from ..analysis.run_data import load_map
     from ..analysis.summary import summarize
     from ..modelstore import keep_models, model_directory
@@ -54,7 +53,7 @@ def relabel(
     if (classifier is None) == (accept is None):
         raise ConfigError("give either --classifier FILE or --accept NAME")
     check_writable(json_file)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     where = str(catalog) if catalog is not None else None
     folders = model_folders(where)
     chain, data = open_map(uid, where)
@@ -78,7 +77,7 @@ def relabel(
     console.print(f"{changed} of {data.n_measured} spectra have another label than in run {data.uid[:8]}")
     lines, figures = summarize(derived)
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)
     if not agent.should_stop():
         console.print(
             f"to resume this map, name the classifier {kept} as classifier.file in instrument.yml, and resume "

@@ -1,4 +1,4 @@
-"""``slads-bluesky resume``: a map that was cut off, gone on with as if nothing had happened."""
+"""``slads-bluesky resume``: an interrupted map, resumed as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from ..errors import RecordError
 from ..files import check_writable, write_json
 from ..simulated import simulated_object
+from ..terminal import make_console, working
 from .options import Json
 from .record import Folder, Uid, model_folders, open_map
 
@@ -31,18 +32,14 @@ def resume(
     catalog: Folder = None,
     error: Annotated[
         float | None,
-        typer.Option(
-            help="Wanted error of a dwell that follows the sample, where the run does not tell its own."
-        ),
+        typer.Option(help="Accepted error of an adaptive dwell, where the run does not record its own."),
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Go on with a map of a simulated object that was cut off, as a new run that names its parent.
+    """Resume an interrupted map of a simulated object, as a new run that names its parent.
 
     A map of a real specimen is resumed where its microscope is: RE(resume_map("UID")) in the session.
     """
-    from rich.console import Console
-
     from ..analysis.run_data import load_map
     from ..analysis.summary import summarize
     from ..callbacks.progress import MapProgress
@@ -60,7 +57,7 @@ def resume(
     from ..simulation.models import Models
     from ..simulation.run import run_map
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     check_writable(json_file)
     where = str(catalog) if catalog is not None else None
     chain, data = open_map(uid, where, spectra=False)
@@ -70,7 +67,7 @@ def resume(
     specimen = simulated_object(start)
     if specimen is None:
         raise RecordError(
-            f"run {data.uid[:8]} is of a microscope, and this command moves simulated ones only; go on with it in "
+            f"run {data.uid[:8]} is of a microscope, and this command drives simulated ones only; resume it in "
             f'that microscope\'s session, RE(resume_map("{data.uid[:8]}")), or put resume_map into its queue'
         )
     folders = model_folders(where)
@@ -84,7 +81,7 @@ def resume(
         raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
     wanted_error = _dwell_error(data, error)
     phantom = make_object(*specimen)
-    console.print(f"run {data.uid[:8]} goes on after {data.n_measured} pixels")
+    console.print(f"run {data.uid[:8]} is resumed after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
         keep_models(model_directory(recorder.directory), models.sampler, models.classifier)
         result = run_map(
@@ -98,7 +95,7 @@ def resume(
             error=wanted_error,
             md={"resumes": data.uid},
         )
-        with console.status("bringing the catalog up to date"):
+        with working(console, "bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
     from ..record.runs import find_run
 
@@ -107,16 +104,16 @@ def resume(
     )
     lines, figures = summarize(whole)
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)
     write_json(json_file, {**figures, "n_before": data.n_measured, "catalog_up_to_date": current})
 
 
 def _dwell_error(data: RunData, given: float | None) -> float | None:
-    """Error that a map's dwell was adapted to; None for a fixed dwell. A specimen is not burnt for a guess."""
+    """Error that a map's dwell was adapted to; None for a fixed dwell. It is never guessed."""
     rule = data.start.get("sequential") or {}
     recorded = rule.get("error", given)
     if recorded is None and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any():
         raise RecordError(
-            f"run {data.uid[:8]} had a dwell that followed the sample and does not tell its error; give --error"
+            f"run {data.uid[:8]} had an adaptive dwell and does not record its error; give --error"
         )
     return None if recorded is None else float(recorded)

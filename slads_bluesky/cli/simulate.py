@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..files import check_writable, write_json
+from ..terminal import make_console
 from .options import Json
 
 __all__ = ["parse_fractions", "register"]
@@ -54,7 +55,6 @@ def simulate(
     """Run a sampler alone, on perfect labels, on any label image."""
     import time
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..errors import ConfigError, DataError
@@ -109,7 +109,7 @@ def simulate(
         table.add_column(column, justify="right")
     for row in figures["checkpoints"]:
         table.add_row(f"{row['fraction']:.2%}", str(row["n"]), f"{row['td']:.4f}", f"{row['td_knn']:.4f}")
-    console = Console()
+    console = make_console()
     console.print(table)
     times = figures["decision_us"]
     if times["median"] is not None:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..terminal import make_console
+
 __all__ = ["register"]
 
 
@@ -36,7 +38,6 @@ def train_classifier(
 
     import numpy as np
     from numpy.typing import NDArray
-    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from ..files import check_writable, write_json
@@ -46,7 +47,7 @@ def train_classifier(
     from ..spectra.physics.detector import Detector
     from ..spectra.physics.spectrum import expected_counts
 
-    console = Console()
+    console = make_console()
     check_writable(output)
     check_writable(json_file)
     file, axis, measured, compositions = load_phases(phases)

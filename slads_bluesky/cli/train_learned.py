@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ConfigError
 from ..files import check_writable, write_json
+from ..terminal import make_console
 
 __all__ = ["register"]
 
@@ -53,7 +54,6 @@ def train_learned(
     from dataclasses import replace
 
     import torch
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..images.files import read_label_image
@@ -137,7 +137,7 @@ def train_learned(
             "seed": seed,
         },
     )
-    Console(soft_wrap=True, highlight=False).print(
+    make_console().print(
         f"{output}: {trainer.steps} steps in {taken:.0f} s, cross-entropy {mean:.4f}",
         markup=False,
     )

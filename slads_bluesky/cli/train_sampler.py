@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..files import check_writable, write_json
+from ..terminal import make_console
 
 __all__ = ["register"]
 
@@ -27,7 +28,6 @@ def train_sampler(
     import resource
     import time
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..images.files import read_image, read_label_image
@@ -75,7 +75,7 @@ def train_sampler(
     table.add_column("b", justify="right")
     for facts in figures["images"]:
         table.add_row(facts["file"], "{} × {}".format(*facts["shape"]), f"{facts['boundary_fraction']:.3f}")
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(
         f"c = {model.c:g}; {seconds:.1f} s; peak {peak / 1024:.0f} MB; written to {output}", soft_wrap=True

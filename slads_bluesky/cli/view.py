@@ -11,6 +11,7 @@ import typer
 
 from ..errors import ConfigError, RecordError
 from ..files import atomic_write, check_writable, write_json
+from ..terminal import make_console
 from .options import Json
 from .record import Uid, Where
 
@@ -57,11 +58,9 @@ def view(
     json_file: Json = None,
 ) -> None:
     """Draw a map: measured pixels by phase, reconstruction, ERD, probability, stop curve, newest spectrum."""
-    from rich.console import Console
-
     from ..callbacks.live import has_display
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     check_writable(json_file)
     _check_picture(save)
     if save is None and not has_display():
@@ -86,7 +85,7 @@ def view(
         "picture": None if save is None else str(save),
     }
     if save is not None:
-        console.print(str(save), markup=False)
+        console.print(str(save))
     write_json(json_file, figures)
 
 

@@ -3,4 +3,4 @@
 __all__ = ["PHASE_COLOURS"]
 
 PHASE_COLOURS = ("#1b2a41", "#f2c14e", "#2a9d8f", "#d1495b", "#7b5ea7", "#8ab17d", "#e08e45", "#5f8dd3")
-"""Told apart in print and by readers who do not see red and green alike; repeated beyond eight phases."""
+"""Distinct in print and for readers who do not distinguish red and green; repeated beyond eight phases."""

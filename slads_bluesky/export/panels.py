@@ -1,4 +1,4 @@
-"""The pictures of a report: maps, spectra of the phases, how the map was won and what it cost."""
+"""The pictures of a report: maps, spectra of the phases, acquisition progress, dose and time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def figure_of(draw: Callable[..., None], *arguments: Any, size: tuple[float, flo
 
 
 def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> None:
-    """Draw where was measured, the phase map, how sure it is, and truth and distortion where known.
+    """Draw the measured pixels, the phase map, its probability, and truth and distortion where known.
 
     Parameters
     ----------

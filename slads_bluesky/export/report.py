@@ -108,7 +108,7 @@ def _tables(data: RunData, figures: dict[str, Any]) -> list[Table]:
         ["live time, s", f"{figures['live_time_s']:.6g}"],
         ["real time, s", f"{figures['real_time_s']:.6g}"],
         ["dose, nC", f"{figures['dose_nC']:.6g}"],
-        ["dose a pixel, nC", f"{figures['dose_nC'] / max(data.n_measured, 1):.4g}"],
+        ["dose per pixel, nC", f"{figures['dose_nC'] / max(data.n_measured, 1):.4g}"],
         ["wall clock, s", f"{figures['wall_s']:.6g}"],
         ["points that failed", str(figures["n_failed"])],
     ]
@@ -133,7 +133,7 @@ def _html(
         f"<pre>{html.escape(chr(10).join(lines))}</pre>",
         f"<h2>Map</h2>{maps}",
         f"<h2>Spectra of the phases</h2>{spectra}",
-        f"<h2>How it was won</h2>{progress}",
+        f"<h2>Acquisition progress</h2>{progress}",
         *(_html_table(*table) for table in tables),
         f"<h2>Configuration</h2><pre>{html.escape(json.dumps(data.start, indent=1, default=str))}</pre>",
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..callbacks.headless import is_headless
 from ..errors import InstrumentError, SladsError
+from ..terminal import make_console
 from .parts import Devices, MapModels, connect_devices, make_devices, make_models, start_microscope
 from .settings import InstrumentSettings, read_settings
 
@@ -144,9 +145,7 @@ def _tried(part: str, make: Callable[[], Any], missing: list[str]) -> Any:
 
 def _say(text: str) -> None:
     if not is_headless():
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+        make_console(stderr=True).print(text)
 
 
 def _warn(text: str) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from slads_bluesky.errors import ConfigError
+from slads_bluesky.progress import Progress, no_progress
 
 from .catalog.store import default_directory, journal_directory, open_catalog
 from .journal.writing import Journal
@@ -31,8 +32,8 @@ class Recorder:
     """Document callback that loses nothing: ``RE.subscribe(recorder)``.
 
     Each document is in the journal when the call returns; a process of its own carries the journal into the
-    catalog. If that process, or the catalog, is in trouble, this is said once, and the plan goes on. A catalog that
-    is in order again is caught up by itself, else the next time that it is opened.
+    catalog. If that process, or the catalog, fails, this is reported once, and the plan continues. A catalog that
+    works again is caught up by itself, else the next time that it is opened.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class Recorder:
     spectra : {"inline", "hdf5"}
         Keep spectra in the events, or in HDF5 files beside the journal; `open_catalog` and the exports read both.
     on_problem : callable, optional
-        Told of each trouble of the catalog in a sentence, from another thread; without it, troubles are logged
+        Called with a sentence for each problem of the catalog, from another thread; without it, problems are logged
         as warnings. `problems` keeps them.
 
     Raises
@@ -69,7 +70,7 @@ class Recorder:
         self.uids: list[str] = []
         """Runs recorded so far, oldest first."""
         self.problems: list[str] = []
-        """What went wrong on the way to the catalog, and was not mended since."""
+        """What went wrong on the way to the catalog, and has not been repaired since."""
         self.n_events = 0
         """Events in the journal since this recorder was made."""
         self.n_catalogued = 0
@@ -129,15 +130,16 @@ class Recorder:
         """Whether the catalog's writer has taken all that was recorded, and without trouble."""
         return not self.problems and self.n_catalogued >= self.n_events
 
-    def flush(self, timeout: float = 60.0, progress: Callable[[int, int], None] | None = None) -> bool:
+    def flush(self, timeout: float = 60.0, progress: Progress = no_progress) -> bool:
         """Wait until the catalog holds what was recorded so far.
 
         Parameters
         ----------
         timeout : float
             Seconds to wait at most.
-        progress : callable, optional
-            Called as ``progress(events in the catalog, events recorded)``, a few times a second.
+        progress : callable
+            Called as ``progress("catalog", fraction)`` with the fraction of the events in the catalog, a few times a
+            second.
 
         Returns
         -------
@@ -151,7 +153,7 @@ class Recorder:
             return self._synced >= asked and self.up_to_date
         return False
 
-    def close(self, timeout: float = 60.0, progress: Callable[[int, int], None] | None = None) -> bool:
+    def close(self, timeout: float = 60.0, progress: Progress = no_progress) -> bool:
         """Close the journal and wait for the catalog as `flush` does; twice does no harm.
 
         After `timeout` the writer is left to finish by itself.
@@ -168,7 +170,7 @@ class Recorder:
                 pass
         self._wait(lambda: not self._listener.is_alive(), timeout, progress)
         if self._listener.is_alive():
-            self._problem(f"catalog not up to date after {timeout:g} s; its writer goes on by itself")
+            self._problem(f"catalog not up to date after {timeout:g} s; its writer continues by itself")
             return False
         self._process.wait()
         self._errors.close()
@@ -186,20 +188,16 @@ class Recorder:
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            return False  # the listener tells that, and why, the process is gone
+            return False  # the listener reports that, and why, the process is gone
         return True
 
-    def _wait(
-        self, done: Callable[[], bool], timeout: float, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def _wait(self, done: Callable[[], bool], timeout: float, progress: Progress) -> None:
         deadline = time.monotonic() + timeout
         with self._changed:
             while not done() and self._listener.is_alive() and time.monotonic() < deadline:
-                if progress is not None:
-                    progress(self.n_catalogued, self.n_events)
+                progress("catalog", self.n_catalogued / max(self.n_events, 1))
                 self._changed.wait(min(0.2, max(deadline - time.monotonic(), 0)))
-        if progress is not None:
-            progress(self.n_catalogued, self.n_events)
+        progress("catalog", self.n_catalogued / max(self.n_events, 1))
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -211,8 +209,8 @@ class Recorder:
                 self._changed.notify_all()
             if "problem" in message:
                 self._problem(message["problem"])
-            if "mended" in message:
-                self._mended(message["mended"])
+            if "repaired" in message:
+                self._repaired(message["repaired"])
         self._process.stdout.close()
         code = self._process.wait()
         if code != 0 and not self.problems:
@@ -223,15 +221,15 @@ class Recorder:
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
-            self._tell(text, "the journal has everything")
+            self._report(text, "the journal has everything")
 
-    def _mended(self, text: str) -> None:
+    def _repaired(self, text: str) -> None:
         if text in self.problems:
             self.problems.remove(text)
-        self._tell(f"{text.partition(':')[0]} was written anew", "the catalog is in order again")
+        self._report(f"{text.partition(':')[0]} was written again", "the catalog is complete again")
 
-    def _tell(self, text: str, beside: str) -> None:
+    def _report(self, text: str, addition: str) -> None:
         if self._on_problem is not None:
             self._on_problem(text)
         else:
-            _log.warning("catalog: %s (%s)", text, beside)
+            _log.warning("catalog: %s (%s)", text, addition)

@@ -1,4 +1,4 @@
-"""Finding runs, in a record's journal or in any catalog, and giving their documents back."""
+"""Runs found in a record's journal or in any catalog, and their documents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecordedRun:
     stop: dict[str, Any] | None
     """None for a run that was cut off, or is still being written."""
     documents: Callable[[], Iterator[Document]]
-    """Gives its documents, anew each time; of a damaged journal those that are whole, and logs what is not."""
+    """Gives its documents, from the first each time; of a damaged journal those that are whole; others are logged."""
     source: str
     """The file or the catalog that it comes from."""
 
@@ -53,7 +53,7 @@ class RecordedRun:
 
     @property
     def parent(self) -> str | None:
-        """Uid of the run that this one goes on from."""
+        """Uid of the run that this one resumes."""
         return self.start.get("resumes")
 
     @property
@@ -63,7 +63,7 @@ class RecordedRun:
 
 
 def list_runs(
-    where: str | Path | None = None, told: Callable[[str], None] | None = None
+    where: str | Path | None = None, on_unreadable: Callable[[str], None] | None = None
 ) -> list[RecordedRun]:
     """Return all runs, the oldest first.
 
@@ -71,8 +71,8 @@ def list_runs(
     ----------
     where : path or str, optional
         As for `open_catalog`. Of a record's directory the journal is read, which takes no database.
-    told : callable, optional
-        Told of each journal that cannot be read, in a sentence; such a file hides no other run.
+    on_unreadable : callable, optional
+        Called with a sentence for each journal that cannot be read; such a file hides no other run.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def list_runs(
         try:
             runs.append(_from_journal(path))
         except RecordError as error:
-            if told is not None:
-                told(str(error))
+            if on_unreadable is not None:
+                on_unreadable(str(error))
     return sorted(runs, key=lambda run: float(run.start["time"]))
 
 
@@ -137,7 +137,7 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
     if key.isdigit() and len(key) < 8:
         numbered = [run for run in runs if run.start.get("scan_id") == int(key)]
         if numbered:
-            return numbered[-1]  # scan_ids may begin anew; the latest is meant, as databroker does it
+            return numbered[-1]  # scan_ids may begin again at 1; the latest is meant, as databroker does it
     if len(key) < 2:
         raise RecordError(f"no run has the scan_id '{key}' in {place}, and for a uid it is too short")
     found = [run for run in runs if run.uid.startswith(key)]
@@ -153,7 +153,7 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
 
 
 def map_runs(run: RecordedRun, where: str | Path | None = None) -> list[RecordedRun]:
-    """Return the runs that make the map which `run` ends: itself and those that it goes on from, oldest first.
+    """Return the runs that make the map which `run` ends: itself and those that it resumes, oldest first.
 
     Raises
     ------
@@ -163,12 +163,12 @@ def map_runs(run: RecordedRun, where: str | Path | None = None) -> list[Recorded
     chain = [run]
     while (parent := chain[0].parent) is not None:
         if any(parent == known.uid for known in chain):
-            raise RecordError(f"run {run.uid[:8]} goes on from itself")
+            raise RecordError(f"run {run.uid[:8]} resumes itself")
         try:
             chain.insert(0, find_run(parent, where))
         except RecordError as error:
             raise RecordError(
-                f"run {chain[0].uid[:8]} goes on from {parent[:8]}, which is missing: {error}"
+                f"run {chain[0].uid[:8]} resumes {parent[:8]}, which is missing: {error}"
             ) from None
     return chain
 
@@ -176,7 +176,7 @@ def map_runs(run: RecordedRun, where: str | Path | None = None) -> list[Recorded
 def catalog_documents(run: Any) -> Iterator[Document]:
     """Yield the documents of a run in a databroker catalog, events of all streams by time.
 
-    Tiled keeps columns, not documents: uids of events are made anew (the same each time), all else is as it was
+    Tiled keeps columns, not documents: uids of events are generated (the same each time), all else is as it was
     recorded, arrays with their dtype. A run without a stop document gets none.
 
     Parameters

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from slads_bluesky.analysis.run_data import RunData
+from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.protocols import Agent, Classifier, RateClassifier
 
 __all__ = ["Difference", "Verification", "explain", "verify"]
@@ -22,7 +23,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that came out otherwise."""
+    """One thing that differs."""
 
     event: int
     """Number of the event in the map, from 1; 0 for the map as a whole."""
@@ -39,7 +40,7 @@ class Difference:
 
 @dataclass
 class Verification:
-    """What came of verifying a map."""
+    """Result of verifying a map."""
 
     n_events: int
     differences: list[Difference] = field(default_factory=list)
@@ -62,12 +63,12 @@ class Verification:
 
 
 def verify(
-    data: RunData, agent: Agent, classifier: Classifier | None, progress: Callable[[int], None] | None = None
+    data: RunData, agent: Agent, classifier: Classifier | None, progress: Progress = no_progress
 ) -> Verification:
     """Feed a recorded map to a fresh agent and classifier and compare every decision, label and verdict.
 
-    The agent is told what was recorded, also where it would have decided otherwise, so that each difference is
-    one of its own and not a consequence of an earlier one.
+    The agent ingests what was recorded, also where it would have decided otherwise, so that no difference is a
+    consequence of an earlier one.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ def verify(
         As it stood before the first point.
     classifier : Classifier, optional
         Without one, labels and verdicts are taken as they are.
-    progress : callable, optional
-        Called with the number of events done, now and then.
+    progress : callable
+        Called as ``progress("verifying", fraction)``.
 
     Raises
     ------
@@ -89,13 +90,12 @@ def verify(
     for i, event in enumerate(data.events()):
         if classifier is not None and i % BATCH == 0:
             _classify(data, classifier, slice(i, i + BATCH), result)
-        if progress is not None and i % 100 == 0:
-            progress(i)
+        if i % 100 == 0:
+            progress("verifying", i / data.n_measured)
         _decide(data, agent, i, result)
         agent.ingest(event)
     _end(data, agent, result)
-    if progress is not None:
-        progress(data.n_measured)
+    progress("verifying", 1.0)
     result.differences.sort(key=lambda difference: difference.event or data.n_measured + 1)
     return result
 
@@ -138,7 +138,7 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
 
 def _end(data: RunData, agent: Agent, result: Verification) -> None:
     if data.stop is not None and data.stop.get("exit_status") == "success" and not agent.should_stop():
-        result.add(Difference(0, -1, "stop", data.stop.get("reason", ""), "the map would go on"))
+        result.add(Difference(0, -1, "stop", data.stop.get("reason", ""), "the map would continue"))
     final = data.maps[-1] if data.maps else None
     if final is not None and final.get("n_measured") == data.n_measured:
         again = agent.map_data()

@@ -5,10 +5,10 @@ taken from the plan's loop; and because it finishes its work when the acquiring 
 `Recorder` over its standard input and output, one JSON object a line:
 
     in:  {"follow": PATH}   {"sync": NUMBER}   end of file: write what is left and exit
-    out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}   {"mended": TEXT}
+    out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}   {"repaired": TEXT}
 
 A catalog may fail in mid-run: its server restarts, its disk is full, another process holds its database. The run is
-then written anew, from the journal, after a while that doubles each time, at each ``sync`` and at the end.
+then written again, from the journal, after a while that doubles each time, at each ``sync`` and at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Run:
         self.path = path
         self.failed = False
         self.problem: str | None = None
-        """What was told of its failure, until it is mended."""
+        """What was reported of its failure, until it is repaired."""
         self._retry_at, self._failures = math.inf, 0
         self._lock = ExitStack()
         self._lock.enter_context(hold_journal(path, shared=True))
@@ -80,7 +80,7 @@ class _Run:
         return at_once or time.monotonic() >= self._retry_at
 
     def forget(self) -> None:
-        """Begin anew at the next step, whatever the catalog took of it."""
+        """Write the run from its first document at the next step, whatever the catalog took of it."""
         self._writer = None
         self.failed = False
 
@@ -212,7 +212,7 @@ class Follower:
     def _guarded(self, run: _Run, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # whatever the catalog throws, the journal goes on
+        except Exception as error:  # whatever the catalog raises, the journal continues
             run.fail(error)
             if run.problem is None:
                 run.problem = f"run {run.path.stem[:8]}: {_first_line(error)}"
@@ -222,7 +222,7 @@ class Follower:
         run.forget()
         self._guarded(run, lambda: run.step(flush=True))
         if not run.failed:
-            self._report({"mended": run.problem})
+            self._report({"repaired": run.problem})
             run.problem = None
 
 
@@ -246,7 +246,7 @@ def main(where: str, journal_dir: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def report(message: dict[str, Any]) -> None:
-        # with the acquiring process gone there is nobody to tell, and the work goes on
+        # with the acquiring process gone nobody reads, and the work continues
         try:
             out.write(json.dumps(message) + "\n")
         except BrokenPipeError:

@@ -95,7 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _server(config: Any, address: str, on_ready: Callable[[str], Any] | None) -> Any:
-    """Return a uvicorn server that tells when it answers; made here so that uvicorn is imported late."""
+    """Return a uvicorn server that reports when it answers; made here so that uvicorn is imported late."""
     import uvicorn
 
     class Server(uvicorn.Server):

@@ -25,13 +25,13 @@ import socket
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from slads_bluesky.errors import RecordError
+from slads_bluesky.progress import Progress, no_progress
 
 __all__ = ["catalog_directory", "close_catalog", "default_directory", "journal_directory", "open_catalog"]
 
@@ -64,7 +64,7 @@ def open_catalog(
     *,
     create: bool = True,
     catch_up: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Any:
     """Open a catalog of runs.
 
@@ -79,8 +79,8 @@ def open_catalog(
     catch_up : bool
         Write what the journal of the directory has and the catalog lacks or holds in part: runs whose process
         was killed, or that were taken while the catalog was away. Runs in progress are left to their writers.
-    progress : callable, optional
-        Called as ``progress(done, total)`` while catching up, in runs.
+    progress : callable
+        Called as ``progress("catalog", fraction)`` while catching up, with the fraction of the runs.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def _check_layout(folder: Path) -> None:
 
 
 def _relocate(folder: Path, old: str) -> None:
-    """Mend the absolute paths that Tiled keeps, in a record that was moved or copied here."""
+    """Correct the absolute paths that Tiled keeps, in a record that was moved or copied here."""
     with sqlite3.connect(folder / "catalog.db") as catalog:
         catalog.execute(
             "UPDATE assets SET data_uri = replace(replace(data_uri, ?, ?), ?, ?)",

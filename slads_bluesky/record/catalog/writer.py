@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 
 from slads_bluesky.errors import RecordError
+from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.streams import StreamRouter, events_by_stream
 
 from ..journal.reading import JournalTail
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rewound(RecordError):
-    """A stream went back to an event that the catalog holds already: the run must be written anew."""
+    """A stream went back to an event that the catalog holds already: the run must be written again."""
 
 
 class RunWriter(StreamRouter):
@@ -107,9 +108,7 @@ class RunWriter(StreamRouter):
             self._writer.root_node.update_metadata({_UNFINISHED: journal_bytes}, drop_revision=True)
 
 
-def write_run(
-    catalog: Any, path: Path, on_event: Callable[[int], None] | None = None, batch: int = BATCH
-) -> int:
+def write_run(catalog: Any, path: Path, batch: int = BATCH) -> int:
     """Write a whole journal into a catalog that does not hold its run; of a repeated event, the last.
 
     Parameters
@@ -118,8 +117,6 @@ def write_run(
         Where to write.
     path : path
         The journal; a run without a stop document is written as far as it goes and marked so.
-    on_event : callable, optional
-        Called with the number of events taken, now and then.
 
     Returns
     -------
@@ -142,16 +139,12 @@ def write_run(
             if name == "event" and last[stream, doc["seq_num"]] != i:
                 continue
             writer(name, doc)
-            if on_event is not None and name == "event" and writer.n_events % 100 == 0:
-                on_event(writer.n_events)
         if tail.position and not tail.stopped:
             writer.mark_unfinished(tail.position)
     return writer.n_events
 
 
-def catch_up(
-    catalog: Any, journal_dir: str | Path, progress: Callable[[int, int], None] | None = None
-) -> list[str]:
+def catch_up(catalog: Any, journal_dir: str | Path, progress: Progress = no_progress) -> list[str]:
     """Write the runs that a catalog lacks or holds in part, from their journals; idempotent.
 
     Runs that a living process still writes, or that another is catching up, are left alone. A journal that
@@ -163,8 +156,8 @@ def catch_up(
         Where to write.
     journal_dir : path
         Folder of the journals.
-    progress : callable, optional
-        Called as ``progress(done, total)``, in runs.
+    progress : callable
+        Called as ``progress("catalog", fraction)``, with the fraction of the runs.
 
     Returns
     -------
@@ -180,8 +173,7 @@ def catch_up(
     missing = [path for path in journals if path.stem not in finished]
     written = []
     for done, path in enumerate(missing):
-        if progress is not None:
-            progress(done, len(missing))
+        progress("catalog", done / len(missing))
         with hold_journal(path) as held:
             if not held:
                 continue
@@ -196,8 +188,7 @@ def catch_up(
                 _log.warning("not in the catalog: %s", error)
                 continue
         written.append(path.stem)
-    if progress is not None:
-        progress(len(missing), len(missing))
+    progress("catalog", 1.0)
     return written
 
 
@@ -230,7 +221,7 @@ def hold_journal(path: Path, shared: bool = False) -> Iterator[bool]:
 
 
 def _ignore(text: str) -> None:
-    """Take what was told before."""
+    """Ignore what was reported before."""
 
 
 def _whole_bytes(path: Path) -> int:

@@ -245,7 +245,7 @@ def test_a_catalog_that_recovers_within_the_run_is_caught_up_by_itself(tmp_path)
         assert recorder.up_to_date
     assert len(said) == 2
     assert uid[:8] in said[0]
-    assert said[1] == f"run {uid[:8]} was written anew"
+    assert said[1] == f"run {uid[:8]} was written again"
     assert_in_catalog(tmp_path, uid, detector, {"primary": 10, "map": 2}, catch_up=False)
 
 
