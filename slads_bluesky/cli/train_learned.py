@@ -58,9 +58,10 @@ def train_learned(
 
     from ..images.files import read_label_image
     from ..progress import tracker
+    from ..sampling.learned.adaptation import check_images
     from ..sampling.learned.error_calibration import with_calibration_runs
     from ..sampling.learned.model import LearnedModel, shipped_model
-    from ..sampling.learned.training import ADAPT, CONTINUE, Trainer, TrainingSettings, check_images, let_down
+    from ..sampling.learned.training import ADAPT, CONTINUE, Trainer, TrainingSettings, let_down
 
     check_writable(output)
     check_writable(json_file)

@@ -1,7 +1,7 @@
+from .learned.adaptation import adapt as adapt
 from .learned.model import LearnedModel as LearnedModel
 from .learned.model import shipped_model as shipped_model
 from .learned.sampler import LearnedSampler as LearnedSampler
-from .learned.training import adapt as adapt
 from .masks import initial_pixels as initial_pixels
 from .slads.model import SladsModel as SladsModel
 from .slads.reconstruct import knn_reconstruct as knn_reconstruct

@@ -36,7 +36,7 @@ def check_name(name: str) -> None:
 
 
 def load_model(name: str, path: str | Path) -> Any:
-    """Read the model file of the sampler `name`; ModelFileError if it is none of its kind."""
+    """Read the model file of the sampler `name`; ModelFileError if it is of another kind."""
     check_name(name)
     if name == "slads":
         from .slads.model import SladsModel

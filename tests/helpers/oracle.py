@@ -1,6 +1,6 @@
 """SLADS written out as the paper and its references say it: slow, literal, and nothing shared with the package.
 
-Every call looks at all samples for every pixel anew. Lists are sorted by (distance, label); votes are summed in
+Every call visits all samples for every pixel. Lists are sorted by (distance, label); votes are summed in
 float32 in that order and the ERD in float64 row by row of θ, as the package documents, so that ties fall alike.
 """
 

@@ -153,7 +153,7 @@ class Trained:
             if not trains(self._name):
                 self._made = (None, 0.0)
             else:
-                from ...sampling.learned.training import adapt
+                from ...sampling.learned.adaptation import adapt
 
                 images = self._images()
                 start = time.perf_counter()

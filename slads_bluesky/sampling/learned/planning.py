@@ -26,7 +26,7 @@ def hedge(labels: NDArray[np.uint8], seen: NDArray[np.int16], allowed: NDArray[n
     """Return how much the network is hedged against, 0 … 1.
 
     Plain SLADS needs about as many measurements as the map has boundary pixels (SLADS with a k-NN vote: 1.05–1.2
-    times as many). A network that knows such images is done well before; where it is not, it does not know them,
+    times as many). A network trained on such images is done well before; where it is not, it was not trained on them,
     and what is left are small features that it is too sure are not there. They are found where samples of
     different labels are about equally near, which is where SLADS looks, too.
     """

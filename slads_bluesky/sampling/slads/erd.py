@@ -136,7 +136,7 @@ def erd_tile(field, tile):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def block_best(field, block_row, block_column):  # type: ignore[no-untyped-def]
-    """Set the largest ERD of one block anew."""
+    """Set the largest ERD of one block from its pixels."""
     rows = field.counts[ROWS]
     per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     first = block_column * _PER_BLOCK

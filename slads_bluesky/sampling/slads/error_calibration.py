@@ -1,7 +1,7 @@
 """What a trained SLADS learns about its own errors: pixel error, calibration runs and stop thresholds.
 
 The sampler runs on the training images and on generated microstructures of many kinds (module
-`images.generated`), so that the forecast knows specimens unlike those that it was trained on. Large images are cut
+`images.generated`), so that the forecast covers specimens unlike those of the training. Large images are cut
 to 512 × 512 pixels.
 """
 

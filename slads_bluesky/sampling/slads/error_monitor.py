@@ -71,7 +71,7 @@ class ErrorMonitor:
         self._function.take(bool(missed))
 
     def invalidate(self) -> None:
-        """Say that the map has changed: the next forecast is made anew."""
+        """Drop the forecast: the map has changed."""
         self._forecast = None
 
     def forecast(self, field: Field, n_measured: int) -> Forecast | None:

@@ -103,7 +103,7 @@ def search_tiles(field, cells, tiles):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def block_reach(field, block_row, block_column):  # type: ignore[no-untyped-def]
-    """Set the bound on the last keys of one block anew."""
+    """Set the bound on the last keys of one block from its pixels."""
     rows = field.counts[ROWS]
     per_row = (field.counts[COLUMNS] + LANES - 1) // LANES
     last = field.keys.shape[1] - 1

@@ -55,7 +55,7 @@ def check_training_set(
     Raises
     ------
     DataError
-        If there is none, one is no label image, holds one phase only, or another set of phases than the first.
+        If there is none, one is not a label image, holds one phase only, or another set of phases than the first.
     """
     if len(images) == 0:
         raise DataError("no training image")
@@ -147,7 +147,7 @@ def _choose(
 ) -> list[float]:
     """Mean area of each model: all are run on the first image, the best on every image from several starts.
 
-    A large c samples best but may now and then leave an island to the end, which only many runs tell: images so
+    A large c samples best but may now and then leave an island to the end, which only many runs show: images so
     small that a run costs little are run from more starts, and more of the models are.
     """
     from joblib import Parallel, delayed

@@ -1,4 +1,4 @@
-"""What the learned sampler is made of, each part against a plain computation; its model file; its training."""
+"""Parts of the learned sampler against plain computations; its model file; its training."""
 
 import json
 import struct
@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from slads_bluesky.errors import DataError, ModelFileError
 from slads_bluesky.images.generated import KINDS, training_image
 from slads_bluesky.sampling import LearnedSampler, SladsSampler, train_slads
+from slads_bluesky.sampling.learned.adaptation import adapt, check_images
 from slads_bluesky.sampling.learned.inputs import (
     CAP,
     fold_planes,
@@ -32,8 +33,6 @@ from slads_bluesky.sampling.learned.rollout import NEVER, by_distance, roll_out
 from slads_bluesky.sampling.learned.training import (
     Trainer,
     TrainingSettings,
-    adapt,
-    check_images,
     generator_sha256,
     let_down,
 )

@@ -115,8 +115,8 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, images, capsys, make, option
     options = [str(images["four"]) if o == "four" else o for o in options]
     before = sorted(tmp_path.iterdir())
     assert run("simulate", image, *options) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert message in told.err
-    assert len(told.err.strip().splitlines()) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
