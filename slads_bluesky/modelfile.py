@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +54,45 @@ def write_file(path: str | Path, arrays: Arrays, header: Mapping[str, str]) -> N
         partial.write_bytes(content)
 
 
-def read_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Arrays and header of a file; ModelFileError if it is missing, truncated or no safetensors file."""
+def read_file(
+    path: str | Path, nan_arrays: Collection[str] = ()
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and header of a file.
+
+    Parameters
+    ----------
+    path : path
+    nan_arrays : collection of str
+        Names of the arrays that may hold NaN, for "unknown". In any other, NaN or infinity is refused: a model that
+        holds it answers NaN.
+
+    Raises
+    ------
+    ModelFileError
+        Naming the file, if it is missing, truncated or no safetensors file, and the array that is not finite or of a
+        type that numpy lacks.
+    """
+    header, arrays = _open(path)
+    for name, array in arrays.items():
+        if array.dtype.kind in "fc" and name not in nan_arrays and not np.isfinite(array).all():
+            raise ModelFileError(f"{path}: array {name!r} holds NaN or infinity")
+    return arrays, header
+
+
+def _open(path: str | Path, *, arrays: bool = True) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise ModelFileError(f"{path}: there is no such model file")
     try:
         with safe_open(path, framework="np") as file:
             header = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys()) if arrays else []
+            return header, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(f"{path}: truncated, or not a safetensors file ({error})") from error
-    return arrays, header
+    except Exception as error:  # types that numpy lacks (BF16, F8_E4M3 …): safetensors raises what numpy says
+        raise ModelFileError(f"{path}: holds an array that numpy cannot hold ({error})") from error
 
 
 def check_version(path: str | Path, stated: object, newest: int) -> None:
@@ -106,11 +131,14 @@ def write_model(
 
 
 def read_kind(path: str | Path) -> str:
-    """Kind of model that a file holds; ModelFileError as `read_model`."""
-    return _read(path)[0]
+    """Kind of model that a file holds; ModelFileError if it is missing, truncated or foreign."""
+    plain, _ = _open(path, arrays=False)
+    return _header(path, plain)[0]
 
 
-def read_model(path: str | Path, kind: str, newest: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def read_model(
+    path: str | Path, kind: str, newest: int, nan_arrays: Collection[str] = ()
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and settings of a model file.
 
     Parameters
@@ -120,6 +148,8 @@ def read_model(path: str | Path, kind: str, newest: int) -> tuple[dict[str, NDAr
         What it must hold.
     newest : int
         Newest version that can be read.
+    nan_arrays : collection of str
+        See `read_file`.
 
     Raises
     ------
@@ -127,24 +157,26 @@ def read_model(path: str | Path, kind: str, newest: int) -> tuple[dict[str, NDAr
         Naming the file, if it is missing, truncated, foreign, of another kind, newer than this program, or was
         changed after it was written.
     """
-    found, version, arrays, settings = _read(path)
+    arrays, plain = read_file(path, nan_arrays)
+    found, version, settings, stated = _header(path, plain)
     if found != kind:
         raise ModelFileError(f"{path}: holds a model of kind {found!r}, not {kind!r}")
     check_version(path, version, newest)
+    try:
+        computed = model_sha256(kind, arrays, settings)
+    except (ValueError, RecursionError) as error:  # NaN in the settings, text that cannot be encoded
+        raise ModelFileError(f"{path}: settings that no model of this program has ({error})") from error
+    if computed != stated:
+        raise ModelFileError(
+            f"{path}: was changed since it was written (sha256 {computed[:12]}… ≠ {stated[:12]}…)"
+        )
     return arrays, settings
 
 
-def _read(path: str | Path) -> tuple[str, int, dict[str, NDArray[Any]], dict[str, Any]]:
-    arrays, plain = read_file(path)
+def _header(path: str | Path, plain: Mapping[str, str]) -> tuple[str, int, dict[str, Any], str]:
+    """Kind, version, settings and stated hash."""
     try:
         header = json.loads(plain[_KEY])
-        kind, version, settings = str(header["kind"]), int(header["version"]), dict(header["settings"])
-        stated = str(header["sha256"])
-    except (KeyError, TypeError, ValueError) as error:
+        return str(header["kind"]), int(header["version"]), dict(header["settings"]), str(header["sha256"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a model of this program (field {error} of its header)") from error
-    found = model_sha256(kind, arrays, settings)
-    if found != stated:
-        raise ModelFileError(
-            f"{path}: was changed since it was written (sha256 {found[:12]}… ≠ {stated[:12]}…)"
-        )
-    return kind, version, arrays, settings

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
+from ..yamlsource import read_yaml
 
 __all__ = ["YamlFile", "validated"]
 
@@ -28,39 +29,20 @@ class YamlFile:
     Raises
     ------
     ConfigError
-        If it cannot be read, is not YAML (with the line), or names a field twice.
+        See `slads_bluesky.yamlsource.read_yaml`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: dict[Place, int] = {(): 1}
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error})") from error
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            if node is not None:
-                self._walk(node, ())
-            self.data: Any = loader.construct_document(node) if node is not None else {}
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-            raise ConfigError(f"{path}, line {line}: not YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not YAML: {error}") from None
-        finally:
-            loader.dispose()
+        node, self.data = read_yaml(path)
+        if node is not None:
+            self._walk(node, ())
 
     def _walk(self, node: yaml.Node, place: Place) -> None:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 inner = (*place, str(key.value))
-                if inner in self._lines:
-                    raise ConfigError(
-                        f"{self.path}, line {key.start_mark.line + 1}: {_dotted(inner)} is there already, "
-                        f"on line {self._lines[inner]}"
-                    )
                 self._lines[inner] = key.start_mark.line + 1
                 self._walk(value, inner)
         elif isinstance(node, yaml.SequenceNode):
@@ -137,11 +119,14 @@ def _fields(model: type[BaseModel], place: Place) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(map(str, value)) + "}"
-    text = repr(value)
+    keys = ", ".join(_plain(str(key)) for key in value) if isinstance(value, Mapping) else ""
+    text = f"{{{keys}}}" if isinstance(value, Mapping) else repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _dotted(place: Iterable[str | int]) -> str:
-    return ".".join(str(step) for step in place)
+    return ".".join(_plain(str(step)) for step in place)
+
+
+def _plain(text: str) -> str:
+    return text if text.isprintable() and len(text) <= 60 else repr(text[:60])

@@ -23,6 +23,8 @@ class StoredClassifier(ABC):
     """What its files say they hold."""
     version: ClassVar[int]
     """Newest format of its files."""
+    nan_arrays: ClassVar[tuple[str, ...]] = ()
+    """Arrays that may hold NaN, for "unknown"."""
 
     @abstractmethod
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -49,8 +51,8 @@ class StoredClassifier(ABC):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote; ModelFileError naming the file and what is wrong with it."""
-        arrays, description = read_model(path, cls.kind, cls.version)
+        arrays, description = read_model(path, cls.kind, cls.version, cls.nan_arrays)
         try:
             return cls._restore(arrays, description)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ModelFileError(f"{path}: field {error} is missing or wrong") from error

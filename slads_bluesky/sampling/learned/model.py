@@ -148,7 +148,7 @@ class LearnedModel:
             metadata = json.loads(header["metadata"])
         except KeyError as error:
             raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
         try:
             model = cls(widths, weights, fallback, metadata, runs)

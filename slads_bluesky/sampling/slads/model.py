@@ -162,7 +162,7 @@ class SladsModel:
             raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"{path}: field settings or metadata is damaged ({error})") from error
         if header.get("sha256") != model.sha256:
             raise ModelFileError(f"{path}: field sha256 does not match the contents")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import ConfigError, DataError
+from ...yamlsource import read_yaml
 from ..axis import EnergyAxis
 from ..counts import check_phases
 from ..physics.composition import Composition
@@ -58,25 +57,6 @@ class PhaseFile(_Strict):
     false_alarm_rate: float = Field(default=1e-3, gt=0.0, le=0.2)
 
 
-class _NoDuplicates(yaml.SafeLoader):
-    """YAML in which no key may come twice; plain YAML silently takes the last."""
-
-
-def _mapping(loader: _NoDuplicates, node: yaml.MappingNode) -> dict[Any, Any]:
-    out: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in out:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} is named twice", key_node.start_mark
-            )
-        out[key] = loader.construct_object(value_node, deep=True)
-    return out
-
-
-_NoDuplicates.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def load_phases(
     path: str | Path,
 ) -> tuple[PhaseFile, EnergyAxis, dict[str, NDArray[np.float64]], dict[str, Composition]]:
@@ -93,12 +73,7 @@ def load_phases(
         Naming the file, and the field in it or the spectrum file, that is missing or wrong.
     """
     path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    _, content = read_yaml(path)
     try:
         file = PhaseFile.model_validate(content)
     except ValidationError as error:

@@ -51,6 +51,7 @@ class PhaseClassifier(StoredClassifier):
 
     kind = "likelihood"
     version = 1
+    nan_arrays = ("rate",)
 
     def __init__(
         self,

@@ -48,7 +48,8 @@ def open_lab(home):
     yield make
     for session in opened:
         session.close()
-    close_catalog(opened[0].db)
+    if opened:
+        close_catalog(opened[0].db)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_every_wrong_field_is_named_with_its_line_what_was_found_and_what_is_all
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("mode: soft\ngrid: {shape: [64, 64]}\nmode: ioc\n", "line 3: mode is there already, on line 1"),
+        ("mode: soft\ngrid: {shape: [64, 64]}\nmode: ioc\n", "line 3: 'mode' is there already, on line 1"),
         ("mode: soft\ngrid: [\n", "not YAML"),
         ("- soft\n", "line 1: sections such as"),
         ("", "found nothing"),

@@ -72,11 +72,14 @@ def test_the_papers_networks_are_trained_from_compositions_too(folder):
 @pytest.mark.parametrize(
     ("text", "culprit"),
     [
-        ("", "whole"),
+        ("", "phases"),
         ("phases: {}", "phases"),
         ("phases:\n  a: {composition: Xx}\n", "Xx"),
         ("phases:\n  a: {composition: {Fe: 0.5}}\n", "sum"),
-        ("phases:\n  a: {composition: Fe}\n  a: {composition: Ni}\n", "'a' is named twice"),
+        (
+            "phases:\n  a: {composition: Fe}\n  a: {composition: Ni}\n",
+            "line 3: 'a' is there already, on line 2",
+        ),
         ("phases:\n  a: {}\n", "phases.a"),
         ("phases:\n  a: {composition: Fe, files: [x.msa]}\n", "phases.a"),
         ("phases:\n  a: {composition: Fe}\nbeam_energy_kev: 500\n", "beam_energy_kev"),
