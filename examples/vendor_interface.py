@@ -334,7 +334,7 @@ def main() -> None:
     engine = RunEngine({})
     engine(adaptive_map(beam, eds, agent, dwell_s=1.0))
     right = (agent.sampler.reconstruct() == jobs.specimen.truth).mean()
-    print(f"{agent.n_measured} of {agent.grid.n_pixels} pixels by spot jobs, {right:.1%} of the map right")  # noqa: T201
+    print(f"{agent.n_measured} of {agent.grid.n_pixels} pixels by spot jobs, {right:.1%} of the map right")
 
 
 if __name__ == "__main__":

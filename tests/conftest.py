@@ -7,11 +7,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
+MAY_BE_SKIPPED = ("SLADS_TEST_DATA", "bluesky-kafka is installed")
+"""In the reasons of skips that are fine in CI: data that cannot be committed, and a test of a missing package."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI a skipped test is a failed one: there, every program and package that a test wants is installed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") in ("1", "true") and not hasattr(report, "wasxfail"):
+        reason = str(call.excinfo.value) if call.excinfo else ""
+        if not any(word in reason for word in MAY_BE_SKIPPED):
+            report.outcome, report.longrepr = "failed", f"skipped, which CI does not allow: {reason}"
+    return report
+
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
-    """Directory for XDG_CACHE_HOME: what one test has trained, the next one finds."""
-    return tmp_path_factory.mktemp("cache")
+    """Directory for XDG_CACHE_HOME: what one test has trained, the next one finds, in another process too."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -103,10 +103,19 @@ def _api_pages() -> dict[str, str]:
     return pages
 
 
-def _api_page(title: str, module: Any, chosen: Iterable[tuple[str, Any]]) -> str:
-    head = f"{title}: ``{module.__name__}``"
-    lines = [head, "=" * len(head), "", *inspect.cleandoc(module.__doc__ or "").splitlines(), ""]
-    lines += [f".. py:module:: {module.__name__}", ""]
+def _api_page(title: str, module: Any, chosen: Sequence[tuple[str, Any]]) -> str:
+    name_of = module.__name__
+    lines = [title, "=" * len(title), "", f"Import from ``{name_of}``.", ""]
+    lines += [*inspect.cleandoc(module.__doc__ or "").splitlines(), "", f".. py:module:: {name_of}", ""]
+    lines += [".. list-table::", "   :widths: auto", ""]
+    for name, value in chosen:
+        documented = inspect.isclass(value) or inspect.isroutine(value)
+        about = (
+            inspect.cleandoc(value.__doc__ or "").split("\n\n")[0].replace("\n", " ") if documented else ""
+        )
+        role = "class" if inspect.isclass(value) else "func" if documented else "data"
+        lines += [f"   * - :py:{role}:`~{name_of}.{name}`", f"     - {about}"]
+    lines.append("")
     for name, value in chosen:
         full = f"{module.__name__}.{name}"
         if inspect.isclass(value):
@@ -332,8 +341,8 @@ def _type_of(field: dict[str, Any], schema: dict[str, Any]) -> str:
         return f"list of {inside}"
     if field.get("format") == "path":
         return "path"
-    low = field.get("minimum"), field.get("exclusiveMinimum")
-    high = field.get("maximum"), field.get("exclusiveMaximum")
+    low = field.get("minimum", field.get("ge")), field.get("exclusiveMinimum", field.get("gt"))
+    high = field.get("maximum", field.get("le")), field.get("exclusiveMaximum", field.get("lt"))
     limits = [f"≥ {low[0]:g}" if low[0] is not None else "", f"> {low[1]:g}" if low[1] is not None else ""]
     limits += [
         f"≤ {high[0]:g}" if high[0] is not None else "",

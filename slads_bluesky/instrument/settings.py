@@ -82,7 +82,7 @@ class DevicesSettings(_Section):
     eds: DeviceSettings = DeviceSettings.model_validate({"class": "EDSDetector", "prefix": "SEM:EDS:mca1"})
     """Acquires and classifies spectra."""
     sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
-    """Its settings become the baseline; None for a microscope that does not give them."""
+    """Its settings become the baseline; empty for a microscope that publishes none."""
 
 
 class SimulationSettings(_Section):

@@ -1,4 +1,4 @@
-"""Somebody who reads README.md with a computer at hand, and types what it says as it says it."""
+"""Somebody who reads a document with a computer at hand, and types what it says as it says it."""
 
 import contextlib
 import json
@@ -107,7 +107,7 @@ class Reader:
     def __init__(self, home, cache, before, meanwhile, after):
         self.home = home
         self.before, self.meanwhile, self.after = before, meanwhile, after
-        self.section = None
+        self.section = self.document = None
         self.ipython = None
         self.servers = {}
         self.said = ""
@@ -125,10 +125,16 @@ class Reader:
         }  # fmt: skip
 
     def read(self, block):
-        """Do what a block says; return what was to be seen."""
-        if block.section != self.section:
+        """Do what a block says; return what was to be seen.
+
+        A new section begins with nothing running, a new document with the profile as it is committed.
+        """
+        if block.document != self.document:
             self.leave()
-            self.section = block.section
+            shutil.copy(PROFILE / "instrument.yml", self.home / "profile")
+        elif block.section != self.section:
+            self.leave()
+        self.document, self.section = block.document, block.section
         run = getattr(self, f"_{block.language}")
         self.said = run(block)
         return self.said
@@ -215,9 +221,11 @@ class Reader:
         self.type_to(self.ipython, f"import json; open('answer', 'w').write(json.dumps({expression}))")
         return json.loads((self.home / "answer").read_text())
 
+    def _ipython(self, block):
+        assert self.ipython is not None, "the section has not opened an IPython"
+        return self.type_to(self.ipython, block.text)
+
     def _python(self, block):
-        if self.ipython is not None:
-            return self.type_to(self.ipython, block.text)
         done = subprocess.run(
             [self.home / ".venv/bin/python", "-c", block.text], env=self.environment, cwd=self.home,
             capture_output=True, text=True, timeout=PATIENCE_S,
