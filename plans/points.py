@@ -11,7 +11,7 @@ from slads_bluesky.protocols import UNCLASSIFIED, Beam, Detector, EventKeys
 from .ledger import Ledger
 from .stubs import blank, measure
 
-__all__ = ["POINT_ERRORS", "FailedPoint", "measure_or_fail"]
+__all__ = ["POINT_ERRORS", "FailedPoint", "blank_at_last", "measure_or_fail"]
 
 POINT_ERRORS = (TimeoutError, InstrumentError, OSError)
 """What a second try may cure; anything else ends the run."""
@@ -88,7 +88,7 @@ def measure_or_fail(
         except POINT_ERRORS as error:
             reason = str(error) or type(error).__name__
             yield Msg("checkpoint")
-            yield from _blank_at_last(beam)
+            yield from blank_at_last(beam)
             if hasattr(eds, "stop"):
                 yield Msg("stop", eds)
             if attempt == 1:
@@ -98,7 +98,7 @@ def measure_or_fail(
     return reason
 
 
-def _blank_at_last(beam: Beam, tries: int = 3) -> Generator[Msg, Any, None]:
+def blank_at_last(beam: Beam, tries: int = 3) -> Generator[Msg, Any, None]:
     """Blank the beam; a lost connection may take seconds to come back. A beam that stays lit ends the run."""
     for left in reversed(range(tries)):
         try:

@@ -148,11 +148,16 @@ class Points:
         if hasattr(self._eds, "classify_s"):
             self._ledger.put("classify", self._eds.classify_s)
         if self._wrong:
-            self.n_failed += 1
-            self._failure.fail(self._wrong, time())
-            yield from record("failed", [*readables, self._failure])
+            yield from self.fail(self._wrong, readables)
         yield Msg("checkpoint")
         return self.collector.take()
+
+    def fail(self, reason: str, readables: Sequence[Any]) -> Generator[Msg, Any, None]:
+        """Record a point in the stream ``failed``, and count it."""
+        self._wrong = reason
+        self.n_failed += 1
+        self._failure.fail(reason, time())
+        yield from record("failed", [*readables, self._failure])
 
     @property
     def too_many_failed(self) -> str:

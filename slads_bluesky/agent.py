@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -21,6 +21,9 @@ from .grid import ScanGrid
 from .protocols import UNCLASSIFIED, EventKeys, Sampler, Suggestion
 
 __all__ = ["AgentSettings", "SladsAgent"]
+
+NEAR = 2
+"""Suggestions so near to a pixel that is being measured come last, pixels."""
 
 
 class SladsAgent:
@@ -173,6 +176,34 @@ class SladsAgent:
             self._suggestions = self._sampler.suggest(n)
             self._asked = n
         return self._suggestions[:n]
+
+    def suggest_besides(self, n: int, pending: Collection[int]) -> list[Suggestion]:
+        """Up to `n` pixels to measure next, while others are chosen already and their labels not known yet.
+
+        A sampler that can pretend what the pending pixels will show does so (its own ``suggest_besides``); of any
+        other, suggestions within two pixels of a pending one come last.
+
+        Parameters
+        ----------
+        n : int
+        pending : collection of int
+            Flat indices of pixels that are being measured.
+        """
+        if n < 1:
+            raise ConfigError(f"a suggestion is of at least one pixel, not {n}")
+        if not pending:
+            return self._sampler.suggest(n)
+        own = getattr(self._sampler, "suggest_besides", None)
+        if own is not None:
+            return list(own(n, pending))
+        known = set(pending)
+        found = [s for s in self._sampler.suggest(n + 4 * len(known)) if s.pixel not in known]
+        columns = self._grid.shape[1]
+        at = np.array([divmod(s.pixel, columns) for s in found]).reshape(-1, 1, 2)
+        others = np.array([divmod(p, columns) for p in sorted(known)]).reshape(1, -1, 2)
+        near = (np.abs(at - others).max(axis=2) <= NEAR).any(axis=1)
+        far = [s for s, close in zip(found, near, strict=True) if not close]
+        return [*far, *(s for s, close in zip(found, near, strict=True) if close)][:n]
 
     def ingest(self, event: Mapping[str, Any]) -> None:
         """Take an Event document as it was emitted.

@@ -56,6 +56,10 @@ class Driver:
     log: Path | None = None
     faults: Faults = field(default_factory=Faults)
     exposure: Exposure | None = None
+    on_change: list[Callable[[], None]] = field(default_factory=list)
+    """Called before the beam changes."""
+    on_blank: list[Callable[[bool], None]] = field(default_factory=list)
+    """Called when somebody blanks or unblanks the beam."""
 
     def __post_init__(self) -> None:
         if not self.time_scale >= 0:
@@ -73,6 +77,8 @@ class Driver:
         self.sem.blanked = blanked
         self._lit_since = None if blanked else _now()
         self._replan()
+        for hook in self.on_blank:
+            hook(blanked)
 
     def trip(self, tripped: bool) -> None:
         """Trip the beam, or bring it back."""
@@ -88,6 +94,8 @@ class Driver:
     def reset(self) -> None:
         """Forget doses, visits and faults: a fresh specimen, the beam blanked in the middle of the field."""
         self.stop()
+        for hook in self.on_blank:
+            hook(True)
         self.faults = Faults()
         self.sem.reset()
         self._last = None
@@ -172,6 +180,8 @@ class Driver:
             self.exposure.advance(end if reached >= end - 1e-4 * self._speed else reached)
 
     def _change(self) -> None:
+        for hook in self.on_change:
+            hook()
         self._catch_up()
         self._idle_dose()
 

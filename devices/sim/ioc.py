@@ -17,6 +17,7 @@ from ...errors import InstrumentError, SladsError
 from ...protocols import Specimen
 from .caserver import LoopbackContext
 from .driver import Driver
+from .listgroup import make_lists
 from .model import SimulatedSEM
 from .ports import free_port
 from .pvgroup import make_group
@@ -52,9 +53,11 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
         EPICS_CA_SERVER_PORT=str(port), EPICS_CAS_SERVER_PORT=str(port), EPICS_CAS_INTF_ADDR_LIST="127.0.0.1",
         EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1", EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
     )  # fmt: skip
-    group = make_group(prefix, Driver(SimulatedSEM(specimen), time_scale, log))
+    driver = Driver(SimulatedSEM(specimen), time_scale, log)
+    group = make_group(prefix, driver)
     await group.show()
-    context = group.context = LoopbackContext(group.pvdb)
+    lists = make_lists(prefix, driver, {"dose": group.dose, "pixel_dose": group.pixel_dose})
+    context = group.context = LoopbackContext({**group.pvdb, **lists.pvdb})
 
     async def started(_: Any) -> None:
         if context.port != port:

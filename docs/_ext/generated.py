@@ -14,13 +14,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 import yaml
+from sphinx.application import Sphinx
+from sphinx.util import logging
 
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
+_log = logging.getLogger(__name__)
 
 FRONT = "slads_bluesky"
 API: tuple[tuple[str, str, Sequence[str]], ...] = (
@@ -298,7 +299,7 @@ def _field_row(
 ) -> tuple[str, str, str, str]:
     description = field.get("description")
     if not description:
-        _warn("instrument.yml: the field '%s' has no docstring in the settings", name)
+        _log.warning("instrument.yml: the field '%s' has no docstring in the settings", name)
     default = defaults.get(name, field.get("default"))
     shown = (
         "required"
@@ -366,12 +367,14 @@ def _data_keys_page(docs: Path) -> str:
     for stream, keys in streams.items():
         lines += [f"## Stream `{stream}`", "", *_paragraphs(about["streams"].get(stream, ""))]
         if stream not in about["streams"]:
-            _warn("data-keys.yml: the stream '%s' is not described", stream)
+            _log.warning("data-keys.yml: the stream '%s' is not described", stream)
         rows = []
         for key, entry in keys.items():
             pattern = next((p for p in about["keys"] if fnmatchcase(key, p)), None)
             if pattern is None:
-                _warn("data-keys.yml: the data key '%s' of the stream '%s' is not described", key, stream)
+                _log.warning(
+                    "data-keys.yml: the data key '%s' of the stream '%s' is not described", key, stream
+                )
             else:
                 used.add(pattern)
             shape = " × ".join(map(str, entry["shape"])) or "scalar"
@@ -380,15 +383,8 @@ def _data_keys_page(docs: Path) -> str:
         lines += _table(("key", "dtype", "shape", "unit", "what it holds"), rows)
     for pattern in about["keys"]:
         if pattern not in used:
-            _warn("data-keys.yml: no stream has a data key '%s'", pattern)
+            _log.warning("data-keys.yml: no stream has a data key '%s'", pattern)
     return "\n".join(lines) + "\n"
-
-
-def _warn(text: str, *values: object) -> None:
-    """With -W, an error of the build."""
-    from sphinx.util import logging
-
-    logging.getLogger(__name__).warning(text, *values)
 
 
 # ---- Markdown

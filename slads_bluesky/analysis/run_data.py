@@ -18,7 +18,7 @@ from ..grid import ScanGrid
 from ..protocols import UNCLASSIFIED, UNMEASURED, EventKeys
 from ..streams import events_by_stream
 
-__all__ = ["POINTS", "RunData", "event_keys", "load_map"]
+__all__ = ["POINTS", "ListDecision", "RunData", "event_keys", "load_map"]
 
 Documents = Iterable[tuple[str, dict[str, Any]]]
 Source = Callable[[], Documents]
@@ -30,6 +30,20 @@ class HasDocuments(Protocol):
     @property
     def documents(self) -> Source:
         """Gives its documents, from the first one each time it is called."""
+
+
+@dataclass(frozen=True)
+class ListDecision:
+    """Pixels that were chosen at once, for a list of points."""
+
+    run: int
+    """Index of its run in the map."""
+    seen: int
+    """Pixels that the agent knew then."""
+    asked: int
+    """Pixels that it was asked for."""
+    pixels: NDArray[np.int64]
+    """(n,) flat indices, in the agent's order."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,8 @@ class RunData:
     """Events of the stream ``map`` without the prefix of their keys, in their order."""
     ledger: dict[str, Any]
     """What the stream ``ledger`` holds; empty without one."""
+    lists: tuple[ListDecision, ...] = ()
+    """Decisions of a map by point lists, in their order; empty for a map by points."""
 
     @property
     def uid(self) -> str:
@@ -277,6 +293,7 @@ def load_map(
         settings=_first(gathered.streams.get("baseline", {})),
         maps=tuple(_unprefixed(event["data"]) for event in gathered.streams.get("map", {}).values()),
         ledger=_first(gathered.streams.get("ledger", {})),
+        lists=tuple(_lists(gathered.streams.get("lists", {}))),
     )
 
 
@@ -314,6 +331,13 @@ def _spectra(sources: Sequence[Source], key: str, places: list[_Place]) -> NDArr
                     )
                 out[i] = spectrum
     return out
+
+
+def _lists(stream: dict[tuple[int, int], dict[str, Any]]) -> Iterator[ListDecision]:
+    for (run, _), event in stream.items():
+        data = event["data"]
+        pixels = np.asarray(data["lists_pixels"], np.int64)[: int(data["lists_n"])]
+        yield ListDecision(run, int(data["lists_seen"]), int(data["lists_asked"]), pixels)
 
 
 def _first(stream: dict[tuple[int, int], dict[str, Any]]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from slads_bluesky.analysis.run_data import RunData
+from slads_bluesky.analysis.run_data import ListDecision, RunData
+from slads_bluesky.plans.fly import suggest_besides
 from slads_bluesky.progress import Progress, no_progress
-from slads_bluesky.protocols import Agent, Classifier, RateClassifier
+from slads_bluesky.protocols import Agent, Classifier, RateClassifier, Suggestion
 
 __all__ = ["Difference", "Verification", "explain", "verify"]
 
@@ -87,17 +88,59 @@ def verify(
         If the map has no spectra, or ones that the classifier does not take.
     """
     result = Verification(data.n_measured)
+    lists = _Lists(data, agent, result)
     for i, event in enumerate(data.events()):
         if classifier is not None and i % BATCH == 0:
             _classify(data, classifier, slice(i, i + BATCH), result)
         if i % 100 == 0:
             progress("verifying", i / data.n_measured)
-        _decide(data, agent, i, result)
+        lists.decide()
+        if int(data.pixels[i]) not in lists.pixels:
+            _decide(data, agent, i, result)
         agent.ingest(event)
+        lists.measured(int(data.pixels[i]))
+    lists.decide()
     _end(data, agent, result)
     progress("verifying", 1.0)
     result.differences.sort(key=lambda difference: difference.event or data.n_measured + 1)
     return result
+
+
+class _Lists:
+    """Decisions for lists of points, each made again from the state that it was made from."""
+
+    def __init__(self, data: RunData, agent: Agent, result: Verification) -> None:
+        self._data, self._agent, self._result = data, agent, result
+        self.pixels = {int(pixel) for decision in data.lists for pixel in decision.pixels}
+        self._row = {int(pixel): i for i, pixel in enumerate(data.pixels)}
+        self._left = list(data.lists)
+        self._run = -1
+        self._pending: set[int] = set()
+
+    def measured(self, pixel: int) -> None:
+        """Take it that a pixel is known now."""
+        self._pending.discard(pixel)
+
+    def decide(self) -> None:
+        """Make the decisions that were made from what is known now."""
+        while self._left and self._left[0].seen <= self._agent.n_measured:
+            decision = self._left.pop(0)
+            if decision.run != self._run:  # what an earlier run had under way was given up with it
+                self._run, self._pending = decision.run, set()
+            again = suggest_besides(self._agent, decision.asked, self._pending)[: len(decision.pixels)]
+            self._compare(decision, again)
+            self._pending.update(int(pixel) for pixel in decision.pixels)
+
+    def _compare(self, decision: ListDecision, again: list[Suggestion]) -> None:
+        data, event = self._data, decision.seen + 1
+        for j, pixel in enumerate(int(p) for p in decision.pixels):
+            row = self._row.get(pixel)
+            if j >= len(again):
+                self._result.add(Difference(event, pixel, "decision", pixel, "no pixel"))
+            elif again[j].pixel != pixel:
+                self._result.add(Difference(event, pixel, "decision", pixel, again[j].pixel))
+            elif row is not None and not _same(data.erd[row], again[j].erd):
+                self._result.add(Difference(row + 1, pixel, "erd", float(data.erd[row]), again[j].erd))
 
 
 def _decide(data: RunData, agent: Agent, i: int, result: Verification) -> None:

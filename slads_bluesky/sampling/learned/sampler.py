@@ -7,7 +7,7 @@ both large. Now and then the network is validated on hidden measurements (`holdo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,6 +188,20 @@ class LearnedSampler(GridSampler):
         if not self.uses_network:
             return self._fallback().suggest(n)
         return [Suggestion(p, erd) for p, erd in self._plan.take(n, self._measured, self._batch)]
+
+    def suggest_besides(self, n: int, pending: Collection[int]) -> list[Suggestion]:
+        """Return up to `n` pixels while those of `pending` are measured: as if they showed what is expected of them.
+
+        During the initial mask, and where the network does not decide, the pending pixels are only left out.
+        """
+        known = np.array(sorted(pending), np.int64)
+        if self._plan is None or self._plan.blind or not self.uses_network:
+            found = self.suggest(n + known.size)
+            return [s for s in found if s.pixel not in set(pending)][:n]
+        seen = self._measured.copy()
+        seen.flat[known] = self.prediction().labels.flat[known]
+        plan = Plan(self._mapper, seen, self._allowed, self._seed)
+        return [Suggestion(p, erd) for p, erd in plan.take(n, seen, n)]
 
     @property
     def uses_network(self) -> bool:

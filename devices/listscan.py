@@ -1,0 +1,249 @@
+"""A scan generator for point lists and an X-ray processor in mapping mode, over EPICS.
+
+The generator has waveforms of positions and dwells; its gate advances the processor by a pixel. The processor fills a
+ring of buffers of spectra, each with the live time, real time and charge of its pixels, as dxp and Xspress3 do.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ophyd import Component as Cpt
+from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
+
+from ..errors import InstrumentError
+from ..pointlist import PointList, Settling
+from .beam import put
+from .connect import connect
+from .mapping import MappingBuffer
+from .status import QuickStatus
+
+__all__ = ["EpicsListEngine", "MappingEDS", "PointListScan"]
+
+SILENCE_S = 20.0
+"""A list of which nothing is heard for so long, and the time of a buffer, has failed."""
+
+
+class PointListScan(Device):  # type: ignore[misc]
+    """Scan generator for point lists, such as ``SEM:Scan:``."""
+
+    x = Cpt(EpicsSignal, "X", auto_monitor=False, kind=Kind.omitted)
+    y = Cpt(EpicsSignal, "Y", auto_monitor=False, kind=Kind.omitted)
+    dwell = Cpt(EpicsSignal, "Dwell", auto_monitor=False, kind=Kind.omitted)
+    start_list = Cpt(EpicsSignal, "Start", put_complete=True, kind=Kind.omitted)
+    abort_list = Cpt(EpicsSignal, "Abort", put_complete=True, kind=Kind.omitted)
+    running = Cpt(EpicsSignalRO, "Running", auto_monitor=True, kind=Kind.omitted)
+    index = Cpt(EpicsSignalRO, "Index", auto_monitor=False, kind=Kind.omitted)
+    settle_base_s = Cpt(EpicsSignal, "SettleBase", kind=Kind.config)
+    settle_per_um_s = Cpt(EpicsSignal, "SettlePerUm", kind=Kind.config)
+
+
+class MappingEDS(Device):  # type: ignore[misc]
+    """X-ray processor in mapping mode, such as ``SEM:EDS:Map:``."""
+
+    pixels_per_run = Cpt(EpicsSignal, "PixelsPerRun", kind=Kind.omitted)
+    pixels_per_buffer = Cpt(EpicsSignal, "PixelsPerBuffer", kind=Kind.config)
+    advance_mode = Cpt(EpicsSignal, "PixelAdvanceMode", string=True, kind=Kind.config)
+    next_pixel = Cpt(EpicsSignal, "NextPixel", put_complete=True, kind=Kind.omitted)
+    arm = Cpt(EpicsSignal, "EraseStart", put_complete=True, kind=Kind.omitted)
+    stop_all = Cpt(EpicsSignal, "StopAll", put_complete=True, kind=Kind.omitted)
+    current_pixel = Cpt(EpicsSignalRO, "CurrentPixel", auto_monitor=False, kind=Kind.omitted)
+    filled = Cpt(EpicsSignalRO, "BuffersFilled", auto_monitor=True, kind=Kind.omitted)
+    buffers_read = Cpt(EpicsSignal, "BuffersRead", kind=Kind.omitted)
+    overruns = Cpt(EpicsSignalRO, "Overruns", auto_monitor=False, kind=Kind.omitted)
+    spectra0 = Cpt(EpicsSignalRO, "Buffer0:Spectra", auto_monitor=False, kind=Kind.omitted)
+    header0 = Cpt(EpicsSignalRO, "Buffer0:Header", auto_monitor=False, kind=Kind.omitted)
+    spectra1 = Cpt(EpicsSignalRO, "Buffer1:Spectra", auto_monitor=False, kind=Kind.omitted)
+    header1 = Cpt(EpicsSignalRO, "Buffer1:Header", auto_monitor=False, kind=Kind.omitted)
+    spectra2 = Cpt(EpicsSignalRO, "Buffer2:Spectra", auto_monitor=False, kind=Kind.omitted)
+    header2 = Cpt(EpicsSignalRO, "Buffer2:Header", auto_monitor=False, kind=Kind.omitted)
+    spectra3 = Cpt(EpicsSignalRO, "Buffer3:Spectra", auto_monitor=False, kind=Kind.omitted)
+    header3 = Cpt(EpicsSignalRO, "Buffer3:Header", auto_monitor=False, kind=Kind.omitted)
+
+    n_buffers = 4
+
+    def read_buffer(self, number: int, n_channels: int) -> MappingBuffer:
+        """Read the buffer that was filled as `number`, and give it back to the processor.
+
+        Raises
+        ------
+        InstrumentError
+            If it does not hold what its header says.
+        """
+        slot = number % self.n_buffers
+        spectra = np.asarray(getattr(self, f"spectra{slot}").get())
+        header = np.asarray(getattr(self, f"header{slot}").get(), np.float64)
+        self.buffers_read.put(number + 1)
+        n = int(header[1]) if header.size >= 2 else -1
+        if n < 1 or header.size != 2 + 3 * n or spectra.size != n * n_channels:
+            raise InstrumentError(
+                f"{self.name}: buffer {number} has {spectra.size} counts and {header.size} numbers for {n} pixels "
+                f"of {n_channels} channels"
+            )
+        live, real, charge = header[2:].reshape(3, n)
+        return MappingBuffer(
+            int(header[0]), spectra.reshape(n, n_channels).astype(np.int32), live, real, charge
+        )
+
+
+class EpicsListEngine:
+    """Runs point lists by a scan generator and an X-ray processor; see `flyer.ListEngine`.
+
+    Parameters
+    ----------
+    scan : PointListScan
+    mapping : MappingEDS
+    eds : EDSDetector
+        The same detector's record: its channels and calibration.
+    beam : SEMBeam
+        Its current and dose.
+    pixels_per_buffer : int
+    connection_timeout_s : float
+    """
+
+    def __init__(
+        self,
+        scan: PointListScan,
+        mapping: MappingEDS,
+        eds: Any,
+        beam: Any,
+        *,
+        pixels_per_buffer: int = 32,
+        connection_timeout_s: float = 5.0,
+    ) -> None:
+        self.scan, self.mapping, self._eds, self._beam = scan, mapping, eds, beam
+        self.pixels_per_buffer = pixels_per_buffer
+        self.connection_timeout_s = connection_timeout_s
+        self._changed = threading.Condition()
+        self._filled = 0
+        self._seen_running = self._ended = self._aborted = False
+        self._watching = False
+        self._n_channels = 0
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of a spectrum."""
+        return self._n_channels or int(self._eds.channels.get())
+
+    @property
+    def energy_kev(self) -> tuple[float, float]:
+        """Energy of channel 0 and width of a channel, keV."""
+        return float(self._eds.energy_offset.get()), float(self._eds.energy_width.get())
+
+    @property
+    def current_na(self) -> float:
+        """Beam current, nA."""
+        return float(self._beam.current.get())
+
+    @property
+    def dose_nc(self) -> float:
+        """Total dose so far, nC."""
+        return float(self._beam.dose.get())
+
+    @property
+    def settling(self) -> Settling:
+        """How long the beam settles after a move."""
+        return Settling(float(self.scan.settle_base_s.get()), float(self.scan.settle_per_um_s.get()))
+
+    def stage(self) -> None:
+        """Connect, watch, and set the processor to advance by the gate."""
+        for device in (self.scan, self.mapping, self._eds, self._beam):
+            connect(device, self.connection_timeout_s)
+        self._n_channels = int(self._eds.channels.get())
+        if not self._watching:
+            self._watching = True
+            self.mapping.filled.subscribe(self._on_filled)
+            self.scan.running.subscribe(self._on_running)
+        for signal, value in (
+            (self.mapping.advance_mode, "Gate"), (self.mapping.pixels_per_buffer, self.pixels_per_buffer),
+        ):  # fmt: skip
+            status = QuickStatus()
+            put(signal, value, status, status.set_finished)
+            status.wait(self.connection_timeout_s)
+
+    def unstage(self) -> None:
+        """Nothing to restore: the lists are the scan generator's only use here."""
+
+    def load(self, points: PointList, status: QuickStatus) -> None:
+        """Put the waveforms; latched when the list is started, so another may run meanwhile."""
+        left, lock = [4], threading.Lock()
+
+        def one() -> None:
+            with lock:
+                left[0] -= 1
+            if left[0] == 0:
+                status.set_finished()
+
+        for signal, value in (
+            (self.scan.x, points.x_um), (self.scan.y, points.y_um), (self.scan.dwell, points.dwell_s),
+            (self.mapping.pixels_per_run, len(points)),
+        ):  # fmt: skip
+            put(signal, value, status, one)
+
+    def run(
+        self, points: PointList, take: Callable[[MappingBuffer], None], started: Callable[[], None]
+    ) -> None:
+        """Arm, start, and read each buffer as it is filled; returns when the list is over or aborted.
+
+        Raises
+        ------
+        InstrumentError
+            If it cannot be started, or nothing is heard of it any more.
+        """
+        with self._changed:
+            self._filled, self._aborted = 0, False
+        self._put(self.mapping.arm)
+        with self._changed:
+            self._seen_running = self._ended = False
+        self._put(self.scan.start_list)
+        started()
+        patience = SILENCE_S + float(points.dwell_s.max()) * self.pixels_per_buffer
+        number = 0
+        while True:
+            with self._changed:
+                heard = self._changed.wait_for(functools.partial(self._news, number), patience)
+                filled, ended = self._filled, self._ended
+            if not heard:
+                raise InstrumentError(f"{self.scan.name}: nothing heard of the list for {patience:g} s")
+            while number < filled:
+                buffer = self.mapping.read_buffer(number, self._n_channels)
+                number += 1
+                take(buffer)
+                if buffer.first + len(buffer.spectra) >= len(points):
+                    return
+            if ended and number >= self._filled:
+                return
+
+    def abort(self) -> None:
+        """Stop the list after the point that it is at."""
+        if self.scan.abort_list.connected:
+            self.scan.abort_list.put(1)
+
+    def _put(self, signal: Any) -> None:
+        status = QuickStatus()
+        put(signal, 1, status, status.set_finished)
+        try:
+            status.wait(self.connection_timeout_s)
+        except TimeoutError:
+            raise InstrumentError(f"{signal.name}: not done within {self.connection_timeout_s:g} s") from None
+
+    def _news(self, number: int) -> bool:
+        return self._filled > number or self._ended
+
+    def _on_filled(self, *, value: Any, **_: Any) -> None:
+        with self._changed:
+            self._filled = int(value)
+            self._changed.notify_all()
+
+    def _on_running(self, *, value: Any, **_: Any) -> None:
+        running = str(value) in ("1", "Yes")
+        with self._changed:
+            if running:
+                self._seen_running = True
+            elif self._seen_running:
+                self._ended = True
+            self._changed.notify_all()
