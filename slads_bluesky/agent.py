@@ -138,6 +138,11 @@ class SladsAgent:
         """Make an agent from a recorded configuration; see `AgentSettings.from_json` and `from_settings`."""
         return cls.from_settings(AgentSettings.from_json(configuration), model)
 
+    def __repr__(self) -> str:
+        rows, columns = self._grid.shape
+        wanted = "" if self._n_wanted is None else f" of {self._n_wanted} wanted"
+        return f"<{type(self).__name__}: {rows} × {columns} pixels, {self.n_measured} measured{wanted}>"
+
     @property
     def grid(self) -> ScanGrid:
         """Where the pixels lie."""

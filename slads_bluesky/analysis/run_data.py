@@ -96,6 +96,11 @@ class RunData:
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
 
+    def __repr__(self) -> str:
+        rows, columns = self.grid.shape
+        sample = f" of {self.start['sample']}" if self.start.get("sample") else ""
+        return f"<RunData: run {self.uid[:8]}{sample}, {self.n_measured} of {rows} × {columns} pixels>"
+
     @property
     def uid(self) -> str:
         """Uid of the last run."""

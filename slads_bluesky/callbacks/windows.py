@@ -25,19 +25,30 @@ class ResponsiveWindows(DefaultDuringTask):
 
     def block(self, blocking_event: threading.Event) -> None:
         """Wait for the end of the plan; meanwhile process the events of the windows."""
-        if _windows():
+        windows = _Windows()
+        if windows.canvases():
             while not blocking_event.wait(EVERY_S):
-                for canvas in _windows():
+                for canvas in windows.canvases():
                     canvas.flush_events()
         else:
             super().block(blocking_event)  # type: ignore[no-untyped-call]
 
 
-def _windows() -> list[Any]:
-    """Canvases in windows of a toolkit that bluesky does not know."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None:
-        return []
-    canvases = [pyplot.figure(number).canvas for number in pyplot.get_fignums()]
-    known = (None, "headless", "qt")
-    return [canvas for canvas in canvases if canvas.required_interactive_framework not in known]
+class _Windows:
+    """Canvases in windows of a toolkit that bluesky does not know; looked up when windows open or close."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._canvases: list[Any] = []
+
+    def canvases(self) -> list[Any]:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        numbers = [] if pyplot is None else pyplot.get_fignums()
+        if pyplot is not None and numbers != self._numbers:
+            current = pyplot.gcf().number
+            found = [pyplot.figure(number).canvas for number in numbers]
+            pyplot.figure(current)  # the lookup makes each figure the current one
+            known = (None, "headless", "qt")
+            self._canvases = [one for one in found if one.required_interactive_framework not in known]
+            self._numbers = numbers
+        return self._canvases if numbers else []

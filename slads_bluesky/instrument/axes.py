@@ -29,11 +29,19 @@ class _Target:
             return self._status
 
 
+class _NoOffset:
+    """The user offset of an axis that has none, as ``%wa`` asks for it."""
+
+    def get(self) -> float:
+        return 0.0
+
+
 class BeamAxis:
     """One axis of a beam as a positioner; made by `beam_axes`."""
 
     parent = None
     precision = 3
+    user_offset = _NoOffset()
     egu = "µm"
 
     def __init__(self, target: _Target, index: int) -> None:

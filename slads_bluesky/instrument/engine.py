@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from bluesky import RunEngine
 
@@ -14,8 +16,20 @@ from .metadata import PersistentMetadata
 
 __all__ = ["RecordedEngine"]
 
+_log = logging.getLogger(__name__)
+
 CATCH_UP_S = 30.0
 """How long the prompt waits for the catalog; the journal has everything anyway."""
+
+
+class Pausable(Protocol):
+    """A display that can leave the terminal to the prompt."""
+
+    def pause(self) -> None:
+        """Draw nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Draw again."""
 
 
 class RecordedEngine(RunEngine):
@@ -41,24 +55,56 @@ class RecordedEngine(RunEngine):
         self.scan_id_source = scan_id_source(recorder.directory)
         self.subscribe(recorder)  # type: ignore[no-untyped-call]
         self._recorder = recorder
+        self._n_documents = self._n_caught_up = 0
+        self.subscribe(self._count)  # type: ignore[no-untyped-call]
+        self.displays: list[Pausable] = []
+        """What is drawn on the terminal during a plan: it pauses with the plan, when the prompt is back."""
+        self.state_hook: Any = self._changed
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a plan, then wait a moment for the catalog."""
-        return self._caught_up(super().__call__(*args, **kwargs))
+        """Run a plan; whether it ends well or badly, wait a moment for the catalog."""
+        with self._caught_up():
+            return super().__call__(*args, **kwargs)
 
     def resume(self) -> Any:
         """Resume a paused plan, then wait a moment for the catalog."""
-        return self._caught_up(super().resume())  # type: ignore[no-untyped-call]
+        with self._caught_up():
+            return super().resume()  # type: ignore[no-untyped-call]
 
     def abort(self, reason: str = "") -> Any:
-        """End a paused plan badly, then wait a moment for the catalog."""
-        return self._caught_up(super().abort(reason))  # type: ignore[no-untyped-call]
+        """End a paused plan as aborted, then wait a moment for the catalog."""
+        with self._caught_up():
+            return super().abort(reason)  # type: ignore[no-untyped-call]
 
     def stop(self) -> Any:
-        """End a paused plan well, then wait a moment for the catalog."""
-        return self._caught_up(super().stop())  # type: ignore[no-untyped-call]
+        """End a paused plan as successful, then wait a moment for the catalog."""
+        with self._caught_up():
+            return super().stop()  # type: ignore[no-untyped-call]
 
-    def _caught_up(self, result: Any) -> Any:
-        if not self._recorder.up_to_date:
-            self._recorder.flush(timeout=CATCH_UP_S)
-        return result
+    def halt(self) -> Any:
+        """End a paused plan at once, without its cleanup, then wait a moment for the catalog."""
+        with self._caught_up():
+            return super().halt()  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def _caught_up(self) -> Iterator[None]:
+        """Wait at the end until the catalog holds every document, stop documents included."""
+        try:
+            yield
+        finally:
+            if self.state != "paused" and self._n_documents != self._n_caught_up:
+                self._n_caught_up = self._n_documents
+                if not self._recorder.flush(timeout=CATCH_UP_S):
+                    _log.warning(
+                        "the catalog is not up to date yet; the journal holds the run, and load() reads it"
+                    )
+
+    def _count(self, name: str, doc: Mapping[str, Any]) -> None:
+        self._n_documents += 1
+
+    def _changed(self, state: str, before: str) -> None:
+        for display in self.displays:
+            if state in ("paused", "idle"):
+                display.pause()
+            elif before == "paused" and state == "running":
+                display.resume()

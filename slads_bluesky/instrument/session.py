@@ -105,7 +105,9 @@ class Session:
         if self.settings.display.progress:
             from ..callbacks.progress import MapProgress
 
-            self.RE.subscribe(MapProgress(self._estimate))
+            bar = MapProgress(self._estimate)
+            self.RE.subscribe(bar)
+            self.RE.displays.append(bar)
         if self.settings.display.live:
             from ..callbacks.live import live_view
             from ..callbacks.live.templates import phase_templates

@@ -51,6 +51,11 @@ class Verification:
     not_classified: int = 0
     """Spectra that the instrument had called invalid, which no classifier was asked about."""
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{n} {what}{'s' * (n > 1)} differ" for what, n in self.counts.items())
+        first = f"; the first: {self.differences[0]}" if self.differences else ""
+        return f"<Verification of {self.n_events} events: {found or 'all the same'}{first}>"
+
     @property
     def passed(self) -> bool:
         """Whether everything is the same."""

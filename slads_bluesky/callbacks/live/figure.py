@@ -85,7 +85,7 @@ class MapFigure:
             self._draw_moving()
         if canvas.manager is not None:  # a window
             canvas.blit(self.figure.bbox)
-            canvas.flush_events()
+            _redraw(canvas)
 
     def save(self, path: Any, **options: Any) -> None:
         """Write the picture into a file of a type that matplotlib writes."""
@@ -285,6 +285,17 @@ def new_window() -> Figure:
     figure = plt.figure(figsize=SIZE)
     figure.show()
     return figure
+
+
+def _redraw(canvas: Any) -> None:
+    """Show what was blitted, and process no other events.
+
+    ``canvas.flush_events()`` would: called from a timer inside IPython's input hook, it takes the event that a key
+    was pressed, which the prompt then never gets. Tk shows a changed picture when it is idle; other toolkits repaint
+    by themselves.
+    """
+    if canvas.required_interactive_framework == "tk":
+        canvas.get_tk_widget().update_idletasks()
 
 
 def _plain_figure() -> Figure:

@@ -1,8 +1,6 @@
 """The live view in a real window, on a screen of its own; skipped where neither a virtual screen nor Tk is."""
 
-import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,21 +11,7 @@ import small_map
 from slads_bluesky.record import Journal
 
 
-@pytest.fixture(scope="module")
-def screen():
-    """Environment of a process that has a screen."""
-    if shutil.which("Xvfb") is None or importlib.util.find_spec("_tkinter") is None:
-        pytest.skip("no virtual screen (Xvfb) or no Tk here")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-noreset", "-nolisten", "tcp"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        number = server.stdout.readline().strip()
-        assert number, "Xvfb did not start"
-        yield {**os.environ, "DISPLAY": f":{number}", "MPLBACKEND": "tkagg", "OMP_NUM_THREADS": "1"}
-        server.terminate()
-
-
-def told_by(script, screen, *arguments, **more):
+def started(script, screen, *arguments, **more):
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(
         command, env=screen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
@@ -40,14 +24,14 @@ sys.path.insert(0, sys.argv[1])
 from bluesky import RunEngine
 from small_map import FirstLook, make_agent
 from slads_bluesky.callbacks.live import LiveView
-from slads_bluesky.callbacks.windows import LivingWindows
+from slads_bluesky.callbacks.windows import ResponsiveWindows
 from slads_bluesky.devices.sim.soft import soft_microscope
 from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.adaptive import adaptive_map
 
 phantom = make_object("pbsn-64")
 beam, eds, sem = soft_microscope(phantom, FirstLook(phantom))
-engine = RunEngine({}, context_managers=[], during_task=LivingWindows())
+engine = RunEngine({}, context_managers=[], during_task=ResponsiveWindows())
 view, drawn, pictures = LiveView(window=True, share=1.0), threading.Event(), []
 show = view.figure.show
 
@@ -72,10 +56,10 @@ print(0 < pictures[0][0] <= 100, pictures[-1][0], all(main for _, main in pictur
 
 def test_a_window_grows_while_the_plan_runs(screen):
     helpers = os.path.dirname(small_map.__file__)
-    with told_by(WHILE_A_PLAN_RUNS, screen, helpers) as process:
-        said, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, said
-    assert said.splitlines()[-1] == "True 200 True"
+    with started(WHILE_A_PLAN_RUNS, screen, helpers) as process:
+        output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert output.splitlines()[-1] == "True 200 True"
 
 
 ANOTHER_PROCESS = """
@@ -121,14 +105,14 @@ def test_a_window_of_its_own_for_a_run(screen, recorded, tmp_path, live):
             "--json",
             tmp_path / "f",
         )
-        with told_by(ANOTHER_PROCESS, screen, *arguments) as process:
+        with started(ANOTHER_PROCESS, screen, *arguments) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "looking\n"
             if live:
                 part.wait(2.0)  # let it look at a run that stands still for a moment
                 for name, doc in recorded.documents[100:]:
                     journal(name, doc)
-            said, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, said
+            output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
     assert '"n_measured": 250' in (tmp_path / "f").read_text()
     assert (tmp_path / "seen.png").stat().st_size > 20000

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from virtual_screen import screen  # noqa: F401 (fixture)
 
 PROFILE = Path(__file__).parents[3] / "profile"
 
