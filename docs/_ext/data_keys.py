@@ -1,6 +1,6 @@
 """Prints, as JSON, the data keys of every stream of a run: those of the descriptors that the plans really emit.
 
-A map, a raster and a collection of spectra over soft devices, whose data keys are those of the EPICS devices.
+A map, a map by point lists and a collection of spectra over soft devices, whose data keys are those over EPICS.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Any
 from bluesky import RunEngine
 
 from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent, adaptive_map
+from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.soft import soft_microscope
+from slads_bluesky.devices.sim.softlist import SoftListEngine
 from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.collect import collect_phase
+from slads_bluesky.plans.fly import adaptive_lists
 
 
 def streams() -> dict[str, dict[str, Any]]:
@@ -33,10 +36,16 @@ def streams() -> dict[str, dict[str, Any]]:
     grid = ScanGrid((32, 32))
     classifier = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
     beam, eds, sem = soft_microscope(make_object("pbsn-32"), classifier)
-    agent = SladsAgent(grid, LearnedSampler(grid.shape, labels=2), n_labels=2, fraction=0.03)
+
+    def agent() -> SladsAgent:
+        return SladsAgent(grid, LearnedSampler(grid.shape, labels=2), n_labels=2, fraction=0.03)
+
     engine = RunEngine({}, context_managers=[])
     engine.subscribe(note)
-    engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1))
+    engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
+    engine(
+        adaptive_lists(SparseFlyer(SoftListEngine(beam.sem), eds, beam), beam, eds, agent(), dwell_s=0.005)
+    )
     engine(collect_phase(beam, eds, "Sn", [[0.0, 0.0]], dwell_s=0.1))
     ordinary = {name: keys for name, keys in found.items() if not name.startswith("configuration")}
     return {**ordinary, **{name: keys for name, keys in found.items() if name not in ordinary}}

@@ -14,25 +14,31 @@ import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
-from sphinx.application import Sphinx
-from sphinx.util import logging
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FRONT = "slads_bluesky"
 API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("The public names", FRONT, ()),
     ("Plans", "slads_bluesky.plans.adaptive", ("start_document",)),
+    (
+        "Plans: point lists",
+        "slads_bluesky.plans.fly",
+        ("adaptive_lists", "auto_batch", "batch_size", "FlyerLike"),
+    ),
     ("Plans: raster and list", "slads_bluesky.plans.raster", ()),
     ("Plans: spectra of phases", "slads_bluesky.plans.collect", ()),
     ("Plans: what a map may give", "slads_bluesky.plans.budget", ()),
     ("Plans: when a map waits", "slads_bluesky.plans.suspend", ()),
     ("Plans: steps of a point", "slads_bluesky.plans.stubs", ()),
     ("Devices", "slads_bluesky.devices", ()),
+    ("Devices: point lists", "slads_bluesky.devices.flyer", ()),
+    ("Devices: scan generator and mapping mode", "slads_bluesky.devices.listscan", ()),
     ("Soft devices", "slads_bluesky.devices.sim.soft", ()),
     ("Sampling", "slads_bluesky.sampling", ()),
     ("Spectra", "slads_bluesky.spectra", ()),
@@ -299,7 +305,7 @@ def _field_row(
 ) -> tuple[str, str, str, str]:
     description = field.get("description")
     if not description:
-        _log.warning("instrument.yml: the field '%s' has no docstring in the settings", name)
+        _warn("instrument.yml: the field '%s' has no docstring in the settings", name)
     default = defaults.get(name, field.get("default"))
     shown = (
         "required"
@@ -367,14 +373,12 @@ def _data_keys_page(docs: Path) -> str:
     for stream, keys in streams.items():
         lines += [f"## Stream `{stream}`", "", *_paragraphs(about["streams"].get(stream, ""))]
         if stream not in about["streams"]:
-            _log.warning("data-keys.yml: the stream '%s' is not described", stream)
+            _warn("data-keys.yml: the stream '%s' is not described", stream)
         rows = []
         for key, entry in keys.items():
             pattern = next((p for p in about["keys"] if fnmatchcase(key, p)), None)
             if pattern is None:
-                _log.warning(
-                    "data-keys.yml: the data key '%s' of the stream '%s' is not described", key, stream
-                )
+                _warn("data-keys.yml: the data key '%s' of the stream '%s' is not described", key, stream)
             else:
                 used.add(pattern)
             shape = " × ".join(map(str, entry["shape"])) or "scalar"
@@ -383,8 +387,15 @@ def _data_keys_page(docs: Path) -> str:
         lines += _table(("key", "dtype", "shape", "unit", "what it holds"), rows)
     for pattern in about["keys"]:
         if pattern not in used:
-            _log.warning("data-keys.yml: no stream has a data key '%s'", pattern)
+            _warn("data-keys.yml: no stream has a data key '%s'", pattern)
     return "\n".join(lines) + "\n"
+
+
+def _warn(text: str, *values: object) -> None:
+    """With -W, an error of the build."""
+    from sphinx.util import logging
+
+    logging.getLogger(__name__).warning(text, *values)
 
 
 # ---- Markdown
