@@ -39,7 +39,7 @@ def record(reader):
 
 def have_a_run(reader):
     """A reader who looks at runs has one."""
-    if not list((reader.home / "data").rglob("*.journal")):
+    if not list((reader.home / "data").rglob("journal/*.msgpack")):
         command = ["slads-bluesky", "demo", "pbsn-32", "--soft", "--fraction", "0.1"]
         subprocess.run(
             command, env=reader.environment, cwd=reader.home, check=True, capture_output=True, timeout=240
