@@ -18,6 +18,7 @@ from slads_bluesky import (
     load_map,
 )
 from slads_bluesky.devices.sim.soft import soft_microscope
+from slads_bluesky.images import total_distortion
 from slads_bluesky.phantom import make_object
 from slads_bluesky.record import Journal, journal_directory
 
@@ -41,7 +42,8 @@ def main() -> None:
         engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=1.0, md={"sample": "solder"}))
 
     data = load_map(find_run("-1", folder))
-    wrong = (data.reconstruction != specimen.truth).mean()
+    assert data.reconstruction is not None
+    wrong = total_distortion(data.reconstruction, specimen.truth)
     print(f"run {data.uid[:8]}: {data.n_measured} of {grid.n_pixels} pixels, {data.dose_nc.sum():.0f} nC")
     print(f"{wrong:.4f} of the map is wrong")
 
