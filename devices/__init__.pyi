@@ -1,5 +1,8 @@
 from .beam import SEMBeam as SEMBeam
 from .eds import EDSDetector as EDSDetector
+from .flyer import SparseFlyer as SparseFlyer
+from .listscan import MappingEDS as MappingEDS
+from .listscan import PointListScan as PointListScan
 from .microscope import Microscope as Microscope
 
-__all__ = ["EDSDetector", "Microscope", "SEMBeam"]
+__all__ = ["EDSDetector", "MappingEDS", "Microscope", "PointListScan", "SEMBeam", "SparseFlyer"]

@@ -275,9 +275,13 @@ class SparseFlyer:
         """Indices of the points of the last list that the stop rule wants more counts of."""
         return list(self.judge.undecided)
 
-    def next_pass_s(self, pixel: int, least_s: float) -> float:
+    def first_pass_s(self, quantum_s: float) -> float:
+        """Return the real time that a pixel's first pass should take, s; `quantum_s` while nothing is known."""
+        return self.judge.first_dwell_s(quantum_s)
+
+    def next_pass_s(self, pixel: int) -> float:
         """Return the real time that an undecided pixel's next pass should take, s."""
-        return self.judge.wanted_dwell_s(pixel, least_s)
+        return self.judge.next_dwell_s(pixel)
 
     @property
     def missed(self) -> dict[int, str]:

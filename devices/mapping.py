@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +36,12 @@ SCAN_FIELDS: dict[str, tuple[str, str, str]] = {
 }
 """What a row says of its place: dtype, numpy dtype, unit."""
 
-SHARE = 0.5
-"""A pass aims at this part of the counts that a decision is expected to lack: an overshoot costs dose."""
+FIRST_PART, NEXT_PART = 0.6, 0.15
+"""Real time of a pixel's first pass, in units of the median that decisions take, and of each further pass, in units
+of what the pixel had so far. An overshoot costs dose, a pass costs a settle time; `bench fly` measures both."""
+SHORTEST_S = 0.1e-3
+"""Shortest real time of a pass, s."""
+LEAST_DECIDED, LATELY = 20, 201
 
 
 class MappingBuffer(NamedTuple):
@@ -122,6 +128,7 @@ class ListJudge:
         self.rule: StopRule | None = None
         self._watch = BeamWatch()
         self._growing: dict[int, _Growing] = {}
+        self._decided_s: deque[float] = deque(maxlen=LATELY)
         self._lock = threading.Lock()
         self._rows: list[tuple[PointList, _Row]] = []
         self._dose_nc = 0.0
@@ -141,6 +148,7 @@ class ListJudge:
         self._dose_nc = dose_nc
         with self._lock:
             self._growing.clear()
+            self._decided_s.clear()
             self._rows.clear()
 
     def begin(self, points: PointList) -> None:
@@ -198,23 +206,30 @@ class ListJudge:
             self.undecided.append(index)
             return None
         del self._growing[pixel]
+        self._decided_s.append(grown.real_s)
         return _Row(
             index, grown.counts, grown.live_s, grown.real_s, grown.charge_nc, self._dose_nc, grown.passes,
             decision,
         )  # fmt: skip
 
-    def wanted_dwell_s(self, pixel: int, least_s: float) -> float:
-        """Return the real time of an undecided pixel's next pass, s: at least `least_s`, and no longer than its cap.
+    def first_dwell_s(self, quantum_s: float) -> float:
+        """Return the real time of a pixel's first pass, s: `quantum_s` until some pixels are decided.
 
-        Half of what its decision is expected to lack (`StopRule.next_counts`), at the rate of its counts so far.
+        Then `FIRST_PART` of the median real time of the pixels decided lately, so that few pixels get more than they
+        need and few need many passes.
         """
+        if len(self._decided_s) < LEAST_DECIDED:
+            return min(quantum_s, self.cap_real_s)
+        return float(min(max(FIRST_PART * median(self._decided_s), SHORTEST_S), self.cap_real_s))
+
+    def next_dwell_s(self, pixel: int) -> float:
+        """Return the real time of an undecided pixel's next pass, s: a part of what it had, within its cap."""
         grown = self._growing[pixel]
-        total = float(grown.counts.sum())
-        if total <= 0 or grown.live_s <= 0:
-            return min(least_s, self.cap_real_s - grown.real_s)
-        wanted = SHARE * grown.rule.next_counts() * grown.real_s / total
-        left = max((grown.rule.cap_s - grown.live_s) * grown.real_s / grown.live_s, least_s)
-        return min(max(wanted, least_s), left, self.cap_real_s - grown.real_s)
+        wanted = max(NEXT_PART * grown.real_s, SHORTEST_S)
+        if grown.live_s > 0:
+            left = (grown.rule.cap_s - grown.live_s) * grown.real_s / grown.live_s
+            wanted = min(wanted, max(left, SHORTEST_S))
+        return float(max(min(wanted, self.cap_real_s - grown.real_s), 1e-6))
 
     def forget(self, pixel: int) -> None:
         """Give up a pixel that was growing."""

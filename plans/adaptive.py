@@ -44,6 +44,9 @@ def adaptive_map(
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
     md: Mapping[str, Any] | None = None,
+    flyer: Any = None,
+    batch: int | float | str = "auto",
+    quantum_s: float = 1e-3,
 ) -> Generator[Msg, Any, str]:
     """Map a specimen adaptively: one run, until the agent is done.
 
@@ -77,6 +80,10 @@ def adaptive_map(
         Takes how long the steps of each point took; its summary becomes the stream ``ledger``.
     md : mapping, optional
         Added to the start document.
+    flyer : FlyerLike, optional
+        With it points are visited in lists, at the hardware's own pace; see `plans.fly.adaptive_lists`.
+    batch, quantum_s
+        Of such lists; not looked at without a flyer.
 
     Returns
     -------
@@ -110,6 +117,16 @@ def adaptive_map(
     >>> agent.n_measured, agent.stop_reason
     (51, 'the wanted fraction of 0.05 is measured')
     """
+    if flyer is not None:
+        from .fly import adaptive_lists
+
+        return (
+            yield from adaptive_lists(
+                flyer, beam, eds, agent, batch=batch, quantum_s=quantum_s, baseline=baseline, dwell_s=dwell_s,
+                map_every=map_every, timeout_s=timeout_s, budget=budget, stop_rule=stop_rule,
+                max_failed_points=max_failed_points, suspenders=suspenders, ledger=ledger, md=md,
+            )
+        )  # fmt: skip
     limits = Limits(
         dwell_s=dwell_s,
         timeout_s=timeout_s,

@@ -96,7 +96,10 @@ class FlyerLike(Protocol):
     def dose_nc(self) -> float:
         """Charge on the specimen so far, nC."""
 
-    def next_pass_s(self, pixel: int, least_s: float) -> float:
+    def first_pass_s(self, quantum_s: float) -> float:
+        """Real time of a pixel's first pass, s."""
+
+    def next_pass_s(self, pixel: int) -> float:
         """Real time of an undecided pixel's next pass, s."""
 
 
@@ -212,7 +215,7 @@ def adaptive_lists(
         Points of a list: a number, a part of the pixels under 1, or `auto_batch`.
     dwell_s : float
         Real time at each point, s. With a stop rule (`stop_rule`) its cap is the limit, and `quantum_s` the
-        real time of a pixel's first pass.
+        real time of a pixel's first pass until the flyer knows how long decisions take.
     map_every : int, optional
         As in `adaptive_map`, in points.
     baseline, timeout_s, budget, stop_rule, max_failed_points, suspenders, ledger, md
@@ -484,7 +487,8 @@ class _Lists:
         at = np.array([grid.position(int(pixel)) for pixel in pixels])
         places = np.array([grid.row_column(int(pixel)) for pixel in pixels], np.int64)
         adaptive = getattr(self.eds, "stop_rule", None) is not None
-        dwell = self.quantum_s if adaptive else float(self.limits.dwell_s or self.quantum_s)
+        fixed = float(self.limits.dwell_s or self.quantum_s)
+        dwell = self.flyer.first_pass_s(self.quantum_s) if adaptive else fixed
         if self.limits.budget.limited and self._current_na > 0:
             dwell = min(dwell, self.limits.budget.cap_nc / self._current_na)
         return PointList(
@@ -517,7 +521,7 @@ class _Lists:
         undecided, missed = self.flyer.undecided, self.flyer.missed
         dwell = np.array(done.dwell_s)
         for index in undecided:
-            dwell[index] = self.flyer.next_pass_s(int(done.pixels[index]), self.quantum_s)
+            dwell[index] = self.flyer.next_pass_s(int(done.pixels[index]))
         again = list(undecided)
         for index, why in missed.items():
             pixel = int(done.pixels[index])

@@ -37,6 +37,10 @@ class SessionLike(Protocol):
     eds: Any
 
     @property
+    def acquisition(self) -> Mapping[str, Any]:
+        """More arguments of `adaptive_map`: the flyer and its batch where points are visited in lists, else none."""
+
+    @property
     def grid(self) -> ScanGrid:
         """The grid of ``instrument.yml``."""
 
@@ -158,7 +162,11 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         )  # fmt: skip
         arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)
         md = _about(sample, notes, num_points=agent.n_wanted)
-        return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=md))
+        return (
+            yield from adaptive_map(
+                session.beam, session.eds, agent, **arguments, **session.acquisition, md=md
+            )
+        )  # fmt: skip
 
     @_described(
         "Resume a map that was cut off, as a new run that names its parent.",
@@ -170,7 +178,11 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
         arguments = session.prepare_map(**dose)
         about = _about(md.pop("sample", ""), notes, **md, num_points=agent.n_wanted - agent.n_measured)
-        return (yield from adaptive_map(session.beam, session.eds, agent, **arguments, md=about))
+        return (
+            yield from adaptive_map(
+                session.beam, session.eds, agent, **arguments, **session.acquisition, md=about
+            )
+        )  # fmt: skip
 
     @_described(
         "Measure every pixel of a sample, row by row: what an adaptive map is compared with.",

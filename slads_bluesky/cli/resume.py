@@ -93,6 +93,7 @@ def resume(
             scan_id_source=scan_id_source(recorder.directory),
             dwell_s=start["plan_args"]["dwell_s"],
             error=wanted_error,
+            batch=start["plan_args"].get("batch"),
             md={"resumes": data.uid},
         )
         with working(console, "bringing the catalog up to date"):

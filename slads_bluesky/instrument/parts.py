@@ -6,7 +6,7 @@ Every error names the part, and the line of the file that has to do with it.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError, InstrumentError, SladsError
@@ -31,6 +31,11 @@ class Devices:
     beam: Any
     eds: Any
     sem: Any
+    scan: Any = None
+    """Scan generator and mapping mode; None where points are visited one by one, or in this process."""
+    mapping: Any = None
+    flyer: Any = None
+    """Visits lists of points; None where points are visited one by one."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +144,30 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
         from ..phantom import make_object
 
         about = settings.simulation
-        return Devices(*soft_microscope(make_object(about.object, about.seed)))
+        soft = Devices(*soft_microscope(make_object(about.object, about.seed)))
+        if settings.acquisition == "point":
+            return soft
+        from ..devices.flyer import SparseFlyer
+        from ..devices.sim.softlist import SoftListEngine
+
+        engine = SoftListEngine(
+            soft.beam.sem,
+            pixels_per_buffer=settings.lists.pixels_per_buffer,
+            time_scale=about.time_scale,
+        )
+        return replace(soft, flyer=SparseFlyer(engine, soft.eds, soft.beam))
     wanted = settings.devices
     beam = _make("beam", wanted.beam, file)
     eds = _make("eds", wanted.eds, file, beam=beam)
     sem = None if wanted.sem is None else _make("sem", wanted.sem, file)
-    return Devices(beam, eds, sem)
+    if settings.acquisition == "point":
+        return Devices(beam, eds, sem)
+    from ..devices.flyer import SparseFlyer
+    from ..devices.listscan import EpicsListEngine
+
+    scan, mapping = _make("scan", wanted.scan, file), _make("mapping", wanted.mapping, file)
+    lists = EpicsListEngine(scan, mapping, eds, beam, pixels_per_buffer=settings.lists.pixels_per_buffer)
+    return Devices(beam, eds, sem, scan, mapping, SparseFlyer(lists, eds, beam))
 
 
 def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devices) -> None:

@@ -60,6 +60,7 @@ class Session:
         self.recorder = recorder
         self.db = catalog
         self.beam, self.eds, self.sem = devices.beam, devices.eds, devices.sem
+        self.flyer = devices.flyer
         self.eds.configure(
             {
                 "classifier": models.classifier,
@@ -219,6 +220,14 @@ class Session:
         agent, metadata, dose = self.records.resumed_agent(run)
         self.agent = agent
         return agent, metadata, dose
+
+    @property
+    def acquisition(self) -> dict[str, Any]:
+        """More arguments of `adaptive_map`: the flyer and its batch with ``acquisition: list``, else none."""
+        if self.flyer is None:
+            return {}
+        lists = self.settings.lists
+        return {"flyer": self.flyer, "batch": lists.batch, "quantum_s": lists.quantum_s}
 
     def prepare_map(
         self,

@@ -83,6 +83,10 @@ class DevicesSettings(_Section):
     """Acquires and classifies spectra."""
     sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
     """Its settings become the baseline; empty for a microscope that publishes none."""
+    scan: DeviceSettings = DeviceSettings.model_validate({"class": "PointListScan", "prefix": "SEM:Scan:"})
+    """Visits lists of points; only looked for with ``acquisition: list``."""
+    mapping: DeviceSettings = DeviceSettings.model_validate({"class": "MappingEDS", "prefix": "SEM:EDS:Map:"})
+    """The detector's mapping mode; only looked for with ``acquisition: list``."""
 
 
 class SimulationSettings(_Section):
@@ -180,6 +184,27 @@ class DoseSettings(_Section):
     """Number of failed points that a run tolerates; one more ends it."""
 
 
+class ListsSettings(_Section):
+    """Lists of points, with ``acquisition: list``."""
+
+    batch: Literal["auto"] | Whole | Number = "auto"
+    """Points of a list: a number, a part of the pixels under 1, or ``auto``: grows with what is known."""
+    quantum_s: Positive = 1e-3
+    """Real time of a pixel's first pass in s, where ``dose.error`` lets the dwell follow the spectrum."""
+    pixels_per_buffer: Annotated[Whole, Field(ge=1, le=64)] = 32
+    """Pixels that the X-ray processor hands over at once."""
+
+    @model_validator(mode="after")
+    def _batch(self) -> ListsSettings:
+        from ..plans.fly import batch_size
+
+        try:
+            batch_size(self.batch)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
 class CatalogSettings(_Section):
     """Where runs are recorded."""
 
@@ -208,6 +233,10 @@ class InstrumentSettings(_Section):
     mode: Literal["soft", "ioc", "hardware"]
     """``soft``: devices in this process over a simulated specimen; ``ioc``: starts the simulated microscope as an
     EPICS IOC; ``hardware``: the microscope behind the PVs."""
+    acquisition: Literal["point", "list"] = "point"
+    """``point``: one acquisition after the other; ``list``: lists of points at the pace of scan generator and X-ray
+    processor."""
+    lists: ListsSettings = ListsSettings()
     devices: DevicesSettings = DevicesSettings()
     simulation: SimulationSettings = SimulationSettings()
     grid: GridSettings

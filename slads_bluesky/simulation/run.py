@@ -21,7 +21,7 @@ from ..simulated import simulation_metadata
 from ..spectra.dwell import adaptive_dwell
 from .models import Models
 
-__all__ = ["KnownSpecimen", "MapResult", "make_agent", "run_map"]
+__all__ = ["KnownSpecimen", "MapResult", "make_agent", "make_flyer", "run_map"]
 
 
 class KnownSpecimen(Specimen, Protocol):
@@ -157,6 +157,8 @@ def run_map(
     scan_id_source: Callable[[Any], int] | None = None,
     dwell_s: float = 10.0,
     error: float | None = None,
+    batch: int | float | str | None = None,
+    time_scale: float = 0.0,
     md: dict[str, Any] | None = None,
 ) -> MapResult:
     """Map an object with a RunEngine of its own.
@@ -176,6 +178,10 @@ def run_map(
         Live time of each spectrum, s; with `error`, the longest.
     error : float, optional
         Adaptive dwell: end each acquisition once the probability of a wrong phase is under this.
+    batch : int, float or "auto", optional
+        Visit the points in lists of that many; see `plans.fly.batch_size`.
+    time_scale : float
+        Wall time per simulated time of the simulated microscope, 0: acquisitions end at once.
     md : dict, optional
         Added to the start document.
 
@@ -203,11 +209,22 @@ def run_map(
         engine.subscribe(subscriber)
     about = {"sample": phantom.name, **(md or {}), **simulation_metadata(phantom.name, phantom.seed)}
     rule = adaptive_dwell(models.classifier, error or 0.0, dwell_s)
-    with _devices(phantom, models, soft, rule) as (beam, eds, microscope):
+    with _devices(phantom, models, soft, rule, time_scale) as (beam, eds, microscope):
+        flyer = None if batch is None else make_flyer(beam, eds, time_scale)
         began = time.perf_counter()
         _run(
             engine,
-            adaptive_map(beam, eds, agent, baseline=[microscope], dwell_s=dwell_s, ledger=ledger, md=about),
+            adaptive_map(
+                beam,
+                eds,
+                agent,
+                baseline=[microscope],
+                dwell_s=dwell_s,
+                ledger=ledger,
+                md=about,
+                flyer=flyer,
+                batch=batch or "auto",
+            ),
         )
         wall = time.perf_counter() - began
     return MapResult(
@@ -237,8 +254,27 @@ def _run(engine: Any, plan: Any) -> None:
         raise InstrumentError(f"the map ended early: {cause or type(cause).__name__}") from error
 
 
+def make_flyer(beam: Any, eds: Any, time_scale: float = 0.0) -> Any:
+    """Make the flyer of a simulated microscope, soft or over Channel Access."""
+    from ..devices.flyer import SparseFlyer
+
+    if not hasattr(beam, "prefix"):
+        from ..devices.sim.softlist import SoftListEngine
+
+        return SparseFlyer(SoftListEngine(beam.sem, time_scale=time_scale), eds, beam)
+    from ..devices.listscan import EpicsListEngine, MappingEDS, PointListScan
+
+    prefix = beam.prefix.removesuffix("Beam:")
+    scan = PointListScan(f"{prefix}Scan:", name="scan")
+    return SparseFlyer(
+        EpicsListEngine(scan, MappingEDS(f"{prefix}EDS:Map:", name="mapping"), eds, beam), eds, beam
+    )
+
+
 @contextlib.contextmanager
-def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _devices(
+    phantom: KnownSpecimen, models: Models, soft: bool, rule: Any, time_scale: float = 0.0
+) -> Iterator[tuple[Any, Any, Any]]:
     if soft:
         from ..devices.sim.soft import soft_microscope
 
@@ -246,7 +282,7 @@ def _devices(phantom: KnownSpecimen, models: Models, soft: bool, rule: Any) -> I
         return
     from ..devices.sim.process import SimulatedMicroscope
 
-    with SimulatedMicroscope(phantom.name, phantom.seed) as simulated:
+    with SimulatedMicroscope(phantom.name, phantom.seed, time_scale=time_scale) as simulated:
         from ..devices import (  # only now: clients must know the address first
             EDSDetector,
             Microscope,

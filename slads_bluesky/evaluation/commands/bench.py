@@ -16,6 +16,7 @@ MODULES: tuple[str, ...] = (
     "bench_kills",
     "bench_session",
     "bench_house",
+    "bench_fly",
 )
 """Modules of this package, each adding one sub-command in its ``register(app)``."""
 
