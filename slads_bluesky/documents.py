@@ -7,6 +7,7 @@ this takes microseconds, so that every document that is read is checked.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .errors import DataError
 
 __all__ = ["check_document"]
 
+_UID = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}")
 _LATEST = 1e11  # seconds since 1970: a date that datetime can show
 _REQUIRED: dict[str, dict[str, str]] = {
     "start": {"uid": "text", "time": "time"},
@@ -65,6 +67,8 @@ def check_document(name: Any, doc: Any) -> None:
             raise DataError(f"a {name} document without '{key}'")
         if not _IS[kind](doc[key]):
             raise DataError(f"a {name} document whose '{key}' is not a {kind}")
+    if name == "start" and not _UID.fullmatch(doc["uid"]):
+        raise DataError("a start document whose 'uid' is no name of a file")
     if name == "descriptor":
         _check_descriptor(doc)
     elif name in ("event_page", "datum_page"):

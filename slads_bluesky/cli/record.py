@@ -106,6 +106,7 @@ def runs(
                 "n_events": (stop.get("num_events") or {}).get("primary"),
                 "exit_status": run.exit_status,
                 "resumes": run.parent,
+                "left_out": run.left_out,
             }
         )
     table = Table(box=None, pad_edge=False)
@@ -124,6 +125,9 @@ def runs(
             (row["resumes"] or "")[:8],
         )
     console.print(table if rows else "no runs", soft_wrap=not rows)
+    for row in rows:
+        if row["left_out"]:
+            console.print(f"run {row['uid'][:8]} is in the journal only: {row['left_out']}")
     write_json(json_file, {"runs": rows})
 
 

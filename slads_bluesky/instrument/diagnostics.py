@@ -98,7 +98,7 @@ def check_record(directory: Path) -> list[CheckResult]:
     directory : Path
         Of the record; one that does not exist is all right where it can be made.
     """
-    from ..record.catalog.store import catalog_directory, journal_directory
+    from ..record.location import catalog_directory, journal_directory
 
     journal = journal_directory(directory)
     writable = _writable(journal)
@@ -173,7 +173,8 @@ def _runs(n: int) -> str:
 
 
 def _catalog(directory: Path) -> CheckResult:
-    from ..record.catalog.store import catalog_directory, close_catalog, open_catalog
+    from ..record.catalog.store import close_catalog, open_catalog
+    from ..record.location import catalog_directory
     from ..record.runs import list_runs
 
     folder = catalog_directory(directory)

@@ -17,6 +17,7 @@ from ..grid import ScanGrid
 from ..modelstore import keep_models
 from ..protocols import StopRule
 from ..record import Recorder
+from ..record.location import without_secrets
 from ..simulated import simulation_metadata
 from .axes import beam_axes
 from .engine import RecordedEngine
@@ -259,8 +260,8 @@ class Session:
         usual = self.settings.dose
         dwell = usual.dwell_s if dwell_s is None else dwell_s
         most = [
-            inf if limit is None else limit
-            for limit in (run_nc or usual.run_nc, pixel_nc or usual.pixel_nc)
+            next((limit for limit in limits if limit is not None), inf)
+            for limits in ((run_nc, usual.run_nc), (pixel_nc, usual.pixel_nc))
         ]  # fmt: skip
         out: dict[str, Any] = {
             "baseline": [] if self.sem is None else [self.sem],
@@ -296,7 +297,7 @@ class Session:
             "classifier": "none yet: collect_spectra first"
             if classifier is None
             else ", ".join(classifier.phases),
-            "record": settings.catalog.uri or str(self.recorder.directory),
+            "record": without_secrets(settings.catalog.uri or str(self.recorder.directory)),
         }
 
     def leave(self) -> None:

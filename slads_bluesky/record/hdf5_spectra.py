@@ -20,19 +20,15 @@ import numpy as np
 from slads_bluesky.errors import RecordError
 
 from .journal.writing import Document
+from .location import spectra_directory
 
-__all__ = ["SpectraToFiles", "filled", "spectra_directory"]
+__all__ = ["SpectraToFiles", "filled", "own_file"]
 
 MIMETYPE = "application/x-hdf5"
 LEAST = 64
 """Elements from which a one-dimensional array goes to a file."""
 CHUNK = 8
 """Spectra to a chunk of the file: each is flushed as it comes, so few."""
-
-
-def spectra_directory(record: str | Path) -> Path:
-    """Where a record keeps spectra that are not inline."""
-    return Path(record) / "spectra"
 
 
 class SpectraToFiles:
@@ -93,7 +89,7 @@ class SpectraToFiles:
         changed = copy.deepcopy(dict(doc))
         for key in long:
             changed["data_keys"][key]["external"] = "STREAM:"
-        path = self._folder / f"{doc['run_start']}-{doc['name']}.h5"
+        path = self._folder / f"{doc['run_start']}-{str(doc['name']).replace('/', '_')}.h5"
         stream = _Stream(path, doc["run_start"], doc["uid"], long)
         self._streams[doc["uid"]] = stream
         self._emit("descriptor", changed)
@@ -178,15 +174,15 @@ class _Stream:
         }
 
 
-def filled(documents: Iterable[Document], folder: Path | None = None) -> Iterator[Document]:
+def filled(documents: Iterable[Document], folder: Path) -> Iterator[Document]:
     """Put arrays back into the events, and leave out what pointed to them: documents as the RunEngine emitted them.
 
     Parameters
     ----------
     documents : iterable of (name, document)
         Of one run; without external arrays they pass unchanged.
-    folder : Path, optional
-        Where the files are, if not where the documents say: of a record that was moved.
+    folder : Path
+        Where the record keeps the files: no other is read, whatever a document says.
 
     Raises
     ------
@@ -227,20 +223,53 @@ def _ours(about: Mapping[str, Any]) -> bool:
 
 
 def _dataset(
-    resources: Mapping[str, Mapping[str, Any]], key: str, files: dict[Path, h5py.File], folder: Path | None
+    resources: Mapping[str, Mapping[str, Any]], key: str, files: dict[Path, h5py.File], folder: Path
 ) -> Any:
     if key not in resources:
         raise RecordError(f"the record does not say where '{key}' is")
     resource = resources[key]
-    path = Path(unquote(urlsplit(resource["uri"]).path))
-    if not path.exists() and folder is not None:
-        path = folder / path.name
+    path = own_file(resource["uri"], folder)
     try:
         if path not in files:
             files[path] = h5py.File(path, "r", swmr=True)
-        return files[path][resource["parameters"]["dataset"]]
-    except (OSError, KeyError) as error:
+        dataset = files[path][str(resource["parameters"].get("dataset"))]
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise RecordError(f"spectra file {path}: {error}") from error
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim == 0:
+        raise RecordError(
+            f"spectra file {path}: {resource['parameters'].get('dataset')} is no data set of rows"
+        )
+    if dataset.external or dataset.is_virtual or Path(dataset.file.filename) != path:
+        raise RecordError(f"spectra file {path}: {dataset.name} is in another file")
+    return dataset
+
+
+def own_file(uri: str, folder: Path) -> Path:
+    """File of a record that a document names by its address; one of the same name in `folder` after a move.
+
+    Parameters
+    ----------
+    uri : str
+        ``file://localhost/…``.
+    folder : Path
+        Where the record keeps such files.
+
+    Raises
+    ------
+    RecordError
+        If it is not a file of this record: a document may come from anywhere, and what it names is read and exported.
+    """
+    try:
+        named = Path(unquote(urlsplit(uri).path))
+        path, root = folder / named.name, folder.resolve()
+        for candidate in (named, Path(urlsplit(uri).path), path):
+            if candidate.resolve().parent == root and candidate.is_file():
+                return candidate
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RecordError(f"spectra file {uri!r}: {error}") from error
+    if path.exists() or path.is_symlink():
+        raise RecordError(f"spectra file {path} is not a file of this record")
+    raise RecordError(f"spectra file {path} is missing")
 
 
 def _with(doc: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.progress import Progress, no_progress
 
-from .catalog.store import default_directory, journal_directory, open_catalog
+from .catalog.store import open_catalog
 from .journal.writing import Journal
+from .location import journal_directory, record_path
 
 if TYPE_CHECKING:
     from .hdf5_spectra import SpectraToFiles
@@ -64,9 +65,7 @@ class Recorder:
         spectra: str = "inline",
         on_problem: Callable[[str], None] | None = None,
     ) -> None:
-        self.directory = (
-            Path(directory).expanduser().absolute() if directory is not None else default_directory()
-        )
+        self.directory = record_path(directory)
         self.uids: list[str] = []
         """Runs recorded so far, oldest first."""
         self.problems: list[str] = []
@@ -91,14 +90,14 @@ class Recorder:
 
             self._files = SpectraToFiles(self.directory, self.journal)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the recorder)
-        command = [sys.executable, "-m", "slads_bluesky.record.catalog.follower"]
         self._process = subprocess.Popen(
-            [*command, self._where, str(self.journal.directory)],
+            [sys.executable, "-m", "slads_bluesky.record.catalog.follower"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,  # Ctrl-C at the terminal is for the plan, not for the catalog
         )
+        self._send({"catalog": self._where, "journal": str(self.journal.directory)})
         self._listener = threading.Thread(target=self._listen, name="catalog-writer", daemon=True)
         self._listener.start()
 

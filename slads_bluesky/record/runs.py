@@ -15,10 +15,20 @@ from numpy.typing import NDArray
 
 from slads_bluesky.errors import RecordError
 
-from .catalog.store import catalog_directory, default_directory, journal_directory, open_catalog
-from .hdf5_spectra import filled, spectra_directory
+from .catalog.left_out import reason_left_out
+from .catalog.store import open_catalog
+from .hdf5_spectra import filled
+from .journal.order import order_of_runs
 from .journal.reading import read_journal, read_start, read_stop
 from .journal.writing import SUFFIX, Document
+from .location import (
+    catalog_directory,
+    default_directory,
+    journal_directory,
+    record_path,
+    spectra_directory,
+    without_secrets,
+)
 
 __all__ = [
     "RecordedRun",
@@ -45,6 +55,8 @@ class RecordedRun:
     """Gives its documents, from the first each time; of a damaged journal those that are whole; others are logged."""
     source: str
     """The file or the catalog that it comes from."""
+    left_out: str | None = None
+    """Why the catalog does not hold it; None if it does, or was not asked to."""
 
     @property
     def uid(self) -> str:
@@ -81,7 +93,7 @@ def list_runs(
     """
     directory = record_directory(where)
     if directory is None:
-        return [_from_catalog(run, str(where)) for run in open_catalog(where).values()]
+        return [_from_catalog(run, without_secrets(str(where))) for run in open_catalog(where).values()]
     if not journal_directory(directory).is_dir():
         if not catalog_directory(directory).is_dir():
             raise RecordError(f"{directory} holds no record of runs")
@@ -93,7 +105,8 @@ def list_runs(
         except RecordError as error:
             if on_unreadable is not None:
                 on_unreadable(str(error))
-    return sorted(runs, key=lambda run: float(run.start["time"]))
+    order = order_of_runs(journal_directory(directory))
+    return sorted(runs, key=lambda run: (order.get(run.uid, -1), float(run.start["time"])))
 
 
 def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
@@ -129,7 +142,7 @@ def find_run(key: str, where: str | Path | None = None) -> RecordedRun:
             return _from_journal(path)
     broken: list[str] = []
     runs = list_runs(where, broken.append)
-    place = str(where if where is not None else default_directory())
+    place = without_secrets(str(where if where is not None else default_directory()))
     if key.startswith("-") and key[1:].isdigit() and int(key) < 0:
         if len(runs) < -int(key):
             raise RecordError(f"{place} holds {len(runs)} runs, none is number {key}")
@@ -254,7 +267,7 @@ def _from_journal(path: Path) -> RecordedRun:
     def documents() -> Iterator[Document]:
         return filled(read_journal(path, warn, warn), spectra)
 
-    return RecordedRun(read_start(path), read_stop(path), documents, str(path))
+    return RecordedRun(read_start(path), read_stop(path), documents, str(path), reason_left_out(path))
 
 
 def _from_catalog(run: Any, where: str) -> RecordedRun:
@@ -265,11 +278,11 @@ def _from_catalog(run: Any, where: str) -> RecordedRun:
 def record_directory(where: str | Path | None) -> Path | None:
     """Directory of the record that `open_catalog` would open; None for a server or a profile."""
     if where is None:
-        return default_directory()
+        return record_path()
     if isinstance(where, Path) or (os.sep in where and "://" not in where) or Path(where).is_dir():
-        return Path(where).expanduser().absolute()
+        return record_path(where)
     if "://" in where:
         return None
-    from .catalog.store import _is_profile
+    from .catalog.store import is_profile
 
-    return None if _is_profile(where) else Path(where).absolute()
+    return None if is_profile(where) else record_path(where)

@@ -4,7 +4,8 @@ A process of its own, because writing to the catalog is milliseconds of Python a
 taken from the plan's loop; and because it finishes its work when the acquiring process is killed. It is driven by
 `Recorder` over its standard input and output, one JSON object a line:
 
-    in:  {"follow": PATH}   {"sync": NUMBER}   end of file: write what is left and exit
+    in:  {"catalog": WHERE, "journal": FOLDER} first, since an address may hold a key and arguments are seen by all;
+         {"follow": PATH}   {"sync": NUMBER}   end of file: write what is left and exit
     out: {"ready": true}   {"events": N}   {"synced": NUMBER}   {"problem": TEXT}   {"repaired": TEXT}
 
 A catalog may fail in mid-run: its server restarts, its disk is full, another process holds its database. The run is
@@ -20,7 +21,7 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,19 @@ from typing import Any
 from slads_bluesky.errors import RecordError, SladsError
 
 from ..journal.reading import JournalTail
-from .store import close_catalog, journal_directory, open_catalog
-from .writer import Rewound, RunWriter, catch_up, hold_journal, remove_run, run_metadata, write_run
+from .left_out import first_line, note_left_out, note_written
+from .store import close_catalog, open_catalog
+from .writer import (
+    Rewound,
+    RunWriter,
+    catch_up,
+    hold_journal,
+    leave_out,
+    remove_run,
+    run_metadata,
+    write_run,
+    writer_of,
+)
 
 __all__ = ["Follower", "main"]
 
@@ -43,6 +55,8 @@ FIRST_FLUSH = 100
 """Events after which the first batch is big enough."""
 RETRY_S = 5.0
 """How soon after its first failure the catalog is tried again; twice as long after each further one."""
+AT_ONCE = 3
+"""Failures after which a run is no longer tried at each ``sync``: it may be the run that is odd, not the catalog."""
 RETRY_MOST_S = 300.0
 """How long it may be left alone."""
 
@@ -53,6 +67,7 @@ class _Run:
     def __init__(self, catalog: Any, path: Path) -> None:
         self.path = path
         self.failed = False
+        self.error: Exception = RecordError("not written")
         self.problem: str | None = None
         """What was reported of its failure, until it is repaired."""
         self._retry_at, self._failures = math.inf, 0
@@ -68,7 +83,7 @@ class _Run:
 
     def fail(self, error: Exception) -> None:
         """Note a failure, and when to try again; what the journal itself is to blame for is not tried again."""
-        self.failed = True
+        self.failed, self.error = True, error
         self._failures += 1
         pause = min(RETRY_S * 2 ** (self._failures - 1), RETRY_MOST_S)
         self._retry_at = math.inf if isinstance(error, RecordError) else time.monotonic() + pause
@@ -77,7 +92,7 @@ class _Run:
         """Whether it failed, and it is time to try again, or may be tried `at_once`."""
         if not self.failed or math.isinf(self._retry_at):
             return False
-        return at_once or time.monotonic() >= self._retry_at
+        return (at_once and self._failures <= AT_ONCE) or time.monotonic() >= self._retry_at
 
     def forget(self) -> None:
         """Write the run from its first document at the next step, whatever the catalog took of it."""
@@ -97,7 +112,7 @@ class _Run:
         self.rewound = False
         self._waiting_since = None
         self._flushed = self._rewritten = 0
-        return RunWriter(self._catalog)
+        return writer_of(self._catalog, self.path)
 
     @property
     def n_events(self) -> int:
@@ -205,6 +220,8 @@ class Follower:
         """Write all that is left; runs without a stop document are marked as such."""
         self.step(flush=True)  # with a last try for what failed
         for run in self._runs.values():
+            if run.failed:
+                leave_out(self._catalog, run.path, run.error)
             self._guarded(run, run.finish)
             run.close()
         self._runs.clear()
@@ -214,33 +231,22 @@ class Follower:
             action()
         except Exception as error:  # whatever the catalog raises, the journal continues
             run.fail(error)
+            note_left_out(run.path, first_line(error))
             if run.problem is None:
-                run.problem = f"run {run.path.stem[:8]}: {_first_line(error)}"
+                run.problem = f"run {run.path.stem[:8]}: {first_line(error)}"
                 self._report({"problem": run.problem})
 
     def _retry(self, run: _Run) -> None:
         run.forget()
         self._guarded(run, lambda: run.step(flush=True))
         if not run.failed:
+            note_written(run.path)
             self._report({"repaired": run.problem})
             run.problem = None
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def main(where: str, journal_dir: str) -> int:
-    """Follow what standard input names until it ends.
-
-    Parameters
-    ----------
-    where : str
-        Catalog, as for `open_catalog`.
-    journal_dir : str
-        Folder of the journals, for what earlier processes left behind.
-    """
+def main() -> int:
+    """Follow what standard input names until it ends."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not end up among our lines
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -252,6 +258,11 @@ def main(where: str, journal_dir: str) -> int:
         except BrokenPipeError:
             sys.stderr.write(f"{message}\n")
 
+    lines = _lines()
+    first = next((line for line in lines if line is not None), None)
+    if first is None:  # the acquiring process is gone already
+        return 0
+    where, journal_dir = first["catalog"], first["journal"]
     try:
         catalog = open_catalog(where, catch_up=False)
     except SladsError as error:
@@ -261,37 +272,45 @@ def main(where: str, journal_dir: str) -> int:
     try:
         catch_up(catalog, journal_dir)
     except Exception as error:
-        report({"problem": f"earlier runs could not be caught up: {_first_line(error)}"})
+        report({"problem": f"earlier runs could not be caught up: {first_line(error)}"})
     follower = Follower(catalog, report)
-    _serve(follower, report)
+    _serve(lines, follower, report)
     follower.finish()
     close_catalog(catalog)
     return 0
 
 
-def _serve(follower: Follower, report: Callable[[dict[str, Any]], None]) -> None:
-    """Obey standard input until its end."""
+def _lines() -> Iterator[dict[str, Any] | None]:
+    """Yield what standard input says, and None each time that it says nothing for a while; ends with it."""
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     rest = b""
     while True:
-        for _ in selector.select(POLL_S):
-            chunk = os.read(0, 65536)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                command = json.loads(line)
-                if "follow" in command:
-                    try:
-                        follower.follow(Path(command["follow"]))
-                    except (OSError, RecordError) as error:
-                        report({"problem": str(error)})
-                if "sync" in command:
-                    follower.step(flush=True)
-                    report({"synced": command["sync"]})
+        if not selector.select(POLL_S):
+            yield None
+            continue
+        chunk = os.read(0, 65536)
+        if not chunk:
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from map(json.loads, lines)
+
+
+def _serve(
+    lines: Iterator[dict[str, Any] | None], follower: Follower, report: Callable[[dict[str, Any]], None]
+) -> None:
+    """Obey standard input until its end."""
+    for command in lines:
+        if command is not None and "follow" in command:
+            try:
+                follower.follow(Path(command["follow"]))
+            except (OSError, RecordError) as error:
+                report({"problem": str(error)})
+        if command is not None and "sync" in command:
+            follower.step(flush=True)
+            report({"synced": command["sync"]})
         follower.step()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else str(journal_directory(sys.argv[1]))))
+    sys.exit(main())

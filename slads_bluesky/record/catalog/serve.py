@@ -11,7 +11,9 @@ from typing import Any
 
 from slads_bluesky.errors import ConfigError, RecordError
 
-from .store import catalog_app, catalog_directory, close_catalog, open_catalog
+from ..location import catalog_directory
+from .embedded import catalog_app
+from .store import close_catalog, open_catalog
 
 __all__ = ["new_key", "serve"]
 

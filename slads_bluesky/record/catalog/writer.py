@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -10,18 +11,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# TiledWriter itself writes by numbers of events only, and a slow run would stay invisible for hours. The class that
-# it makes for each run has what a flush needs; private there, hence pinned in constraints.txt and tested here.
-from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
-
 from slads_bluesky.errors import RecordError
 from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.streams import StreamRouter, events_by_stream
 
+from ..hdf5_spectra import own_file
+from ..journal.order import order_of_runs
 from ..journal.reading import JournalTail
 from ..journal.writing import SUFFIX
+from ..location import catalog_directory, spectra_directory
+from .embedded import ORDER
+from .left_out import first_line, note_left_out, note_written
+from .tiled_writer import FlushingRunWriter
 
-__all__ = ["Rewound", "RunWriter", "catch_up", "hold_journal", "write_run"]
+__all__ = [
+    "Rewound",
+    "RunWriter",
+    "catch_up",
+    "hold_journal",
+    "leave_out",
+    "remove_run",
+    "run_metadata",
+    "write_run",
+    "writer_of",
+]
 
 BATCH = 1000
 """Events of a stream that are written at once at most."""
@@ -46,13 +59,18 @@ class RunWriter(StreamRouter):
         Where to write.
     batch : int
         Events of a stream to write at once.
+    number : int, optional
+        Of the run in the order of the record's runs.
+    files : Path, optional
+        The only folder in which external files may be.
     """
 
-    def __init__(self, catalog: Any, batch: int = BATCH) -> None:
+    def __init__(
+        self, catalog: Any, batch: int = BATCH, number: int | None = None, files: Path | None = None
+    ) -> None:
         super().__init__()
-        self._writer = _RunWriter(catalog.include_data_sources(), batch_size=batch, max_array_size=0)
-        self._normalizer = RunNormalizer()
-        self._normalizer.subscribe(self._writer)
+        self._writer = FlushingRunWriter(catalog, batch)
+        self._number, self._files = number, files
         self._held: dict[str, dict[str, Any]] = {}  # stream -> its last event
         self.n_events = 0
         """Different events taken so far, over all streams."""
@@ -67,10 +85,20 @@ class RunWriter(StreamRouter):
         """
         if name == "stop":
             self._release()
+        if self._files is not None and name in ("resource", "stream_resource"):
+            own_file(str(doc.get("uri", doc.get("resource_path", ""))), self._files)
         routed = super().__call__(name, doc, validate)
         if name not in ("event", "event_page"):
-            self._normalizer(name, doc)
+            self._writer(name, doc)
+        if name == "start" and self._number is not None:
+            # SQLite sorts the JSON text: 10 would come before 9
+            self._writer.update_metadata({ORDER: f"{self._number:010d}"})
         return routed
+
+    def stream_descriptor(self, stream: str, doc: dict[str, Any]) -> None:
+        """Check that the stream can have a place of its own below its run."""
+        if not stream.strip(".") or "/" in stream:
+            raise RecordError(f"a stream of the name '{stream}' has no place in a catalog")
 
     def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
         """Hold an event back, and write the one before it."""
@@ -78,34 +106,26 @@ class RunWriter(StreamRouter):
         if held is None or doc["seq_num"] > held["seq_num"]:
             self.n_events += 1
             if held is not None:
-                self._normalizer("event", held)
+                self._writer("event", held)
         elif doc["seq_num"] < held["seq_num"]:
             raise Rewound(f"stream {stream!r} went back from event {held['seq_num']} to {doc['seq_num']}")
         self._held[stream] = doc
 
     def _release(self) -> None:
         for doc in self._held.values():
-            self._normalizer("event", doc)
+            self._writer("event", doc)
         self._held.clear()
 
     def flush(self, everything: bool = False) -> None:
         """Write what was taken but for the events held back; with `everything`, those too."""
         if everything:
             self._release()
-        writer = self._writer
-        for stream, rows in writer._internal_data_cache.items():
-            if rows:
-                writer._write_internal_data(rows, desc_node=writer._desc_nodes[stream])
-                rows.clear()
-        for doc in list(writer._external_data_cache.values()):
-            writer._write_external_data(doc)
-        writer._external_data_cache.clear()
+        self._writer.flush()
 
     def mark_unfinished(self, journal_bytes: int) -> None:
         """Note that the run has no stop document, and how much of its journal was written."""
         self.flush(everything=True)
-        if self._writer.root_node is not None:
-            self._writer.root_node.update_metadata({_UNFINISHED: journal_bytes}, drop_revision=True)
+        self._writer.update_metadata({_UNFINISHED: journal_bytes})
 
 
 def write_run(catalog: Any, path: Path, batch: int = BATCH) -> int:
@@ -133,7 +153,7 @@ def write_run(catalog: Any, path: Path, batch: int = BATCH) -> int:
         for i, (name, stream, doc) in enumerate(events_by_stream(tail.read())):
             if name == "event":
                 last[stream, doc["seq_num"]] = i
-    writer = RunWriter(catalog, batch)
+    writer = writer_of(catalog, path, batch)
     with JournalTail(path, _ignore) as tail:
         for i, (name, stream, doc) in enumerate(events_by_stream(tail.read())):
             if name == "event" and last[stream, doc["seq_num"]] != i:
@@ -144,11 +164,18 @@ def write_run(catalog: Any, path: Path, batch: int = BATCH) -> int:
     return writer.n_events
 
 
+def writer_of(catalog: Any, path: Path, batch: int = BATCH) -> RunWriter:
+    """Return a writer for the run of a journal; into an embedded catalog, external files must be the record's own."""
+    number = order_of_runs(path.parent).get(path.stem)
+    embedded = catalog_directory(path.parent.parent).is_dir()
+    return RunWriter(catalog, batch, number, spectra_directory(path.parent.parent) if embedded else None)
+
+
 def catch_up(catalog: Any, journal_dir: str | Path, progress: Progress = no_progress) -> list[str]:
     """Write the runs that a catalog lacks or holds in part, from their journals; idempotent.
 
-    Runs that a living process still writes, or that another is catching up, are left alone. A journal that
-    cannot be read is logged and passed over: one bad file must not hide all other runs.
+    Runs that a living process still writes, or that another is catching up, are left alone. A run that cannot be
+    written, whatever the catalog raises, is logged once, noted beside its journal and left out.
 
     Parameters
     ----------
@@ -175,21 +202,38 @@ def catch_up(catalog: Any, journal_dir: str | Path, progress: Progress = no_prog
     for done, path in enumerate(missing):
         progress("catalog", done / len(missing))
         with hold_journal(path) as held:
-            if not held:
-                continue
-            try:
-                metadata = run_metadata(catalog, path.stem)
-                if metadata is not None:
-                    if "stop" in metadata or metadata.get(_UNFINISHED) == _whole_bytes(path):
-                        continue
-                    remove_run(catalog, path.stem)
-                write_run(catalog, path)
-            except RecordError as error:
-                _log.warning("not in the catalog: %s", error)
+            if not held or not _written(catalog, path):
                 continue
         written.append(path.stem)
     progress("catalog", 1.0)
     return written
+
+
+def _written(catalog: Any, path: Path) -> bool:
+    """Write a run that a catalog lacks or holds in part; whether it did. A run that cannot be written is noted."""
+    try:
+        metadata = run_metadata(catalog, path.stem)
+        if metadata is not None:
+            if "stop" in metadata or metadata.get(_UNFINISHED) == _whole_bytes(path):
+                return False
+            remove_run(catalog, path.stem)
+        write_run(catalog, path)
+    except Exception as error:  # whatever Tiled, SQL or JSON raise: one odd run stands in nobody's way
+        leave_out(catalog, path, error)
+        return False
+    note_written(path)
+    return True
+
+
+def leave_out(catalog: Any, path: Path, error: Exception) -> str:
+    """Note that a run cannot be written, and why; what was written of it is removed. Returns the reason."""
+    reason = first_line(error)
+    if note_left_out(path, reason):
+        _log.warning("run %s is in the journal only: %s", path.stem[:8], reason)
+    with contextlib.suppress(Exception):
+        if run_metadata(catalog, path.stem) is not None:
+            remove_run(catalog, path.stem)
+    return reason
 
 
 def run_metadata(catalog: Any, uid: str) -> dict[str, Any] | None:

@@ -127,7 +127,7 @@ class JournalTail:
 
     def _more(self) -> bool:
         """Read on; False at the present end of the file."""
-        chunk = self._file.read(_CHUNK)
+        chunk = self._file.read(_CHUNK) or self._of_its_successor()
         self._fed += len(chunk)
         if chunk:
             del self._buffer[: self._at]
@@ -136,6 +136,20 @@ class JournalTail:
             if self._ends is not None:
                 self._ends.feed(chunk)
         return bool(chunk)
+
+    def _of_its_successor(self) -> bytes:
+        """Read on in the file that took the place of a deleted one, see `Journal`; nothing if there is none."""
+        if os.fstat(self._file.fileno()).st_nlink or not self.path.exists():
+            return b""
+        successor = _opened(self.path)
+        if os.fstat(successor.fileno()).st_size < self._fed:  # not written again as far as this one
+            successor.close()
+            return b""
+        successor.seek(self._fed)
+        self._file.close()
+        self._checksums.close()
+        self._file, self._checksums = successor, Checksums(self.path)
+        return successor.read(_CHUNK)
 
     def _unpacked(self, record: bytes) -> Document | None:
         """Decode a record; None if nothing but zeros follow, which a machine without power may leave."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,11 @@ from slads_bluesky.codec import make_packer
 from slads_bluesky.errors import RecordError
 
 from .checksums import checksum_path, entry_of
+from .order import append_to_order
 
 __all__ = ["SUFFIX", "Document", "Journal", "is_being_taken"]
 
+_log = logging.getLogger(__name__)
 SUFFIX = ".msgpack"
 Document = tuple[str, dict[str, Any]]
 
@@ -63,6 +66,9 @@ class Journal:
         self._checksums: dict[str, int] = {}
         self._locks: dict[str, int] = {}
         self._run_of: dict[str, str] = {}  # uid of a descriptor or resource -> uid of its run
+        self._counts: dict[str, dict[str, int]] = {}  # run -> stream -> highest seq_num in the file
+        self._stream_of: dict[str, str] = {}  # descriptor -> stream
+        self._lost: set[str] = set()  # runs of which an event could not be written
 
     def path(self, uid: str) -> Path:
         """File of the run `uid`."""
@@ -71,12 +77,29 @@ class Journal:
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Append one document, whatever its kind, to the file of its run."""
         run = self._run(name, doc)
+        if name == "stop" and run in self._lost:
+            doc = {**doc, "num_events": {**doc.get("num_events", {}), **self._counts.get(run, {})}}
         record = self._pack(name, doc)
         if name == "start":
             self._open(run)
-        self._append(run, record)
+        try:
+            self._append(run, record)
+        except RecordError:
+            if name in ("event", "event_page"):
+                self._lost.add(run)  # the RunEngine counts it all the same, in the stop document
+            raise
+        self._count(run, name, doc)
         if name == "stop":
             self._close_run(run)
+
+    def _count(self, run: str, name: str, doc: Mapping[str, Any]) -> None:
+        if name == "descriptor":
+            self._stream_of[doc["uid"]] = str(doc.get("name", ""))
+            self._counts.setdefault(run, {}).setdefault(self._stream_of[doc["uid"]], 0)
+        elif name in ("event", "event_page"):
+            counts, stream = self._counts.setdefault(run, {}), self._stream_of.get(doc["descriptor"], "")
+            highest = doc["seq_num"] if name == "event" else max(doc["seq_num"], default=0)
+            counts[stream] = max(counts.get(stream, 0), highest)
 
     def close(self) -> None:
         """Close the files of runs that have had no stop document."""
@@ -119,6 +142,7 @@ class Journal:
             raise RecordError(f"journal {path}: {error.strerror}") from error
         fcntl.flock(handle, fcntl.LOCK_SH)
         self._files[run] = handle
+        append_to_order(self.directory, run)
         self._checksums[run] = os.open(
             checksum_path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
@@ -130,9 +154,11 @@ class Journal:
             os.close(folder)
 
     def _append(self, run: str, record: bytes) -> None:
-        handle = self._files.get(run)
-        if handle is None:
+        if run not in self._files:
             raise RecordError(f"journal {self.path(run)} is closed; the run {run} is over")
+        if os.fstat(self._files[run]).st_nlink == 0:
+            self._restore(run)
+        handle = self._files[run]
         checksums = self._checksums[run]
         before, checksums_before = os.fstat(handle).st_size, os.fstat(checksums).st_size
         try:
@@ -153,6 +179,32 @@ class Journal:
                 f"journal {self.path(run)}: {reason}; all documents before this one are safe"
             ) from error
 
+    def _restore(self, run: str) -> None:
+        """Write the file of a run again that was deleted while it is recorded; this process still has its content."""
+        path = self.path(run)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for target, handles in ((checksum_path(path), self._checksums), (path, self._files)):
+                if os.fstat(handles[run]).st_nlink:
+                    continue
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+                with open(f"/proc/self/fd/{handles[run]}", "rb") as old:
+                    new = os.open(target, flags, 0o644)
+                    while chunk := old.read(1 << 20):
+                        _write(new, chunk)
+                os.close(handles[run])
+                handles[run] = new
+            fcntl.flock(self._files[run], fcntl.LOCK_SH)
+            lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.close(self._locks[run])
+            self._locks[run] = lock
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise RecordError(
+                f"journal {path} was deleted while the run is recorded, and cannot be written again: {error}"
+            ) from error
+        _log.warning("journal %s was deleted while the run is recorded; it was written again", path)
+
     def _close_run(self, run: str) -> None:
         handle = self._files.pop(run, None)
         if handle is not None:
@@ -160,7 +212,10 @@ class Journal:
             os.close(self._locks.pop(run))  # this drops the locks
             os.close(self._checksums.pop(run))
             os.close(handle)
+        self._stream_of = {uid: of for uid, of in self._stream_of.items() if self._run_of.get(uid) != run}
         self._run_of = {uid: other for uid, other in self._run_of.items() if other != run}
+        self._counts.pop(run, None)
+        self._lost.discard(run)
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -171,6 +171,7 @@ def test_a_growing_journal_is_followed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         tail.path.name,
         tail.path.with_suffix(".crc").name,
+        "order",
     }
 
 

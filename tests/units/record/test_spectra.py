@@ -15,7 +15,8 @@ from slads_bluesky.record import (
     open_catalog,
     read_journal,
 )
-from slads_bluesky.record.hdf5_spectra import SpectraToFiles, filled, spectra_directory
+from slads_bluesky.record.hdf5_spectra import SpectraToFiles, filled
+from slads_bluesky.record.location import spectra_directory
 from slads_bluesky.record.runs import catalog_documents, find_run
 
 
@@ -105,10 +106,10 @@ def test_missing_and_short_files_are_named(in_hdf5, tmp_path):
         for name, doc in documents
     ]
     with pytest.raises(RecordError, match=r"gone\.h5"):
-        list(filled(moved))
+        list(filled(moved, tmp_path))
     with h5py.File(tmp_path / "gone.h5", "w") as file:
         file["eds_spectrum"] = np.zeros((3, CHANNELS), "<i4")
     with pytest.raises(RecordError, match="has 3 rows, event 4"):
-        list(filled(moved))
+        list(filled(moved, tmp_path))
     with pytest.raises(ConfigError, match="'inline' or in 'hdf5'"):
         Recorder(tmp_path, spectra="tiff")
