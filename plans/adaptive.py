@@ -9,8 +9,7 @@ import importlib.metadata
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from types import EllipsisType
-from typing import Any
+from typing import Any, Literal
 
 from bluesky.utils import Msg
 
@@ -39,7 +38,7 @@ def adaptive_map(
     map_every: int | None = None,
     timeout_s: float | None = None,
     budget: DoseBudget | None = None,
-    stop_rule: StopRule | EllipsisType | None = ...,
+    stop_rule: StopRule | Literal["detector"] | None = "detector",
     max_failed_points: int = MAX_FAILED_POINTS,
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
@@ -69,7 +68,7 @@ def adaptive_map(
         How long an acquisition may take; by default 30 s and three times the dwell.
     budget : DoseBudget, optional
         What the specimen may take: the run stops before it is exceeded, and its stop document gives the reason.
-    stop_rule : StopRule, optional
+    stop_rule : StopRule, None or "detector"
         Ends each acquisition as soon as its spectrum suffices; None for none; by default the detector's own.
     max_failed_points : int
         A point that fails twice is recorded in the stream ``failed`` and passed over; one more than this of them
@@ -204,7 +203,7 @@ def start_document(
     agent: Agent,
     arguments: Mapping[str, Any],
     md: Mapping[str, Any] | None,
-    stop_rule: StopRule | EllipsisType | None = ...,
+    stop_rule: StopRule | Literal["detector"] | None = "detector",
 ) -> dict[str, Any]:
     """Metadata that a replay, a table or a plot needs; JSON only.
 
@@ -247,7 +246,7 @@ def start_document(
         "agent": configuration,
         "seed": configuration.get("seed"),
         "model_hashes": hashes,
-        "sequential": _rule(getattr(eds, "stop_rule", None) if stop_rule is ... else stop_rule),
+        "sequential": _rule(getattr(eds, "stop_rule", None) if isinstance(stop_rule, str) else stop_rule),
         "phases": list(getattr(classifier, "phases", ())),
         "versions": versions(),
     }

@@ -14,8 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import isfinite
 from time import perf_counter
-from types import EllipsisType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from bluesky.preprocessors import finalize_wrapper
@@ -197,7 +196,7 @@ def adaptive_lists(
     map_every: int | None = None,
     timeout_s: float | None = None,
     budget: DoseBudget | None = None,
-    stop_rule: StopRule | EllipsisType | None = ...,
+    stop_rule: StopRule | Literal["detector"] | None = "detector",
     max_failed_points: int = MAX_FAILED_POINTS,
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,

@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from time import time
-from types import EllipsisType
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
@@ -45,8 +44,8 @@ class RunOptions(TypedDict, total=False):
     """Readables: settings of the microscope, read before the first point and after the last into ``baseline``."""
     dwell_s: float | None
     """Live time of each spectrum, s, given to the detector's ``configure``; None leaves its presets alone."""
-    stop_rule: StopRule | EllipsisType | None
-    """Ends each acquisition early; None for none; by default (``...``) the detector's own."""
+    stop_rule: StopRule | Literal["detector"] | None
+    """Ends each acquisition early; None for none; by default (``"detector"``) the detector's own."""
     timeout_s: float | None
     """How long an acquisition may take, s."""
     budget: DoseBudget | None
@@ -77,7 +76,7 @@ class Limits:
     """How long an acquisition may take; by default 30 s and three times the dwell."""
     budget: DoseBudget = field(default_factory=DoseBudget)
     max_failed_points: int = MAX_FAILED_POINTS
-    stop_rule: StopRule | EllipsisType | None = ...
+    stop_rule: StopRule | Literal["detector"] | None = "detector"
     """Ends each acquisition early; by default the detector's own."""
 
     @classmethod
@@ -92,7 +91,7 @@ class Limits:
             timeout_s=options.get("timeout_s"),
             budget=options.get("budget") or DoseBudget(),
             max_failed_points=options.get("max_failed_points", MAX_FAILED_POINTS),
-            stop_rule=options.get("stop_rule", ...),
+            stop_rule=options.get("stop_rule", "detector"),
         )
 
     def __post_init__(self) -> None:
@@ -294,7 +293,7 @@ def _preset(beam: Any, eds: Any, limits: Limits) -> Generator[Msg, Any, None]:
     presets: dict[str, Any] = {}
     if limits.dwell_s is not None:
         presets.update(live_time=limits.dwell_s, real_time=0.0, counts=0)
-    if not isinstance(limits.stop_rule, EllipsisType):
+    if not isinstance(limits.stop_rule, str):
         presets["stop_rule"] = limits.stop_rule
     if limits.budget.limited:
         if not hasattr(beam, "current"):
