@@ -15,6 +15,8 @@ MODULES: tuple[str, ...] = (
     "bench_record",
     "bench_kills",
     "bench_session",
+    "bench_trust",
+    "bench_fuzz",
     "bench_house",
     "bench_fly",
 )
