@@ -19,7 +19,7 @@ from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 from .budget import DoseBudget
 from .ledger import Ledger
 from .readables import MapReadable, ScanPoint
-from .run import MAX_FAILED_POINTS, Ending, Limits, Points, one_run
+from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
 from .stubs import in_thread, record
 
 __all__ = ["adaptive_map", "start_document"]
@@ -92,7 +92,8 @@ def adaptive_map(
     Raises
     ------
     ConfigError
-        If the beam has no blanker, or dwell, map_every or max_failed_points are negative.
+        If the beam has no blanker, dwell, map_every or max_failed_points are negative, or the agent has measured
+        pixels of another map that `md` does not name as ``resumes``.
     InstrumentError
         If the grid does not lie in the field, or too many points failed.
 
@@ -135,6 +136,7 @@ def adaptive_map(
     )
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
+    check_fresh(agent, md)
     times = ledger if ledger is not None else Ledger()
     executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
     point, the_map, times_taken = ScanPoint(agent.grid), MapReadable("map"), MapReadable("ledger")

@@ -28,7 +28,7 @@ from .budget import MARGIN, DoseBudget
 from .ledger import Ledger
 from .points import blank_at_last
 from .readables import MapReadable, ScanPoint
-from .run import MAX_FAILED_POINTS, Ending, Limits, Points, one_run
+from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
 from .stubs import in_thread, record
 
 __all__ = ["AUTO", "FlyerLike", "adaptive_lists", "auto_batch", "batch_size", "suggest_besides"]
@@ -243,6 +243,7 @@ def adaptive_lists(
     )
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
+    check_fresh(agent, md)
     if not quantum_s > 0:
         raise ConfigError(f"quantum must be positive, not {quantum_s} s")
     lists = _Lists(

@@ -88,12 +88,25 @@ _NOTES = {"description": "Anything worth recording."}
 
 
 def _described(description: str, **parameters: Mapping[str, Any]) -> Callable[..., Any]:
-    if parameter_annotation_decorator is None:
-        return lambda plan: plan
-    decorator: Callable[..., Any] = parameter_annotation_decorator(
-        {"description": description, "parameters": {name: dict(about) for name, about in parameters.items()}}
-    )
-    return decorator
+    """Describe a plan and its parameters, once for ``plan?`` at the prompt and for the queue server."""
+
+    def decorate(plan: Callable[..., Any]) -> Callable[..., Any]:
+        plan.__doc__ = _docstring(description, parameters)
+        if parameter_annotation_decorator is None:
+            return plan
+        facts = {"description": description, "parameters": {name: dict(a) for name, a in parameters.items()}}
+        return parameter_annotation_decorator(facts)(plan)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _docstring(description: str, parameters: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [description, "", "Parameters", "----------"]
+    for name, about in parameters.items():
+        limits = [f"{about[key]:g}" if key in about else "" for key in ("min", "max")]
+        within = f" ({limits[0]} … {limits[1]})" if any(limits) else ""
+        lines += [name, f"    {about['description']}{within}"]
+    return "\n".join(lines)
 
 
 def queue_plans(session: SessionLike) -> QueuePlans:
@@ -256,6 +269,8 @@ def queue_plans(session: SessionLike) -> QueuePlans:
 
 
 def _named(sample: str) -> None:
+    if not isinstance(sample, str):
+        raise ConfigError(f"a sample is named by a text, not {sample!r}")
     if not sample.strip():
         raise ConfigError("a sample needs a name")
 

@@ -14,20 +14,44 @@ from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
 
 from slads_bluesky.errors import ConfigError, InstrumentError
-from slads_bluesky.protocols import Beam, Detector, EventKeys, StopRule
+from slads_bluesky.protocols import Agent, Beam, Detector, EventKeys, StopRule
 
 from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
 from .points import FailedPoint, measure_or_fail
 from .stubs import EventCollector, leave, record
 
-__all__ = ["MAX_FAILED_POINTS", "Ending", "Limits", "Points", "RunOptions", "in_order", "one_run"]
+__all__ = [
+    "MAX_FAILED_POINTS",
+    "Ending",
+    "Limits",
+    "Points",
+    "RunOptions",
+    "check_fresh",
+    "in_order",
+    "one_run",
+]
 
 MAX_FAILED_POINTS = 10
 """Points that may fail unless a plan is given another number."""
 
 LAST_SUSPENSION_S = 0.05
 """A suspension that was asked for with the last point is waited for this long, so that the run is closed after it."""
+
+
+def check_fresh(agent: Agent, md: Mapping[str, Any] | None) -> None:
+    """Refuse an agent that has measured pixels of another map.
+
+    Raises
+    ------
+    ConfigError
+        If it has, and the metadata do not name the run that is resumed as ``resumes``.
+    """
+    if agent.n_measured and "resumes" not in (md or {}):
+        raise ConfigError(
+            f"the agent knows {agent.n_measured} pixels of an earlier map: make a new one for this map (make_agent), "
+            "or resume that map (resume_map)"
+        )
 
 
 class Ending(NamedTuple):

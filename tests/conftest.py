@@ -1,13 +1,14 @@
 """What all tests share: one cache of trained models a session."""
 
 import os
+from pathlib import Path
 
 # before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-MAY_BE_SKIPPED = ("SLADS_TEST_DATA", "bluesky-kafka is installed")
+MAY_BE_SKIPPED = ("SLADS_TEST_DATA", "bluesky-kafka is installed", "no Qt here")
 """In the reasons of skips that are fine in CI: data that cannot be committed, and a test of a missing package."""
 
 
@@ -24,7 +25,12 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
-    """Directory for XDG_CACHE_HOME: what one test has trained, the next one finds, in another process too."""
+    """Directory for XDG_CACHE_HOME: what one test has trained, the next one finds, in another process too.
+
+    SLADS_TEST_CACHE names one that is kept between sessions; a model is trained again when its code changes.
+    """
+    if kept := os.environ.get("SLADS_TEST_CACHE"):
+        return Path(kept)
     base = tmp_path_factory.getbasetemp()
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     cache.mkdir(exist_ok=True)

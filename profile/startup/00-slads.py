@@ -15,8 +15,8 @@ from slads_bluesky.plans.raster import list_map
 
 prepare_prompt()  # %wa, %mov, %movr; errors in one line; windows that stay alive
 
-# everything, or an error that says what is missing
-session = open_session(Path(__file__).resolve().parents[1] / "instrument.yml")
+# everything; where a part is missing, a message and the other parts (in a queue server's worker: an error)
+session = open_session(Path(__file__).resolve().parents[1] / "instrument.yml", partial=True)
 
 # RunEngine, catalog, live table
 RE, db, bec = session.RE, session.db, session.bec

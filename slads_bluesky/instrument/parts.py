@@ -6,6 +6,7 @@ Every error names the part, and the line of the file that has to do with it.
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -206,7 +207,52 @@ def _make(name: str, about: DeviceSettings, file: YamlFile, **parts: Any) -> Any
             f"{file.at('devices', name, 'class')}: found {about.class_} ({error}); "
             f"allowed: {known}, or package.module:Class"
         ) from None
+    where = file.at("devices", name, "class")
+    _check_ours(name, kind, where)
     try:
-        return kind(about.prefix, name=name, **parts, **about.options)
+        device = kind(about.prefix, name=name, **parts, **about.options)
     except (TypeError, ConfigError) as error:
-        raise ConfigError(f"{file.at('devices', name, 'options')}: {error}") from None
+        allowed = ", ".join(_options(kind)) or "none"
+        text = f"{error}; allowed: {allowed}" if isinstance(error, TypeError) else str(error)
+        raise ConfigError(f"{file.at('devices', name, 'options')}: {text}") from None
+    lacking = [attribute for attribute in _NEEDED[name] if not hasattr(device, attribute)]
+    if lacking:
+        raise ConfigError(
+            f"{where}: a {type(device).__name__} cannot be the {name}: it has no {', '.join(lacking)}; "
+            f"one of ours: {_ROLES[name]}"
+        )
+    return device
+
+
+_ROLES = {"beam": "SEMBeam", "eds": "EDSDetector", "sem": "Microscope"}
+"""Class of `slads_bluesky.devices` for each role."""
+_NEEDED = {
+    "beam": ("set", "blanker", "read", "describe"),
+    "eds": ("trigger", "configure", "read", "describe"),
+    "sem": ("read", "describe"),
+}
+"""What plans use of each role; see `protocols.Beam` and `protocols.Detector`."""
+
+
+def _check_ours(name: str, kind: Any, where: str) -> None:
+    """Refuse one of our classes in a role of another; each has the attributes that any ophyd device has."""
+    from .. import devices
+
+    for role, ours in _ROLES.items():
+        if role != name and kind is getattr(devices, ours):
+            raise ConfigError(
+                f"{where}: {ours} is the class of devices.{role}; devices.{name} needs {_ROLES[name]}"
+            )
+
+
+def _options(kind: Any) -> list[str]:
+    """Options of a class: its keyword arguments without prefix, name, parts, and those of every ophyd device."""
+    found: dict[str, None] = {}
+    for base in getattr(kind, "__mro__", ()):
+        if base.__module__.partition(".")[0] in ("ophyd", "bluesky", "builtins"):
+            continue
+        init = base.__dict__.get("__init__")
+        if init is not None:
+            named = inspect.signature(init).parameters.values()
+            found.update((p.name, None) for p in named if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
+    return [name for name in found if name not in ("self", "prefix", "name", "beam", "classifier", "parent")]

@@ -29,7 +29,7 @@ def prepare_prompt() -> None:
 
     shell.register_magics(BlueskyMagics)
     shell.set_custom_exc(_shown_in_a_line(), _in_a_line)
-    logging.getLogger("bluesky.RE").addFilter(_is_news)
+    logging.getLogger("bluesky").addFilter(_is_news)
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         try:
             shell.enable_matplotlib()

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ..callbacks.headless import is_headless
-from ..errors import InstrumentError, SladsError
+from ..errors import SladsError
 from ..terminal import make_console
+from .partial import PartialSession, StartupError
 from .parts import Devices, MapModels, connect_devices, make_devices, make_models, start_microscope
 from .settings import InstrumentSettings, read_settings
 
@@ -22,25 +23,58 @@ if TYPE_CHECKING:
 
 __all__ = ["StartupError", "open_session"]
 
+T = TypeVar("T")
+
 VARIABLE = "SLADS_INSTRUMENT"
 """Environment variable that names another file than the profile's ``instrument.yml``."""
 
 
-class StartupError(InstrumentError):
-    """The session is not there; says what is missing, part by part."""
+class _Startup:
+    """The parts of a session while they are made: how long each took, and what is wrong."""
 
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a traceback."""
-        return [str(self)]
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.missing: list[str] = []
+        self.took: dict[str, float] = {}
+
+    def tried(self, part: str, make: Callable[[], T]) -> T | None:
+        """Make a part; what goes wrong is put on the list, and the other parts are tried all the same."""
+        began = time.monotonic()
+        try:
+            return make()
+        except SladsError as error:
+            self.missing.append(f"  {part}: {error}")
+        except Exception as error:
+            self.missing.append(f"  {part}: {type(error).__name__}: {error}")
+        finally:
+            self.took[part] = self.took.get(part, 0.0) + time.monotonic() - began
+        return None
+
+    def report(self) -> str:
+        """When the session was ready, and how long each part took (they are made at the same time)."""
+        parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in self.took.items())
+        before = _process_age() - (time.monotonic() - self.began)
+        return (
+            f"ready in {time.monotonic() - self.began:.1f} s ({parts}), {before:.1f} s after Python started"
+        )
 
 
-def open_session(path: str | Path) -> Session:
-    r"""Make the session that a file describes, or none.
+@overload
+def open_session(path: str | Path) -> Session: ...
+@overload
+def open_session(path: str | Path, *, partial: Literal[False]) -> Session: ...
+@overload
+def open_session(path: str | Path, *, partial: bool) -> Session | PartialSession: ...
+def open_session(path: str | Path, *, partial: bool = False) -> Session | PartialSession:
+    r"""Make the session that a file describes.
 
     Parameters
     ----------
     path : path
         Of ``instrument.yml``; the environment variable ``SLADS_INSTRUMENT`` wins.
+    partial : bool
+        For a prompt: where something is missing, print what, and return a `PartialSession` of the parts that are
+        there. A queue server's worker never takes one.
 
     Returns
     -------
@@ -50,7 +84,7 @@ def open_session(path: str | Path) -> Session:
     Raises
     ------
     StartupError
-        Naming everything that is missing or wrong; nothing is left running.
+        Naming everything that is missing or wrong; nothing is left running. Not with `partial` at a prompt.
 
     Examples
     --------
@@ -75,11 +109,15 @@ def open_session(path: str | Path) -> Session:
     41
     >>> session.close()
     """
-    began = time.monotonic()
+    startup = _Startup()
+    partial = partial and not is_headless()
     _say("starting …")
     try:
         settings, file = read_settings(os.environ.get(VARIABLE) or path)
     except SladsError as error:
+        startup.missing.append(f"  {error}")
+        if partial:
+            return _partial(startup, None, None, None, None, None)
         raise StartupError(f"the session is not started: {error}") from None
 
     def catalog() -> Any:
@@ -87,32 +125,69 @@ def open_session(path: str | Path) -> Session:
 
         return open_catalog(settings.catalog.uri or settings.catalog.directory or default_directory())
 
-    missing: list[str] = []
     with ThreadPoolExecutor(3, thread_name_prefix="slads-start") as pool:
-        opened = pool.submit(_tried, "catalog", catalog, missing)
-        models = pool.submit(_tried, "models", lambda: make_models(settings, file), missing)
+        opened = pool.submit(startup.tried, "catalog", catalog)
+        models = pool.submit(startup.tried, "models", lambda: make_models(settings, file))
         microscope = None
         if settings.mode == "ioc":
-            microscope = _tried("simulated microscope", lambda: start_microscope(settings), missing)
+            microscope = startup.tried("simulated microscope", lambda: start_microscope(settings))
         devices = None
         if settings.mode != "ioc" or microscope is not None:
-            devices = _tried("devices", lambda: make_devices(settings, file), missing)
+            devices = startup.tried("devices", lambda: make_devices(settings, file))
         trained = models.result()
         db = opened.result()
     if devices is not None:
-        _tried("devices", lambda: connect_devices(settings, file, devices), missing)
+        connected = devices
+        before = len(startup.missing)
+        startup.tried("devices", lambda: connect_devices(settings, file, connected))
+        if len(startup.missing) > before:
+            devices = None
     session: Session | None = None
-    if devices is not None and trained is not None and not missing:
+    if devices is not None and trained is not None and not startup.missing:
         parts = (settings, devices, trained, db, microscope)
-        session = _tried("session", lambda: _joined(*parts), missing)
+        session = startup.tried("session", lambda: _joined(*parts))
+    if session is None and partial:
+        return _partial(startup, settings, devices, trained, db, microscope)
     if session is None:
         if microscope is not None:
             microscope.stop()
-        raise StartupError("\n".join(["the session is not started; what is missing:", *missing]))
+        raise StartupError("\n".join(["the session is not started; what is missing:", *startup.missing]))
     atexit.register(session.leave)
     for part, text in session.about().items():
         _say(f"  {part:<11}{text}")
-    _say(f"ready in {time.monotonic() - began:.1f} s")
+    _say(startup.report())
+    return session
+
+
+def _partial(
+    startup: _Startup,
+    settings: InstrumentSettings | None,
+    devices: Devices | None,
+    models: MapModels | None,
+    catalog: Any,
+    microscope: Any,
+) -> PartialSession:
+    """Make a session of the parts that are there, and print what is missing."""
+    from ..record import Recorder
+
+    recorder = None
+    if settings is not None and catalog is not None:
+        about = settings.catalog
+        recorder = startup.tried(
+            "record",
+            lambda: Recorder(about.directory, catalog=about.uri, fsync=about.fsync, on_problem=_warn),
+        )
+    for line in ["the session is not complete; what is missing:", *startup.missing]:
+        _say(line)
+    there = (
+        "RE, db and the record are there"
+        if recorder is not None
+        else "there is no RE: nothing would be recorded"
+    )
+    _say(f"{there}; names of missing parts say so when they are used (`slads-bluesky doctor` checks more)")
+    close = microscope.stop if microscope is not None else lambda: None
+    session = PartialSession(settings, devices, models, recorder, catalog, startup.missing, close)
+    atexit.register(session.leave)
     return session
 
 
@@ -132,15 +207,13 @@ def _joined(
         raise
 
 
-def _tried(part: str, make: Callable[[], Any], missing: list[str]) -> Any:
-    """Make a part; what goes wrong is put on the list, and the other parts are tried all the same."""
+def _process_age() -> float:
+    """Seconds since this process started; 0 where the system does not say."""
     try:
-        return make()
-    except SladsError as error:
-        missing.append(f"  {part}: {error}")
-    except Exception as error:
-        missing.append(f"  {part}: {type(error).__name__}: {error}")
-    return None
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - float(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError, AttributeError):
+        return 0.0
 
 
 def _say(text: str) -> None:

@@ -49,7 +49,7 @@ def test_metadata_and_scan_id_go_on_in_the_next_session_and_one_word_makes_it_so
     assert f"then True {result['scan_id'] + 1} 2 (0.0, 0.0)" in done.stdout
 
 
-def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothing(profile_copy, ipython):
+def test_a_session_without_a_record_names_all_that_is_missing_and_so_does_each_name(profile_copy, ipython):
     profile = profile_copy(
         {
             "mode: ioc": "mode: hardware",
@@ -60,14 +60,69 @@ def test_a_session_that_is_not_ready_says_all_that_is_missing_and_defines_nothin
     )
     lines = (profile / "instrument.yml").read_text().splitlines()
     at = {word: next(i for i, line in enumerate(lines, 1) if word in line) for word in ("nowhere", "SEMBeem")}
-    done = ipython(profile, ["print('RE' in globals(), 'beam' in globals())"])
+    done = ipython(profile, ["beam.position", "RE(map_sample('a'))", "print('next line', db)"])
     result = done.stdout + done.stderr
     assert "Traceback" not in result
     for words in (
-        "the session is not started; what is missing:",
+        "the session is not complete; what is missing:", "there is no RE",
         f"line {at['nowhere']}, classifier.file", "nowhere.safetensors",
         f"line {at['SEMBeem']}, devices.beam.class: found SEMBeem", "allowed: EDSDetector, Microscope, SEMBeam",
         "/proc/none",
-        "False False",
+        "MissingPartError: beam is missing: ", "MissingPartError: RE is missing: ", "next line <db is missing: ",
     ):  # fmt: skip
         assert words in result, words
+
+
+def test_a_session_without_its_instrument_keeps_engine_and_record(profile_copy, ipython):
+    profile = profile_copy({"mode: ioc": "mode: soft", "object: pbsn-64": "object: gold-64"})
+    done = ipython(
+        profile,
+        [
+            "uid, = RE(bp.count([], num=2))",
+            'print("counted", db[-1].start["uid"] == uid, eds)',
+            "RE(map_sample('a'))",
+            "%wa",
+        ],
+    )
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output
+    assert "RE, db and the record are there" in output
+    assert "counted True <eds is missing: " in output
+    assert "unknown object 'gold-64'" in output
+    assert "MissingPartError: make_agent is missing: " in output
+
+
+SLIPS = """\
+RE.resume()
+RE(map_sample(42))
+%mov x 10000
+RE(bps.mv(beam, (1e6, 0)))
+agent = make_agent(fraction=0.01)
+RE(adaptive_map(beam, eds, agent, baseline=[sem])); agent
+RE(adaptive_map(beam, eds, agent, baseline=[sem]))
+load(-1)
+verify(-1)
+%wa
+map_sample?
+print("last line")
+""".splitlines()
+
+
+def test_slips_at_the_prompt_are_one_line_each_and_reprs_are_short(profile_copy, ipython):
+    done = ipython(profile_copy({"mode: ioc": "mode: soft"}), SLIPS)
+    output = done.stdout
+    assert "Traceback" not in output + done.stderr
+    assert "Run aborted" not in output + done.stderr
+    for words in (
+        "TransitionError: ",
+        "ConfigError: a sample is named by a text, not 42",
+        "InstrumentError: beam: ",
+        "<SladsAgent: 64 × 64 pixels, 41 measured of 41 wanted>",
+        "ConfigError: the agent knows 41 pixels of an earlier map",
+        "<RunData: run ", "<Verification of 41 events: all the same>",
+        "Live time of each spectrum, s.",
+        "last line",
+    ):  # fmt: skip
+        assert words in output, words
+    assert "AttributeError" not in output
+    assert max(map(len, output.splitlines())) < 400

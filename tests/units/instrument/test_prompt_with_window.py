@@ -1,5 +1,6 @@
 """The prompt of a real IPython with the live window open: it takes what is typed, during maps and after them."""
 
+import importlib
 import re
 import sys
 
@@ -13,7 +14,10 @@ MAPS = 4
 def prompt(request, screen, profile_copy, shared_cache, pbsn_models):
     """An IPython in a terminal of its own, with the profile in mode soft and the window open."""
     if request.param == "qtagg":
-        pytest.importorskip("PyQt6.QtWidgets", exc_type=ImportError)
+        try:
+            importlib.import_module("PyQt6.QtWidgets")
+        except ImportError:
+            pytest.skip("no Qt here")
     profile = profile_copy({"mode: ioc": "mode: soft"})
     environment = {
         **screen, "MPLBACKEND": request.param, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1",
@@ -39,6 +43,7 @@ def typed(prompt, line, answer):
     prompt.expect(re.escape(answer))
 
 
+@pytest.mark.timeout(900)
 def test_prompt_answers_after_each_map_with_a_window(prompt):
     prompt.expect("ready in")
     typed(prompt, "print('pro' + 'mpt', session.live is not None)", "prompt True")

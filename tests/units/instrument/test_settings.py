@@ -10,7 +10,7 @@ from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.instrument import read_settings
 from slads_bluesky.instrument.axes import beam_axes
 from slads_bluesky.instrument.metadata import PersistentMetadata
-from slads_bluesky.instrument.parts import make_models
+from slads_bluesky.instrument.parts import make_devices, make_models
 from slads_bluesky.sampling import shipped_model
 
 SHIPPED = Path(__file__).parents[3] / "profile" / "instrument.yml"
@@ -193,3 +193,40 @@ def test_two_axes_moved_at_once_do_not_undo_each_other():
     beam.position = (3.0, 4.0)  # somebody else moved it
     x.set(7)
     assert beam.wanted == (7.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        ("beam: {class: EDSDetector, prefix: X}", r"line 4, devices\.beam\.class: EDSDetector is .* devices\.eds"),
+        ("eds: {class: SEMBeam, prefix: X}", r"devices\.eds\.class: SEMBeam is the class of devices\.beam"),
+        ("sem: {class: SEMBeam, prefix: X}", r"devices\.sem\.class: SEMBeam is the class of devices\.beam"),
+        ("beam: {class: 'ophyd:Signal', prefix: X}", r"devices\.beam\.(class|options): .*"),
+        ("sem: {class: 'types:SimpleNamespace', prefix: X}", r"devices\.sem\.(class|options): "),
+        ("eds: {class: EDSDetector, prefix: X, options: {takeoff: 3}}",
+         r"devices\.eds\.options: .*takeoff.*; allowed: .*elevation_angle_deg, energy_resolution_ev"),
+        ("eds: {class: EDSDetector, prefix: X, options: {elevation_angle_deg: 400}}", "400"),
+    ],
+)  # fmt: skip
+def test_a_device_that_cannot_have_its_role_is_named_with_its_line(tmp_path, devices, words):
+    path = tmp_path / "instrument.yml"
+    path.write_text(f"mode: hardware\ngrid: {{shape: [8, 8]}}\ndevices:\n  {devices}\n")
+    with pytest.raises(ConfigError, match=words):
+        make_devices(*read_settings(path))
+
+
+def test_a_class_without_what_plans_use_is_named(tmp_path, monkeypatch):
+    (tmp_path / "own_beam.py").write_text(
+        "class Half:\n    def __init__(self, prefix, name, speed=1):\n        self.name = name\n    def read(self):\n"
+        "        return {}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "instrument.yml"
+    path.write_text(
+        "mode: hardware\ngrid: {shape: [8, 8]}\ndevices:\n  beam: {class: 'own_beam:Half', prefix: X}\n"
+    )
+    with pytest.raises(ConfigError, match=r"a Half cannot be the beam: it has no set, blanker, describe"):
+        make_devices(*read_settings(path))
+    path.write_text(path.read_text().replace("prefix: X", "prefix: X, options: {pace: 2}"))
+    with pytest.raises(ConfigError, match=r"pace.*; allowed: speed"):
+        make_devices(*read_settings(path))
