@@ -224,12 +224,20 @@ def _make(name: str, about: DeviceSettings, file: YamlFile, **parts: Any) -> Any
     return device
 
 
-_ROLES = {"beam": "SEMBeam", "eds": "EDSDetector", "sem": "Microscope"}
+_ROLES = {
+    "beam": "SEMBeam",
+    "eds": "EDSDetector",
+    "sem": "Microscope",
+    "scan": "PointListScan",
+    "mapping": "MappingEDS",
+}
 """Class of `slads_bluesky.devices` for each role."""
 _NEEDED = {
     "beam": ("set", "blanker", "read", "describe"),
     "eds": ("trigger", "configure", "read", "describe"),
     "sem": ("read", "describe"),
+    "scan": ("read", "describe"),
+    "mapping": ("read", "describe"),
 }
 """What plans use of each role; see `protocols.Beam` and `protocols.Detector`."""
 
