@@ -49,6 +49,7 @@ for _module in (
     "resume",
     "carry",
     "relabel",
+    "classify",
     "view",
     "estimate",
     "doctor",

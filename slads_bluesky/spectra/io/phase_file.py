@@ -13,6 +13,7 @@ from ...yamlsource import read_yaml
 from ..axis import EnergyAxis
 from ..counts import check_phases
 from ..physics.composition import Composition
+from ..reconcile import on_axis
 from .formats import read_spectra
 
 __all__ = ["PhaseFile", "load_phases"]
@@ -55,6 +56,8 @@ class PhaseFile(_Strict):
     resolution_ev: float = Field(default=126.0, gt=117.5, lt=1000.0)
     noise_lambda: float = Field(default=0.0, ge=0.0)
     false_alarm_rate: float = Field(default=1e-3, gt=0.0, le=0.2)
+    rebin: bool = False
+    """Whether spectra of another detector's energy scale are rebinned; those of one detector always are."""
 
 
 def load_phases(
@@ -98,7 +101,7 @@ def load_phases(
         for entry in phase.files or []:
             measured = read_spectra(path.parent / entry)
             axis = axis if axis is not None else measured.axis
-            axis.require(measured.axis, f"{measured.path}, phase {name!r}")
+            measured = on_axis(measured, axis, f"{measured.path}, phase {name!r}", force=file.rebin)
             if measured.beam_energy_kev is not None:
                 if "beam_energy_kev" not in file.model_fields_set:
                     file = file.model_copy(update={"beam_energy_kev": measured.beam_energy_kev})

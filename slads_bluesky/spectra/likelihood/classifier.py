@@ -23,13 +23,15 @@ from ..base import StoredClassifier
 from ..counts import MAX_COUNTS, check_batch, check_counts, check_phases
 from ..physics.composition import Composition
 from ..physics.detector import Detector
-from .kernel import bin_counts, bin_starts
+from .engine import Engine, FirstEngine, NuisanceEngine
+from .kernel import bin_counts
 from .learning import learn_templates
 from .library import element_shapes
-from .posterior import Model, bin_batch, judge, judge_batch, outside_scores
+from .nuisance import Nuisance
+from .nuisance_judge import ACCEPTED, FLAGGED, NEAR
+from .posterior import bin_batch
 from .settings import ClassifierSettings
-from .templates import STRAY, Templates, flat_shape, mixture_log_ratio
-from .verdicts import Verdicts, make_thresholds
+from .templates import STRAY, Templates, flat_shape
 
 __all__ = ["PhaseClassifier"]
 
@@ -37,6 +39,8 @@ _BLOCK = 32
 """Spectra judged at a time in a batch: what fits into a processor's cache."""
 OWN_ELEMENT = 0.15
 """Chi-square per count under which an element's computed spectrum is that of a phase, and no alternative to it."""
+NUISANCE = "nuisance."
+"""Prefix of the names of the nuisances' arrays in a model file."""
 OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
 
@@ -50,7 +54,7 @@ class PhaseClassifier(StoredClassifier):
     """
 
     kind = "likelihood"
-    version = 1
+    version = 2
     nan_arrays = ("rate",)
 
     def __init__(
@@ -59,12 +63,16 @@ class PhaseClassifier(StoredClassifier):
         axis: EnergyAxis,
         templates: Templates,
         settings: ClassifierSettings,
+        nuisance: Nuisance | None = None,
     ) -> None:
         self.phases = check_phases(phases)
         self.axis = axis
         self.templates = templates
         self.settings = settings
-        self._starts = bin_starts(axis, settings.resolution_ev)
+        self.nuisance = nuisance
+        if (nuisance is None) != (settings.model == 1):
+            raise ConfigError(f"classifier: nuisances do not go with model {settings.model}")
+        self._starts = settings.bin_starts(axis)
         n_bins = len(self._starts) - 1
         if templates.shape.shape != (len(self.phases), n_bins):
             raise ConfigError(
@@ -79,12 +87,16 @@ class PhaseClassifier(StoredClassifier):
         distance = ((elements[:, None] - templates.shape) ** 2 / templates.shape).sum(axis=2).min(axis=1)
         foreign = elements[distance > OWN_ELEMENT]
         outside = (1.0 - STRAY) * np.vstack([flat, foreign]) + STRAY * flat
-        self._outside = np.ascontiguousarray(np.log(outside))
-        log_outside = np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside))
-        self._model = _make_model(templates, settings, np.array([templates.tempering[0], log_outside]))
-        self._verdicts = Verdicts(
-            templates, self._starts, axis, settings.resolution_ev, settings.false_alarm_rate
-        )
+        log_outside = float(np.log(OUTSIDE / (1.0 - OUTSIDE) * len(self.phases) / len(outside)))
+        outside = np.ascontiguousarray(np.log(outside))
+        self._engine: Engine
+        if nuisance is None:
+            self._engine = FirstEngine(templates, settings, self._starts, axis, outside, log_outside)
+        else:
+            self._engine = NuisanceEngine(
+                templates, nuisance, settings, self._starts, axis, outside, log_outside
+            )
+        self._verdicts = self._engine.verdicts
         self._least_gain = -math.log(settings.false_alarm_rate)
 
     # ---- making one
@@ -155,8 +167,10 @@ class PhaseClassifier(StoredClassifier):
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
             raise ConfigError(f"classifier: {error}") from error
-        phases, templates = learn_templates(spectra, compositions, axis, chosen, order=order, seed=seed)
-        return cls(phases, axis, templates, chosen)
+        phases, templates, nuisance = learn_templates(
+            spectra, compositions, axis, chosen, order=order, seed=seed
+        )
+        return cls(phases, axis, templates, chosen, nuisance)
 
     # ---- using it
 
@@ -175,28 +189,23 @@ class PhaseClassifier(StoredClassifier):
         """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
         return self._starts
 
-    # Arrays are allocated for every spectrum: the thread of a device and a live view may ask at the same time.
-
     def _binned(self, counts: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
         """Bins of one spectrum and its sum; DataError naming what is wrong with it."""
         array = np.asarray(counts)
         if array.shape != (self.axis.n_channels,) or array.dtype.kind not in "iuf":
             check_counts(array, self.n_channels)
         bins = np.empty(len(self._starts) - 1)
-        total = bin_counts(np.ascontiguousarray(array, dtype=np.float64), self._starts, bins)
+        plain = np.ascontiguousarray(array, dtype=np.float64)
+        total = bin_counts(plain, self._starts, bins)
+        if len(self._starts) and (self._starts[0] > 0 or self._starts[-1] < self.n_channels):
+            rest = np.concatenate([plain[: self._starts[0]], plain[self._starts[-1] :]])
+            if not (rest.sum() <= MAX_COUNTS and rest.min(initial=0.0) >= 0.0):
+                check_counts(array, self.n_channels)
         if not total <= MAX_COUNTS:  # NaN too
             check_counts(array, self.n_channels)
             if not math.isfinite(total):
                 raise DataError(f"spectrum: counts sum to {total}")
         return bins, total
-
-    def _judged(
-        self, bins: NDArray[np.float64], total: float
-    ) -> tuple[int, float, bool, NDArray[np.float64]]:
-        scores = np.empty(len(self._outside))
-        posterior = np.empty(len(self.phases) + 1)
-        outside_scores(bins, self._outside, scores)
-        return (*judge(bins, total, scores, self._model, posterior), posterior)
 
     def classify(self, counts: NDArray[Any], live_time_s: float | None = None) -> Classification:
         """Label, probability and verdict of one spectrum.
@@ -220,10 +229,10 @@ class PhaseClassifier(StoredClassifier):
             If it is no such spectrum.
         """
         bins, total = self._binned(counts)
-        best, probability, flagged, posterior = self._judged(bins, total)
-        if not flagged and live_time_s is None and probability >= self.settings.confidence:
+        best, probability, flag, posterior = self._engine.judge(bins, total)
+        if flag == ACCEPTED and live_time_s is None and probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")
-        return self._conclude(bins, total, best, probability, flagged, float(posterior[-1]), live_time_s)
+        return self._conclude(bins, total, best, probability, flag, float(posterior[-1]), live_time_s)
 
     def _conclude(
         self,
@@ -231,7 +240,7 @@ class PhaseClassifier(StoredClassifier):
         total: float,
         best: int,
         probability: float,
-        flagged: bool,
+        flag: int,
         outside: float,
         live_time_s: float | None,
     ) -> Classification:
@@ -242,7 +251,9 @@ class PhaseClassifier(StoredClassifier):
                 return Classification(UNCLASSIFIED, sure, "low_counts" if rate < 0 else "ill")
         if total == 0:
             return Classification(UNCLASSIFIED, outside, "low_counts")
-        if flagged:
+        if flag == NEAR:  # of this phase, or of another composition: too few counts to decide
+            return Classification(UNCLASSIFIED, probability, "low_counts")
+        if flag == FLAGGED:
             verdict, parts = self._verdicts.explain(bins, total, best)
             accepted = probability >= self.settings.confidence
             if verdict == "mixed" and not accepted and self._verdicts.gain(bins, parts) < self._least_gain:
@@ -250,7 +261,7 @@ class PhaseClassifier(StoredClassifier):
                 return Classification(UNCLASSIFIED, probability, "low_counts")
             if verdict == "mixed":
                 return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
-            if verdict != "ok":
+            if verdict != "ok" or self.nuisance is not None:
                 return Classification(UNCLASSIFIED, sure, "ill" if verdict == "ill" else "unknown")
         if probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")
@@ -275,7 +286,7 @@ class PhaseClassifier(StoredClassifier):
         x = check_batch(counts, self.n_channels)
         best = np.empty(len(x), np.int64)
         probability = np.empty(len(x))
-        flagged = np.empty(len(x), np.bool_)
+        flag = np.empty(len(x), np.int64)
         bins = np.empty((_BLOCK, len(self._starts) - 1))
         totals = np.empty(_BLOCK)
         for start in range(0, len(x), _BLOCK):
@@ -283,17 +294,16 @@ class PhaseClassifier(StoredClassifier):
             block = np.ascontiguousarray(x[part], dtype=np.float64)
             n = len(block)
             bin_batch(block, self._starts, bins, totals)
-            scores = bins[:n] @ self._outside.T
-            judge_batch(bins[:n], totals, scores, self._model, best[part], probability[part], flagged[part])
+            self._engine.judge_batch(bins[:n], totals[:n], best[part], probability[part], flag[part])
         labels = (best + 1).astype(np.uint8)
         verdicts = np.full(len(x), "ok", dtype="<U10")
-        for i in np.flatnonzero(flagged | ~(probability >= self.settings.confidence)):
+        for i in np.flatnonzero((flag != ACCEPTED) | ~(probability >= self.settings.confidence)):
             labels[i], probability[i], verdicts[i] = self.classify(x[i])
         return labels, probability, verdicts
 
     def posterior(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
-        return self._judged(*self._binned(counts))[3]
+        return self._engine.judge(*self._binned(counts))[3]
 
     def evidence(self, counts: NDArray[Any]) -> Evidence:
         """All that a sequential test needs of one spectrum, at the price of one look.
@@ -303,7 +313,8 @@ class PhaseClassifier(StoredClassifier):
         Evidence
         """
         bins, total = self._binned(counts)
-        return Evidence(total, *self._judged(bins, total))
+        best, probability, flag, posterior = self._engine.judge(bins, total)
+        return Evidence(total, best, probability, flag != ACCEPTED, posterior)
 
     def draw_posteriors(
         self, phase: int, counts: int, n: int, rng: np.random.Generator
@@ -311,11 +322,11 @@ class PhaseClassifier(StoredClassifier):
         """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
         out = np.empty((n, len(self.phases) + 1))
         for i, bins in enumerate(rng.multinomial(counts, self.templates.shape[phase], size=n)):
-            out[i] = self._judged(bins.astype(np.float64), float(counts))[3]
+            out[i] = self._engine.judge(bins.astype(np.float64), float(counts))[3]
         return out
 
-    def parts(self, counts: NDArray[Any]) -> NDArray[np.float64]:
-        """Abundances of the phases and, last, of a flat spectrum, (L + 1,), as parts of the counts."""
+    def abundances(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Abundances of the phases and, last, of a flat spectrum, (L + 1,), as fractions of the counts."""
         bins, total = self._binned(counts)
         if total == 0:
             raise DataError("spectrum: holds no counts")
@@ -324,32 +335,23 @@ class PhaseClassifier(StoredClassifier):
     # ---- saving it
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return dict(vars(self.templates))
+        arrays = dict(vars(self.templates))
+        if self.nuisance is not None:
+            arrays |= {NUISANCE + name: array for name, array in vars(self.nuisance).items()}
+        return arrays
 
     def _description(self) -> dict[str, Any]:
         return {"phases": list(self.phases), "axis": self.axis.to_json(), "settings": self.settings.to_json()}
 
     @classmethod
     def _restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> PhaseClassifier:
+        nuisance = {
+            name.removeprefix(NUISANCE): array for name, array in arrays.items() if name.startswith(NUISANCE)
+        }
         return cls(
             tuple(description["phases"]),
             EnergyAxis.from_json(description["axis"]),
-            Templates(**arrays),
+            Templates(**{name: array for name, array in arrays.items() if not name.startswith(NUISANCE)}),
             ClassifierSettings.from_json(description["settings"]),
+            Nuisance(**nuisance) if nuisance else None,
         )
-
-
-def _make_model(templates: Templates, settings: ClassifierSettings, numbers: NDArray[np.float64]) -> Model:
-    shape, changes = templates.shape, templates.changes
-    gain, offset = changes[:, 0], changes[:, 1]
-    limits = make_thresholds(templates, settings.false_alarm_rate)
-    return Model(
-        np.ascontiguousarray(np.concatenate([np.log(shape)[:, None], changes / shape[:, None]], axis=1)),
-        np.stack([(p / shape).sum(axis=1) for p in (gain**2, offset**2, gain * offset)], axis=1),
-        shape,
-        changes,
-        np.ascontiguousarray(mixture_log_ratio(shape)),
-        limits.fit,
-        limits.mixture,
-        numbers,
-    )

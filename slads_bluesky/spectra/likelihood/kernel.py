@@ -13,6 +13,7 @@ four times shorter. For a phase of shape p (bins, sum 1), n the binned counts an
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,34 @@ from ..axis import EnergyAxis
 from ..jit import compiled
 from ..physics.detector import Detector
 
-__all__ = ["bin_counts", "bin_starts", "chi_square", "phase_log_likelihoods"]
+__all__ = ["bin_counts", "bin_starts", "binned", "chi_square", "phase_log_likelihoods"]
 
 BINS_PER_FWHM = 3.0
 
 
-def bin_starts(axis: EnergyAxis, resolution_ev: float) -> NDArray[np.int32]:
-    """First channel of each bin, and the number of channels at the end: (n_bins + 1,)."""
+def bin_starts(
+    axis: EnergyAxis, resolution_ev: float, low_kev: float = -math.inf, high_kev: float = math.inf
+) -> NDArray[np.int32]:
+    """First channel of each bin, and the channel after the last bin: (n_bins + 1,).
+
+    Bins that begin under `low_kev` or whose middle lies over `high_kev` are left out; by default all channels are in.
+    """
     sigma = Detector(resolution_ev=resolution_ev).sigma_kev(axis.energies())
     width = np.maximum(1, np.round(2.3548 * sigma / BINS_PER_FWHM / axis.width_kev)).astype(int)
     starts = [0]
     while starts[-1] < axis.n_channels:
         starts.append(min(starts[-1] + int(width[starts[-1]]), axis.n_channels))
-    return np.array(starts, dtype=np.int32)
+    energies = axis.energies()
+    first = np.array(starts[:-1])
+    middle = energies[(first + np.array(starts[1:]) - 1) // 2]
+    live = np.flatnonzero((energies[first] >= low_kev) & (middle <= high_kev))
+    return np.array(starts[live[0] : live[-1] + 2], dtype=np.int32)
+
+
+def binned(counts: NDArray[Any], starts: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Sum spectra (…, n_channels) into bins: (…, n_bins)."""
+    live = np.asarray(counts, dtype=np.float64)[..., starts[0] : starts[-1]]
+    return np.asarray(np.add.reduceat(live, starts[:-1] - starts[0], axis=-1))
 
 
 @compiled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,31 @@ from ..axis import EnergyAxis
 from ..counts import check_phases, check_training
 from ..physics.composition import Composition
 from ..physics.detector import Detector
-from ..physics.spectrum import expected_counts
-from .kernel import bin_starts
+from ..physics.spectrum import emitted_photons, expected_counts, family_photons
+from .kernel import binned as sum_bins
+from .marginal import fit_phase
+from .nuisance import (
+    COMPUTED,
+    MEASURED,
+    Bounds,
+    Family,
+    Nuisance,
+    build_nuisance,
+    families_in,
+    join_nuisances,
+    library_families,
+    line_sd,
+    phase_directions,
+)
 from .settings import ClassifierSettings
 from .templates import Templates, build_templates
 
-__all__ = ["learn_templates"]
+__all__ = ["add_nuisance", "learn_templates"]
+
+LEAST_COMPUTED = 1e-4
+"""Part of the counts from which on a line family of a composition is a direction of its own."""
+ASSUMED_LINE = 0.03
+"""Relative scatter of a line's strength where too few spectra were measured to learn it."""
 
 
 def learn_templates(
@@ -29,8 +50,8 @@ def learn_templates(
     *,
     order: Sequence[str] | None = None,
     seed: int = 0,
-) -> tuple[tuple[str, ...], Templates]:
-    """Names of the phases, in the order of their labels, and their templates.
+) -> tuple[tuple[str, ...], Templates, Nuisance | None]:
+    """Names of the phases, in the order of their labels, their templates, and what may differ from them.
 
     Parameters
     ----------
@@ -53,14 +74,14 @@ def learn_templates(
     if sorted(phases) != sorted(named):
         raise ConfigError(f"classifier: order {list(phases)} does not name the phases {list(named)}")
     checked = check_training(spectra, axis.n_channels, least=1) if spectra else {}
-    starts = bin_starts(axis, settings.resolution_ev)
+    starts = settings.bin_starts(axis)
     rng = np.random.default_rng([seed, 0x11E])
     binned: dict[str, NDArray[np.float64]] = {}
     for name, table in checked.items():
         noisy = table + rng.poisson(settings.noise_lambda, table.shape)
-        binned[name] = np.add.reduceat(noisy, starts[:-1], axis=1)
+        binned[name] = sum_bins(noisy, starts)
     for name, value in compositions.items():
-        binned[name] = np.add.reduceat(_computed(name, value, axis, settings), starts[:-1])[None]
+        binned[name] = sum_bins(_computed(name, value, axis, settings), starts)[None]
     templates = build_templates(
         [binned[name] for name in phases],
         np.array([name in compositions for name in phases]),
@@ -68,7 +89,121 @@ def learn_templates(
         axis,
         settings,
     )
-    return phases, templates
+    if settings.model == 1:
+        return phases, templates, None
+    library = library_families(
+        axis, starts, settings.beam_energy_kev, settings.takeoff_deg, _detector(settings)
+    )
+    found = []
+    for name, shape in zip(phases, templates.shape, strict=True):
+        if name in compositions:
+            families = _computed_families(compositions[name], axis, starts, settings)
+            middles = [float((_middles(axis, starts) * f.counts).sum() / f.counts.sum()) for f in families]
+            sds = [line_sd(f.shell, e, COMPUTED.line) for f, e in zip(families, middles, strict=True)]
+            priors = replace(
+                COMPUTED,
+                gain=max(COMPUTED.gain, settings.gain_sd),
+                offset_kev=max(COMPUTED.offset_kev, settings.offset_sd_kev),
+            )
+            found.append(phase_directions(shape, families, sds, library, starts, axis, priors))
+        else:
+            found.append(_measured_directions(binned[name], shape, library, starts, axis, settings))
+    return phases, templates, build_nuisance(found, len(starts) - 1)
+
+
+def add_nuisance(
+    nuisance: Nuisance,
+    rows: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    starts: NDArray[np.int32],
+    axis: EnergyAxis,
+    settings: ClassifierSettings,
+) -> Nuisance:
+    """Add the directions of a phase with binned spectra (M, n_bins) and the shape (n_bins,) learnt from them."""
+    library = library_families(
+        axis, starts, settings.beam_energy_kev, settings.takeoff_deg, _detector(settings)
+    )
+    new = build_nuisance([_measured_directions(rows, shape, library, starts, axis, settings)], len(shape))
+    return join_nuisances(nuisance, new)
+
+
+def _measured_directions(
+    rows: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    library: tuple[Family, ...],
+    starts: NDArray[np.int32],
+    axis: EnergyAxis,
+    settings: ClassifierSettings,
+) -> tuple[list[NDArray[np.float64]], list[Bounds]]:
+    families = families_in(shape, library)
+    priors = replace(MEASURED, gain=settings.gain_sd, offset_kev=settings.offset_sd_kev)
+    sds = _learnt_sds(rows, shape, families, starts, axis)
+    return phase_directions(shape, families, sds, library, starts, axis, priors)
+
+
+def _middles(axis: EnergyAxis, starts: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.asarray(axis.offset_kev + axis.width_kev * 0.5 * (starts[:-1] + starts[1:] - 1))
+
+
+def _detector(settings: ClassifierSettings) -> Detector:
+    return Detector(resolution_ev=settings.resolution_ev)
+
+
+def _computed_families(
+    composition: str | Mapping[str, float] | Composition,
+    axis: EnergyAxis,
+    starts: NDArray[np.int32],
+    settings: ClassifierSettings,
+) -> list[Family]:
+    """Line families of a composition as parts of the counts in bins."""
+    material = Composition.parse(composition)
+    response = _detector(settings).response(axis)
+    n_true = response.shape[1]
+    whole = emitted_photons(material, n_true, settings.beam_energy_kev, settings.takeoff_deg)
+    total = sum_bins(response @ whole, starts).sum()
+    families = family_photons(material, n_true, settings.beam_energy_kev, settings.takeoff_deg)
+    rows = [Family(z, shell, sum_bins(response @ ph, starts) / total) for (z, shell), ph in families.items()]
+    return [family for family in rows if family.counts.sum() > LEAST_COMPUTED]
+
+
+def _learnt_sds(
+    rows: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    families: list[Family],
+    starts: NDArray[np.int32],
+    axis: EnergyAxis,
+) -> list[float]:
+    """Relative scatter of each family's strength between training spectra beyond counting statistics.
+
+    Of fewer than three spectra it is not known: `ASSUMED_LINE` stands in.
+    """
+    if not families:
+        return []
+    if len(rows) < 3:
+        return [ASSUMED_LINE] * len(families)
+    trial = np.array([0.1 * (f.counts - f.counts.sum() * shape) for f in families])
+    fisher = (trial / shape) @ trial.T
+    bound = np.full(len(families), 9.0)
+    found = np.zeros((len(rows), len(families)))
+    noise = np.zeros((len(rows), len(families)))
+    for i, row in enumerate(rows):
+        total = float(row.sum())
+        fit_phase(
+            row,
+            total,
+            shape,
+            trial,
+            fisher,
+            -bound,
+            bound,
+            np.ones(len(families)),
+            6,
+            found[i],
+            np.empty(len(shape)),
+        )
+        noise[i] = np.diag(np.linalg.inv(np.eye(len(families)) + total * fisher))
+    excess = found.var(axis=0, ddof=1) - noise.mean(axis=0)
+    return [max(0.1 * math.sqrt(max(e, 0.0)), MEASURED.line) for e in excess]
 
 
 def _computed(
@@ -83,7 +218,7 @@ def _computed(
             axis,
             beam_energy_kev=settings.beam_energy_kev,
             takeoff_deg=settings.takeoff_deg,
-            detector=Detector(resolution_ev=settings.resolution_ev),
+            detector=_detector(settings),
             total_counts=1.0,
         )
     except ConfigError as error:

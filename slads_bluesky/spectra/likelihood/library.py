@@ -46,7 +46,7 @@ def _element_shapes(
     detector: Detector,
 ) -> NDArray[np.float64]:
     axis = EnergyAxis(*key)
-    first = np.frombuffer(starts, dtype=np.int32)[:-1]
+    edges = np.frombuffer(starts, dtype=np.int32)
     rows = []
     for z in LIBRARY_Z:
         counts = expected_counts(
@@ -56,7 +56,8 @@ def _element_shapes(
             takeoff_deg=takeoff_deg,
             detector=detector,
         )
-        rows.append(np.add.reduceat(counts, first) / counts.sum())
+        live = counts[edges[0] : edges[-1]]
+        rows.append(np.add.reduceat(live, edges[:-1] - edges[0]) / live.sum())
     out = np.array(rows)
     out.flags.writeable = False
     return out

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from ..counts import check_batch, check_training
 from .classifier import PhaseClassifier
+from .kernel import binned as sum_bins
+from .learning import add_nuisance
 from .library import name_lines
 from .templates import add_template
 
@@ -101,7 +103,7 @@ def find_new_phases(spectra: NDArray[Any], classifier: PhaseClassifier, *, least
         raise ConfigError(f"new phases: a group must hold at least 1 spectrum, not {least}")
     counts = check_batch(spectra, classifier.n_channels).astype(np.float64)
     starts = classifier.bin_starts
-    binned = np.add.reduceat(counts, starts[:-1], axis=1)
+    binned = sum_bins(counts, starts)
     totals = binned.sum(axis=1)
     groups: list[_Group] = []
     for index in np.argsort(-totals, kind="stable"):
@@ -164,11 +166,19 @@ def accept_phase(classifier: PhaseClassifier, name: str, spectra: NDArray[Any]) 
     if name in classifier.phases:
         raise ConfigError(f"phase {name!r} is named twice")
     counts = check_training({name: spectra}, classifier.n_channels, least=1)[name]
+    rows = sum_bins(counts, classifier.bin_starts)
     templates = add_template(
         classifier.templates,
-        np.add.reduceat(counts, classifier.bin_starts[:-1], axis=1),
+        rows,
         classifier.bin_starts,
         classifier.axis,
         classifier.settings,
     )
-    return PhaseClassifier((*classifier.phases, name), classifier.axis, templates, classifier.settings)
+    nuisance = classifier.nuisance
+    if nuisance is not None:
+        nuisance = add_nuisance(
+            nuisance, rows, templates.shape[-1], classifier.bin_starts, classifier.axis, classifier.settings
+        )
+    return PhaseClassifier(
+        (*classifier.phases, name), classifier.axis, templates, classifier.settings, nuisance
+    )

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...errors import ConfigError
+from ..axis import EnergyAxis
+from .kernel import bin_starts
 
 __all__ = ["ClassifierSettings"]
+
+ABOVE_BEAM = 1.02
+"""No line lies over the beam energy; a small error of its value is allowed for."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,10 @@ class ClassifierSettings:
         Mean counts that a flat background adds in every channel of a spectrum like those trained on.
     live_time_s : float or None
         Live time of the training spectra, for the check of the count rate.
+    low_kev : float
+        Channels under this energy are left out: they hold the strobe (zero) peak and noise near the discriminator.
+    model : int
+        2: nuisances are part of the model, channels from `low_kev` to the beam energy; 1: as files of version 1.
     """
 
     beam_energy_kev: float = 15.0
@@ -47,6 +59,8 @@ class ClassifierSettings:
     offset_sd_kev: float = 1e-3
     noise_lambda: float = 0.0
     live_time_s: float | None = None
+    low_kev: float = 0.12
+    model: int = 2
 
     def __post_init__(self) -> None:
         bounds = {
@@ -57,6 +71,8 @@ class ClassifierSettings:
             "gain_sd": (1e-9, 0.05),
             "offset_sd_kev": (1e-9, 0.1),
             "noise_lambda": (0.0, 1e6),
+            "low_kev": (-10.0, 5.0),
+            "model": (1, 2),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -68,9 +84,18 @@ class ClassifierSettings:
     def to_json(self) -> dict[str, Any]:
         """Fields for a model file; the beam energy under its first key, ``beam_kev``, so that hashes stay."""
         fields = asdict(self)
+        if self.model == 1:
+            del fields["low_kev"], fields["model"]
         return {("beam_kev" if name == "beam_energy_kev" else name): value for name, value in fields.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ClassifierSettings:
         """Return the settings that `to_json` described."""
-        return cls(**{("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()})
+        named = {("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()}
+        return cls(**{"model": 1, **named})
+
+    def bin_starts(self, axis: EnergyAxis) -> NDArray[np.int32]:
+        """Bins of spectra on this axis: all channels, or those from `low_kev` to just over the beam energy."""
+        if self.model == 1:
+            return bin_starts(axis, self.resolution_ev)
+        return bin_starts(axis, self.resolution_ev, self.low_kev, ABOVE_BEAM * self.beam_energy_kev)

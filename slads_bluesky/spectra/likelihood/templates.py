@@ -72,7 +72,7 @@ class Templates:
 
 def flat_shape(starts: NDArray[np.int32]) -> NDArray[np.float64]:
     """Shape of a spectrum with as many counts in each channel, (n_bins,)."""
-    return np.diff(starts) / float(starts[-1])
+    return np.diff(starts) / float(starts[-1] - starts[0])
 
 
 def chi_square_moments(expected: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -73,8 +73,13 @@ def fit_threshold(
     return mean + extra + math.hypot(tail, extra_tail)
 
 
-def make_thresholds(templates: Templates, false_alarm_rate: float) -> Thresholds:
-    """Tabulate both limits; half of the false-alarm rate goes to each test."""
+def make_thresholds(
+    templates: Templates, false_alarm_rate: float, nuisance_sd: NDArray[np.float64] | None = None
+) -> Thresholds:
+    """Tabulate both limits; half of the false-alarm rate goes to each test.
+
+    `nuisance_sd` (L, L, n_levels): what fitted nuisances leave uncertain of the mixture's log ratio, a count.
+    """
     shape = templates.shape
     n_phases = len(shape)
     half = 0.5 * false_alarm_rate
@@ -100,6 +105,8 @@ def make_thresholds(templates: Templates, false_alarm_rate: float) -> Thresholds
             quantile = normal + (normal**2 - 1.0) / 6.0 * skewness / np.sqrt(LEVELS)
             poisson = np.sqrt(variance * LEVELS) * quantile
             spread = few * templates.scatter[phase, other] * LEVELS
+            if nuisance_sd is not None:
+                spread = np.hypot(spread, normal * nuisance_sd[phase, other] * LEVELS)
             limit = LEVELS * mean + np.hypot(np.maximum(poisson, 0.0), spread)
             mixture[phase, other] = np.minimum(limit, math.log(1.0 / each) + spread)
     return Thresholds(fit, mixture)
@@ -210,7 +217,7 @@ class Verdicts:
         omega = float(self._templates.omega.max())
         spectra = int(self._templates.n_spectra.min())
         limit = fit_threshold(mixture, total, omega, spectra, self._rate)
-        if chi_square(bins, total, mixture, self._templates.changes[main]) <= limit:
+        if self._fits(bins, total, mixture, main, limit):
             if parts[-1] >= FLAT_PART:
                 return "ill", parts
             if 1.0 - parts[main] - parts[-1] >= SMALLEST_PART:
@@ -219,6 +226,12 @@ class Verdicts:
         if parts[-1] >= 0.9 or self._misplaced(bins, total, phase, limit):
             return "ill", parts
         return "unknown", parts
+
+    def _fits(
+        self, bins: NDArray[np.float64], total: float, shape: NDArray[np.float64], main: int, limit: float
+    ) -> bool:
+        """Whether a mixture of this shape, most of it the phase `main`, fits."""
+        return bool(chi_square(bins, total, shape, self._templates.changes[main]) <= limit)
 
     def _misplaced(self, bins: NDArray[np.float64], total: float, phase: int, limit: float) -> bool:
         """Whether some phase on another energy scale fits."""

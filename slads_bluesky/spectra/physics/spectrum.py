@@ -27,9 +27,9 @@ from .absorption import PhiRhoZ, mass_attenuation
 from .composition import Composition
 from .continuum import continuum
 from .detector import TRUE_KEV, Detector, Film
-from .lines import PRINCIPAL, element_lines
+from .lines import PRINCIPAL, SHELLS, element_lines
 
-__all__ = ["emitted_photons", "expected_counts"]
+__all__ = ["emitted_photons", "expected_counts", "family_photons"]
 
 AVOGADRO = 6.02214076e23
 ELECTRONS_PER_NC = 6.241509074e9
@@ -123,7 +123,9 @@ def emitted_photons(
     escaping = coarse.emitted(mass_attenuation(material, grid) / sine, nearest)
     photons[20:last] = generated * escaping / coarse.area[nearest]
     for z, fraction in zip(material.z, material.mass_fraction, strict=True):
-        _add_lines(photons, material, z, fraction, beam_energy_kev, sine)
+        strength = _line_strengths(material, z, fraction, beam_energy_kev, sine)
+        if len(strength):
+            _place_lines(photons, element_lines(z).energy_kev, strength)
     if coating is not None:
         film = Film(coating.formula, coating.density, coating.thickness_um / sine)
         photons *= film.transmission(np.arange(n_true, dtype=np.float64) * TRUE_KEV)
@@ -154,19 +156,14 @@ def _band_average(material: Composition, energies_kev: NDArray[np.float64]) -> N
     return np.asarray(spread @ BAND_WEIGHTS)
 
 
-def _add_lines(
-    photons: NDArray[np.float64],
-    material: Composition,
-    z: int,
-    fraction: float,
-    beam_energy_kev: float,
-    sine: float,
-) -> None:
-    """Add the lines of element `z` to `photons`, split between the two grid energies around each."""
+def _line_strengths(
+    material: Composition, z: int, fraction: float, beam_energy_kev: float, sine: float
+) -> NDArray[np.float64]:
+    """Photons per electron of each line of element `z`, in the order of `element_lines`; empty if none is excited."""
     element = element_lines(z)
     excited = np.flatnonzero(beam_energy_kev > MIN_OVERVOLTAGE * np.nan_to_num(element.edge_kev, nan=np.inf))
     if not (len(excited) and len(element.energy_kev)):
-        return
+        return np.zeros(0)
     edge, exponent = element.edge_kev[excited], _exponents(z)[excited]
     depth = PhiRhoZ.xpp(material, beam_energy_kev, edge, exponent)
     cross = element.electrons[excited] * cross_section(beam_energy_kev, edge)
@@ -180,10 +177,49 @@ def _add_lines(
         use = np.flatnonzero(moved)
         index = np.full(len(use), position, dtype=np.intp)
         reach[use] += moved[use] * ionised[position] * depth.emitted(chi[use], index)
-    strength = reach * element.yields[target] * element.rate
-    place = element.energy_kev / TRUE_KEV
+    return np.asarray(reach * element.yields[target] * element.rate)
+
+
+def _place_lines(
+    photons: NDArray[np.float64], energies_kev: NDArray[np.float64], strength: NDArray[np.float64]
+) -> None:
+    """Add lines to `photons`, each split between the two grid energies around it."""
+    place = energies_kev / TRUE_KEV
     low = place.astype(np.intp)
     inside = (low + 1 < len(photons)) & (strength > 0)
     part = (place - low)[inside]
     np.add.at(photons, low[inside], strength[inside] * (1.0 - part))
     np.add.at(photons, low[inside] + 1, strength[inside] * part)
+
+
+def family_photons(
+    material: Composition, n_true: int, beam_energy_kev: float, takeoff_deg: float
+) -> dict[tuple[int, str], NDArray[np.float64]]:
+    """Photons of each line family of a material, as `emitted_photons` counts them.
+
+    Parameters
+    ----------
+    material : Composition
+    n_true : int
+        Length of the grid ``TRUE_KEV * k``.
+    beam_energy_kev, takeoff_deg : float
+
+    Returns
+    -------
+    dict
+        Atomic number and ``"K"``, ``"L"`` or ``"M"`` to photons per electron, (n_true,); only excited families.
+    """
+    sine = math.sin(math.radians(takeoff_deg))
+    out: dict[tuple[int, str], NDArray[np.float64]] = {}
+    for z, fraction in zip(material.z, material.mass_fraction, strict=True):
+        strength = _line_strengths(material, z, fraction, beam_energy_kev, sine)
+        if not len(strength):
+            continue
+        element = element_lines(z)
+        family = np.array([SHELLS[shell][0] for shell in element.shell])
+        for name in np.unique(family):
+            photons = np.zeros(n_true)
+            _place_lines(photons, element.energy_kev, np.where(family == name, strength, 0.0))
+            if photons.any():
+                out[z, str(name)] = photons
+    return out

@@ -58,7 +58,7 @@ def test_mixtures_are_found_from_5000_counts_on_with_their_abundances(request, n
     assert (verdicts == "mixed").mean() >= least
     if part < 0.5:
         assert (labels[verdicts == "mixed"] == 1).all()
-    parts = np.array([classifier.parts(row) for row in spectra]).mean(axis=0)
+    parts = np.array([classifier.abundances(row) for row in spectra]).mean(axis=0)
     assert parts.sum() == pytest.approx(1.0)
     assert parts[1] == pytest.approx(part, abs=0.03)
 
@@ -194,7 +194,7 @@ def test_a_composition_that_cannot_be_names_its_phase(axis):
     with pytest.raises(ConfigError, match="twice"):
         PhaseClassifier.from_both({"Si": np.ones(2040)}, {"Si": "Si"}, axis)
     with pytest.raises(DataError, match="no counts"):
-        PhaseClassifier.from_compositions({"Si": "Si"}, axis).parts(np.zeros(2040))
+        PhaseClassifier.from_compositions({"Si": "Si"}, axis).abundances(np.zeros(2040))
 
 
 def test_real_materials_are_told_apart_by_computed_templates(real_data):

@@ -1,0 +1,281 @@
+"""The classifier on real detectors of four makers: what ``slads-bluesky bench spectra --data`` measures. No printing.
+
+Each set is one instrument at one beam energy, its phases with nominal compositions (minerals vary; these are the
+formulas of handbooks, not analyses of the specimens). Spectra are thinned to a number of counts by multinomial draws;
+the full count is the spectrum itself. See the folder's SOURCES.md for licences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from ...spectra.axis import EnergyAxis
+from ...spectra.io.formats import read_spectra
+from ...spectra.likelihood.classifier import PhaseClassifier
+from ...spectra.likelihood.kernel import binned
+from ...spectra.physics.composition import Composition, symbol_of
+from ...spectra.rebin import rebinned
+from .simulated import Spec, thinned
+
+__all__ = [
+    "DETECTOR_SETS",
+    "DetectorSet",
+    "chernoff_distances",
+    "composition_only",
+    "half_of_each",
+    "left_out",
+    "read_detector_set",
+]
+
+
+def _oxides(parts: Mapping[str, float]) -> dict[str, float]:
+    """Mass fractions of elements from those of oxides."""
+    out: dict[str, float] = {}
+    for oxide, part in parts.items():
+        material = Composition.parse(oxide)
+        for z, fraction in zip(material.z, material.mass_fraction, strict=True):
+            out[symbol_of(z)] = out.get(symbol_of(z), 0.0) + part * fraction
+    return out
+
+
+K309 = _oxides({"SiO2": 0.40, "Al2O3": 0.15, "CaO": 0.15, "Fe2O3": 0.15, "BaO": 0.15})
+K412 = {"O": 0.42758, "Mg": 0.116567, "Al": 0.049061, "Si": 0.211982, "Ca": 0.10899, "Fe": 0.077742}
+ADM = {"O": 0.3398, "Al": 0.0664, "Si": 0.0405, "Ca": 0.0683, "Ti": 0.0713, "Zn": 0.1055, "Ge": 0.3037}
+
+
+@dataclass(frozen=True)
+class DetectorSet:
+    """Where a set's spectra are, and what is known of its instrument.
+
+    Parameters
+    ----------
+    folder : str
+    beam_energy_kev, takeoff_deg, resolution_ev : float
+    phases : phase name to (composition, file name)
+        A file name of ``""``: a phase of the classifier without a spectrum.
+    """
+
+    folder: str
+    beam_energy_kev: float
+    takeoff_deg: float
+    resolution_ev: float
+    phases: Mapping[str, tuple[Spec, str]]
+
+
+DETECTOR_SETS: dict[str, DetectorSet] = {
+    "K309 (Bruker)": DetectorSet(
+        "bruker_k309",
+        15.0,
+        40.0,
+        125.0,
+        {
+            "K309": (K309, "K309.msa"),
+            "Al2O3": ("Al2O3", "Al2O3 std.msa"),
+            "BaF2": ("BaF2", "BaF2 std.msa"),
+            "CaF2": ("CaF2", "CaF2 std.msa"),
+            "Fe": ("Fe", "Fe std.msa"),
+            "Si": ("Si", "Si std.msa"),
+            "Ti": ("Ti", "Ti std.msa"),
+            "Zn": ("Zn", "Zn std.msa"),
+        },
+    ),
+    "minerals (EDAX)": DetectorSet(
+        "edax_minerals",
+        15.0,
+        36.7,
+        126.2,
+        {
+            "albite": ("NaAlSi3O8", "albite.msa"),
+            "oligoclase": ("Na0.8Ca0.2Al1.2Si2.8O8", "oligoclase.msa"),
+            "labradorite": ("Na0.4Ca0.6Al1.6Si2.4O8", "labradorite.msa"),
+            "augite": ("Ca0.8Na0.1Mg0.8Fe0.25Al0.2Si1.85O6", "augite.msa"),
+            "hornblende": ("Na0.6K0.2Ca1.8Mg3.2Fe1.5Al1.9Si6.6O24H2", "hornblende.msa"),
+            "enstatite": ("MgSiO3", "enstatite.msa"),
+            "biotite": ("KMg1.7Fe1.2Al1.3Si2.8O12H2", "biotite.msa"),
+            "apatite": ("Ca5P3O12F", "apatite.msa"),
+            "titanite": ("CaTiSiO5", "titanite.msa"),
+        },
+    ),
+    "NIST 20 kV": DetectorSet(
+        "nist_msa",
+        20.0,
+        35.0,
+        130.0,
+        {
+            "Al2O3": ("Al2O3", "Al2O3_std.msa"),
+            "CaF2": ("CaF2", "CaF2_std.msa"),
+            "Fe": ("Fe", "Fe_std.msa"),
+            "MgO": ("MgO", "MgO_std.msa"),
+            "SiO2": ("SiO2", "SiO2_std.msa"),
+            "K412": (K412, "III-E_K412_0__4_.msa"),
+        },
+    ),
+    "ADM-6005a (Bruker)": DetectorSet(
+        "adm6005a",
+        20.0,
+        40.0,
+        128.0,
+        {
+            "ADM-6005a": (ADM, "ADM-6005a_1.msa"),
+            "Al": ("Al", "Al std.msa"),
+            "CaF2": ("CaF2", "CaF2 std.msa"),
+            "Ge": ("Ge", "Ge std.msa"),
+            "Si": ("Si", "Si std.msa"),
+            "SiO2": ("SiO2", "SiO2 std.msa"),
+            "Ti": ("Ti", "Ti trimmed.msa"),
+            "Zn": ("Zn", "Zn std.msa"),
+        },
+    ),
+    "light elements 25 kV": DetectorSet(
+        "light_elements",
+        25.0,
+        35.0,
+        130.0,
+        {
+            "B": ("B", "B std.msa"),
+            "C": ("C", "C std.msa"),
+            "BN": ("BN", "BN std.msa"),
+            "N": ("N", ""),
+            "O": ("O", ""),
+        },
+    ),
+}
+
+
+def read_detector_set(
+    folder: Path, chosen: DetectorSet, rng: np.random.Generator
+) -> tuple[EnergyAxis, dict[str, NDArray[np.int64]]]:
+    """Energy axis of the first file, and each phase's counts on it, (n_channels,)."""
+    axis: EnergyAxis | None = None
+    out: dict[str, NDArray[np.int64]] = {}
+    for name, (_, file) in chosen.phases.items():
+        if not file:
+            continue
+        found = read_spectra(folder / chosen.folder / file)
+        axis = axis if axis is not None else found.axis
+        counts = np.round(found.counts[0])
+        if found.axis != axis:
+            counts = rebinned(counts, found.axis, axis, rng)
+        out[name] = counts.astype(np.int64)
+    assert axis is not None
+    return axis, out
+
+
+def _settings(chosen: DetectorSet) -> dict[str, Any]:
+    return {
+        "beam_energy_kev": chosen.beam_energy_kev,
+        "takeoff_deg": chosen.takeoff_deg,
+        "resolution_ev": chosen.resolution_ev,
+    }
+
+
+def _draws(
+    counts: NDArray[np.int64], total: int | None, n: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    return counts[None] if total is None else thinned(counts.astype(np.float64), total, n, rng)
+
+
+def _tally(
+    classifier: PhaseClassifier,
+    spectra: Mapping[str, NDArray[np.int64]],
+    total: int | None,
+    n: int,
+    rng: np.random.Generator,
+) -> dict[str, dict[str, float]]:
+    """For each phase, parts of its spectra that are ok, wrong among ok, flagged, and low_counts."""
+    out: dict[str, dict[str, float]] = {}
+    for name, counts in spectra.items():
+        labels, _, verdicts = classifier.classify_batch(_draws(counts, total, n, rng))
+        ok = verdicts == "ok"
+        right = np.array([label > 0 and classifier.phases[label - 1] == name for label in labels])
+        out[name] = {
+            "n": len(labels),
+            "ok": float(ok.mean()),
+            "wrong": float((ok & ~right).mean()),
+            "flagged": float(np.isin(verdicts, ["mixed", "unknown", "ill"]).mean()),
+            "low_counts": float((verdicts == "low_counts").mean()),
+        }
+    return out
+
+
+def composition_only(
+    folder: Path, name: str, counts: Sequence[int | None], n: int, rng: np.random.Generator
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Classify each spectrum of a set by templates from compositions alone; by count and phase."""
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    classifier = PhaseClassifier.from_compositions(
+        {phase: spec for phase, (spec, _) in chosen.phases.items()}, axis, **_settings(chosen)
+    )
+    return {str(total or "full"): _tally(classifier, spectra, total, n, rng) for total in counts}
+
+
+def half_of_each(
+    counts: Mapping[str, NDArray[np.int64]], parts: int, rng: np.random.Generator
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
+    """A binomial half of each spectrum in so many parts to train on, and the independent rest to test on."""
+    train, rest = {}, {}
+    for name, whole in counts.items():
+        half = rng.binomial(whole, 0.5)
+        share = [rng.multinomial(c, np.full(parts, 1.0 / parts)) for c in half]
+        train[name] = np.ascontiguousarray(np.array(share).T)
+        rest[name] = whole - half
+    return train, rest
+
+
+def left_out(
+    folder: Path,
+    name: str,
+    counts: Sequence[int],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    computed: bool = False,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Classify each phase's spectra by a classifier that does not know it: part ok, and as which.
+
+    By count and phase: ``ok``, ``as`` (the phase it is called most often) and the Chernoff distance to that one.
+    """
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    train, rest = half_of_each(spectra, 12, rng)
+    out: dict[str, dict[str, dict[str, Any]]] = {str(total): {} for total in counts}
+    for missing in spectra:
+        known = {phase: rows for phase, rows in train.items() if phase != missing}
+        if computed:
+            compositions = {phase: chosen.phases[phase][0] for phase in known}
+            classifier = PhaseClassifier.from_compositions(compositions, axis, **_settings(chosen))
+        else:
+            classifier = PhaseClassifier.from_spectra(known, axis, **_settings(chosen))
+        for total in counts:
+            labels, _, verdicts = classifier.classify_batch(_draws(rest[missing], total, n, rng))
+            ok = labels[verdicts == "ok"]
+            most = classifier.phases[np.bincount(ok).argmax() - 1] if len(ok) else ""
+            out[str(total)][missing] = {"ok": len(ok) / len(labels), "as": most}
+    return out
+
+
+def chernoff_distances(
+    spectra: Mapping[str, NDArray[np.int64]], starts: NDArray[np.int32]
+) -> dict[tuple[str, str], float]:
+    """Chernoff distance a count between the shapes of each pair of phases, in bins."""
+    shapes = {name: binned(c, starts) + 0.5 for name, c in spectra.items()}
+    shapes = {name: row / row.sum() for name, row in shapes.items()}
+    out = {}
+    for a, p in shapes.items():
+        for b, q in shapes.items():
+            if a < b:
+                found = minimize_scalar(
+                    lambda s, p=p, q=q: float(np.log((p**s * q ** (1.0 - s)).sum())),
+                    bounds=(0.0, 1.0),
+                    method="bounded",
+                )
+                out[a, b] = -float(found.fun)
+    return out

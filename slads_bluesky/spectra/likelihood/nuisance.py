@@ -1,0 +1,272 @@
+"""What may differ between a real spectrum and the template of its phase, as directions with priors.
+
+A template from a composition rests on a model of the sample and of the detector; one from measured spectra on a
+few of them. Directions of change are given to each phase: energy scale (gain, offset), line width, the strength of
+each line family (K, L, M of an element), strength and slope of the continuum, low-energy efficiency, pile-up, a
+low-energy background (incomplete charge collection), and the lines of carbon and oxygen that contamination and native
+oxide add. `marginal` fits them within bounds and integrates them out.
+
+Priors are standard deviations, wide where only a composition is known (`COMPUTED`), narrow or learnt where spectra
+were measured (`MEASURED`). The widths of `COMPUTED` were chosen so that the standards of several instruments (NIST's,
+two of Bruker, EDAX) lie within about two of them; they are no measurement of any one detector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from ..axis import EnergyAxis
+from ..physics.composition import Composition
+from ..physics.detector import Detector
+from ..physics.spectrum import family_photons
+from .kernel import binned
+from .templates import shift_shape
+
+__all__ = [
+    "COMPUTED",
+    "MEASURED",
+    "Bounds",
+    "Family",
+    "Nuisance",
+    "NuisancePriors",
+    "build_nuisance",
+    "join_nuisances",
+    "library_families",
+]
+
+Wide = tuple[float, float, float]
+"""Standard deviation and bounds of an amplitude under another composition."""
+Bounds = tuple[float, float, float, float, float]
+"""Low and high bound, and the three of `Wide`."""
+CARBON, OXYGEN = 6, 8
+BROADENING_KEV2 = 2e-4
+"""Variance that one unit of the width direction adds to every line: a FWHM of 126 eV at Mn Kα becomes 130 eV."""
+LOW_TAIL_KEV = 0.3
+EFFICIENCY_KEV = 0.35
+LEAST_FAMILY = 3e-3
+"""Part of the counts from which on a line family of a measured template is a direction of its own."""
+
+
+@dataclass(frozen=True)
+class NuisancePriors:
+    """Prior standard deviations.
+
+    Parameters
+    ----------
+    gain, offset_kev : float
+        Of the energy scale: relative, and in keV.
+    line : float
+        Relative, of K lines above 1 keV; softer lines, L and M families have multiples of it (`line_sd`).
+    continuum, slope, low : float
+        Relative: of the continuum, of its slope per factor e in energy, of everything under `EFFICIENCY_KEV`.
+    carbon, oxygen, tail, pile_up : float
+        Part of the counts.
+    width : float
+        In units of `BROADENING_KEV2`.
+    """
+
+    gain: float
+    offset_kev: float
+    line: float
+    continuum: float
+    slope: float
+    low: float
+    carbon: float
+    oxygen: float
+    tail: float
+    pile_up: float
+    width: float
+
+
+COMPUTED = NuisancePriors(1.5e-3, 5e-3, 0.25, 0.15, 0.15, 0.25, 0.04, 0.015, 0.01, 0.01, 1.0)
+MEASURED = NuisancePriors(3e-4, 1e-3, 0.01, 0.01, 0.01, 0.03, 0.005, 0.002, 1e-3, 1e-3, 0.05)
+_SOFT = {"K": ((0.35, 2.0), (1.0, 1.4)), "L": ((0.35, 2.5), (1.0, 1.8), (99.0, 1.2)), "M": ((99.0, 1.6),)}
+MOST_LOST = 0.6
+"""Part of a line family's strength that an error of the template can take: an element does not vanish."""
+WIDER = 4.0
+LEAST_WIDER = 0.5
+"""Another composition: line strengths that differ by so many standard deviations, and by this part at least."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Lines of one shell of one element in a template: parts of the counts in bins, (n_bins,)."""
+
+    z: int
+    shell: str
+    counts: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Nuisance:
+    """Directions of all phases, padded with zeros to the same number K.
+
+    Parameters
+    ----------
+    directions : (L, K, n_bins) float64
+        What one standard deviation adds to the shape, before it is scaled to a sum of 1 again.
+    low, high : (L, K) float64
+        Bounds of the amplitudes, in standard deviations.
+    wider : (L, K) float64
+        Standard deviation under "another composition", in those of the phase itself; 1 for all but line families.
+    wide_low, wide_high : (L, K) float64
+        Bounds under "another composition".
+    """
+
+    directions: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    wider: NDArray[np.float64]
+    wide_low: NDArray[np.float64]
+    wide_high: NDArray[np.float64]
+
+
+def line_sd(shell: str, energy_kev: float, line: float) -> float:
+    """Relative standard deviation of a family's strength, from that of hard K lines."""
+    for limit, factor in _SOFT[shell]:
+        if energy_kev < limit:
+            return factor * line
+    return line
+
+
+@lru_cache(maxsize=4)
+def _library(
+    key: tuple[float, float, int],
+    starts: bytes,
+    beam_energy_kev: float,
+    takeoff_deg: float,
+    detector: Detector,
+) -> tuple[Family, ...]:
+    from .library import LIBRARY_Z
+
+    axis = EnergyAxis(*key)
+    edges = np.frombuffer(starts, dtype=np.int32)
+    response = detector.response(axis)
+    out = []
+    for z in LIBRARY_Z:
+        found = family_photons(Composition((z,), (1.0,)), response.shape[1], beam_energy_kev, takeoff_deg)
+        for (number, shell), photons in found.items():
+            row = binned(response @ photons, edges)
+            if row.sum() > 0.0:
+                out.append(Family(number, shell, row / row.sum()))
+    return tuple(out)
+
+
+def library_families(
+    axis: EnergyAxis,
+    starts: NDArray[np.int32],
+    beam_energy_kev: float,
+    takeoff_deg: float,
+    detector: Detector,
+) -> tuple[Family, ...]:
+    """Line families of every solid element on its own, each of sum 1 in bins."""
+    key = (axis.offset_kev, axis.width_kev, axis.n_channels)
+    return _library(key, starts.tobytes(), beam_energy_kev, takeoff_deg, detector)
+
+
+def families_in(shape: NDArray[np.float64], library: tuple[Family, ...]) -> list[Family]:
+    """Line families that a measured shape (n_bins,) holds, by non-negative least squares over a smooth continuum."""
+    weight = 1.0 / np.sqrt(shape + 1e-6)
+    grid = np.linspace(0.0, 1.0, len(shape))
+    smooth = [np.exp(-0.5 * ((grid - c) / 0.06) ** 2) for c in np.linspace(0.0, 1.0, 17)]
+    table = np.array([f.counts for f in library] + smooth)
+    amplitude, _ = nnls((table * weight).T, shape * weight)
+    return [
+        Family(f.z, f.shell, a * f.counts)
+        for f, a in zip(library, amplitude, strict=False)
+        if a > LEAST_FAMILY
+    ]
+
+
+def _contaminant(library: tuple[Family, ...], z: int) -> NDArray[np.float64] | None:
+    return next((f.counts for f in library if f.z == z and f.shell == "K"), None)
+
+
+def _pile_up(shape: NDArray[np.float64], starts: NDArray[np.int32], axis: EnergyAxis) -> NDArray[np.float64]:
+    """Shape of two pulses at once, from a spectrum of this shape: (n_bins,)."""
+    channels = np.zeros(axis.n_channels)
+    widths = np.diff(starts)
+    channels[starts[0] : starts[-1]] = np.repeat(shape / widths, widths)
+    detector = Detector(pile_up=0.5)  # all pulses leave their place, half as many appear at the sum
+    return binned(detector.piled_up(channels, axis), starts)
+
+
+def phase_directions(
+    shape: NDArray[np.float64],
+    families: list[Family],
+    family_sd: list[float],
+    library: tuple[Family, ...],
+    starts: NDArray[np.int32],
+    axis: EnergyAxis,
+    priors: NuisancePriors,
+) -> tuple[list[NDArray[np.float64]], list[Bounds]]:
+    """Directions of one phase, (n_bins,) each, and the bounds of each."""
+    energies = axis.offset_kev + axis.width_kev * (0.5 * (starts[:-1] + starts[1:] - 1))
+    energies = np.maximum(energies, 0.05)
+    directions: list[NDArray[np.float64]] = []
+    bounds: list[Bounds] = []
+
+    def put(
+        change: NDArray[np.float64], low: float = -4.0, high: float = 4.0, wide: Wide | None = None
+    ) -> None:
+        if np.abs(change - change.sum() * shape).sum() > 1e-5:
+            directions.append(change)
+            bounds.append((low, high, *(wide if wide is not None else (1.0, low, high))))
+
+    def moved(gain: float, offset: float) -> NDArray[np.float64]:
+        return shift_shape(shape, starts, axis, gain, offset)
+
+    put(0.5 * (moved(priors.gain, 0.0) - moved(-priors.gain, 0.0)))
+    put(0.5 * (moved(0.0, priors.offset_kev) - moved(0.0, -priors.offset_kev)))
+    side = float(np.sqrt(3.0 * BROADENING_KEV2))  # weights 1/6, 2/3, 1/6 at −h, 0, h have a variance of h²/3
+    put(priors.width * (moved(0.0, side) + moved(0.0, -side) - 2.0 * shape) / 6.0, -1.0, 5.0)
+    lines = np.zeros(len(shape))
+    for family, sd in zip(families, family_sd, strict=True):
+        lines += family.counts
+        none_left, wider = -0.95 / sd, max(WIDER, LEAST_WIDER / sd)
+        put(sd * family.counts, max(-4.0, -MOST_LOST / sd), 4.0, (wider, none_left, 4.0 * wider))
+    rest = np.maximum(shape - lines, 0.0)
+    put(priors.continuum * rest)
+    put(priors.slope * rest * np.log(energies / 2.0))
+    put(priors.low * shape * np.exp(-energies / EFFICIENCY_KEV), max(-4.0, -0.9 / priors.low))
+    put(priors.pile_up * _pile_up(shape, starts, axis), -0.0017 / priors.pile_up, 6.0)
+    tail = np.exp(-energies / LOW_TAIL_KEV) * np.diff(starts)
+    put(priors.tail * tail / tail.sum(), 0.0, 6.0)
+    for z, part in ((CARBON, priors.carbon), (OXYGEN, priors.oxygen)):
+        contaminant = _contaminant(library, z)
+        if contaminant is not None:
+            put(part * contaminant, 0.0, 6.0)
+    return directions, bounds
+
+
+def build_nuisance(phases: list[tuple[list[NDArray[np.float64]], list[Bounds]]], n_bins: int) -> Nuisance:
+    """Put the phases' directions into arrays."""
+    most = max(len(directions) for directions, _ in phases)
+    out = np.zeros((len(phases), most, n_bins))
+    bounds = np.zeros((len(phases), most, 5))
+    bounds[:, :, 2] = 1.0
+    for i, (directions, limits) in enumerate(phases):
+        out[i, : len(directions)] = directions
+        bounds[i, : len(limits)] = limits
+    return Nuisance(out, *(np.ascontiguousarray(bounds[:, :, j]) for j in range(5)))
+
+
+def join_nuisances(first: Nuisance, second: Nuisance) -> Nuisance:
+    """Put the phases of two together, in their order; the smaller number of directions is padded."""
+    most = max(first.low.shape[1], second.low.shape[1])
+
+    def padded(array: NDArray[np.float64], value: float) -> NDArray[np.float64]:
+        width = [(0, 0), (0, most - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
+        return np.pad(array, width, constant_values=value)
+
+    return Nuisance(
+        *(
+            np.concatenate([padded(a, float(name == "wider")), padded(b, float(name == "wider"))])
+            for (name, a), b in zip(vars(first).items(), vars(second).values(), strict=True)
+        )
+    )

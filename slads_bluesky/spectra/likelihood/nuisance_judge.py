@@ -1,0 +1,273 @@
+"""Posterior and flags of a spectrum with nuisances in the model, for classifiers of version 2 (compiled).
+
+Each phase is fitted with its nuisances (`marginal`). A spectrum is flagged if it fits its best phase worse than the
+false-alarm rate allows, or better with a part of another phase. And it is *near* its phase, but perhaps of another
+composition, if freeing the strengths of the line families raises the likelihood by more than chance and the learnt
+scatter do; the limit of that rise T is a quantile of Σ c_j χ²₁ whose moments follow from both quadratic forms:
+with the Fisher matrix N F, Λ the precisions under "another composition" and C = N F + (N F)² the covariance of the
+score, they are the traces of (M C)^r, M = (Λ + N F)⁻¹ − (1 + N F)⁻¹.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincinv
+
+from ..jit import compiled
+from .kernel import chi_square
+from .marginal import fit_phase, log_occam
+from .nuisance import Nuisance
+from .templates import MIXTURE, Templates, mixture_log_ratio
+from .verdicts import LEVELS, make_thresholds
+
+__all__ = ["ACCEPTED", "FLAGGED", "NEAR", "NuisanceModel", "judge_nuisance", "make_nuisance_model"]
+
+ACCEPTED, NEAR, FLAGGED = 0, 1, 2
+"""What `judge_nuisance` says of the fit: accepted, perhaps of another composition, worse than allowed."""
+LOG_STEP = float(np.log(LEVELS[1] / LEVELS[0]))
+NEAR_RATE = 0.02
+"""Part of good spectra that may be called near another composition, and so ``low_counts``."""
+COMPUTED_FACTOR = 2.0
+"""A stated composition is no measured one: so many times the limit of T is allowed before it is another's."""
+CLOSE = 50.0
+"""Phases whose evidence lies within this of the best are fitted to the end."""
+FIRST_STEPS = 3
+ALL_STEPS = 10
+
+
+class NuisanceModel(NamedTuple):
+    """What a spectrum is judged by, as arrays that compiled code takes."""
+
+    shape: NDArray[np.float64]
+    """(L, n_bins)."""
+    directions: NDArray[np.float64]
+    """(L, K, n_bins)."""
+    fisher: NDArray[np.float64]
+    """(L, K, K): Fisher matrix of one count."""
+    eigenvalues: NDArray[np.float64]
+    """(L, K)."""
+    low: NDArray[np.float64]
+    """(L, K)."""
+    high: NDArray[np.float64]
+    """(L, K)."""
+    precision: NDArray[np.float64]
+    """(L, K): ones."""
+    wide_low: NDArray[np.float64]
+    """(L, K)."""
+    wide_high: NDArray[np.float64]
+    """(L, K)."""
+    wide_precision: NDArray[np.float64]
+    """(L, K)."""
+    fit_limit: NDArray[np.float64]
+    """(L, n_levels)."""
+    mixture_margin: NDArray[np.float64]
+    """(L, L, n_levels): of the mixture's log ratio over its expectation."""
+    near_limit: NDArray[np.float64]
+    """(L, 2, n_levels): of T, at `NEAR_RATE` and at half the false-alarm rate."""
+    no_changes: NDArray[np.float64]
+    """(2, n_bins) of zeros."""
+    numbers: NDArray[np.float64]
+    """(2,): tempering ω, log prior odds of one alternative to one phase."""
+
+
+def make_nuisance_model(
+    templates: Templates, nuisance: Nuisance, false_alarm_rate: float, log_outside: float
+) -> NuisanceModel:
+    """Precompute Fisher matrices and limits."""
+    shape = templates.shape
+    centred = centred_directions(shape, nuisance.directions)
+    fisher = np.einsum("lkg,ljg->lkj", centred / shape[:, None, :], centred)
+    limits = make_thresholds(templates, false_alarm_rate, _mixture_sd(shape, centred, fisher))
+    expected = (mixture_log_ratio(shape) * shape[:, None, :]).sum(axis=2)
+    precision = 1.0 / nuisance.wider**2
+    rates = (NEAR_RATE, 0.5 * false_alarm_rate)
+    near = np.array(
+        [[_near_limits(f, w, rate) for rate in rates] for f, w in zip(fisher, precision, strict=True)]
+    )
+    computed = templates.n_spectra == 0
+    near[computed, 0] = near[computed, 1]
+    near[computed, 1] *= COMPUTED_FACTOR
+    return NuisanceModel(
+        shape,
+        np.ascontiguousarray(nuisance.directions),
+        np.ascontiguousarray(fisher),
+        np.maximum(np.linalg.eigvalsh(fisher), 0.0),
+        nuisance.low,
+        nuisance.high,
+        np.ones(nuisance.low.shape),
+        nuisance.wide_low,
+        nuisance.wide_high,
+        precision,
+        limits.fit,
+        limits.mixture - expected[:, :, None] * LEVELS,
+        near,
+        np.zeros((2, shape.shape[1])),
+        np.array([templates.tempering[0], log_outside]),
+    )
+
+
+def centred_directions(shape: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of shapes (..., n_bins) of sum 1 along directions (..., K, n_bins)."""
+    return np.asarray(directions - directions.sum(axis=-1, keepdims=True) * shape[..., None, :])
+
+
+def _mixture_sd(
+    shape: NDArray[np.float64], directions: NDArray[np.float64], fisher: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Standard deviation a count of each mixture's log ratio from what fitted nuisances leave uncertain.
+
+    At a total N the amplitudes have the covariance (1 + N F)⁻¹; (L, L, n_levels).
+    """
+    ratio = mixture_log_ratio(shape)
+    out = np.zeros((*ratio.shape[:2], len(LEVELS)))
+    for phase, information in enumerate(fisher):
+        effect = directions[phase] @ ratio[phase].T
+        for i, total in enumerate(LEVELS):
+            left = np.linalg.solve(np.eye(len(information)) + total * information, effect)
+            out[phase, :, i] = np.sqrt(np.maximum((effect * left).sum(axis=0), 0.0))
+    return out
+
+
+def _near_limits(
+    fisher: NDArray[np.float64], wide_precision: NDArray[np.float64], rate: float
+) -> NDArray[np.float64]:
+    """Quantile of T at each of `LEVELS`, by a Pearson III distribution of the same three moments."""
+    out = np.empty(len(LEVELS))
+    size = len(fisher)
+    for i, total in enumerate(LEVELS):
+        information = total * fisher
+        narrow = np.linalg.inv(np.eye(size) + information)
+        wide = np.linalg.inv(np.diag(wide_precision) + information)
+        product = (wide - narrow) @ (information + information @ information)
+        mean = float(np.trace(product))
+        variance = 2.0 * float(np.trace(product @ product))
+        third = 8.0 * float(np.trace(product @ product @ product))
+        if not (variance > 1e-12 and third > 0.0):
+            out[i] = max(mean, 0.0) + 1.0
+            continue
+        form = 4.0 / (third / variance**1.5) ** 2
+        quantile = (gammaincinv(form, 1.0 - rate) - form) / math.sqrt(form)
+        out[i] = mean + math.sqrt(variance) * float(quantile) + 1.0
+    return out
+
+
+@compiled
+def _between(limits: NDArray[np.float64], total: float) -> float:
+    """Limit at a total, linear in the counts between two levels."""
+    level = min(int(np.log(max(total, 1.0)) / LOG_STEP), len(limits) - 2)
+    low, high = np.exp(level * LOG_STEP), np.exp((level + 1) * LOG_STEP)
+    part = min((total - low) / (high - low), 1.0)
+    return float(limits[level] * (1.0 - part) + limits[level + 1] * part)
+
+
+@compiled
+def judge_nuisance(
+    bins: NDArray[np.float64],
+    total: float,
+    outside: NDArray[np.float64],
+    model: NuisanceModel,
+    posterior: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    mu: NDArray[np.float64],
+) -> tuple[int, float, int]:
+    """Best phase, its posterior, and what is said of its fit.
+
+    `outside` (K,) are the log-likelihoods of the alternatives; filled are `posterior` (L + 1,), the last: outside,
+    and `theta` (L, K) and `mu` (L, n_bins), amplitudes and spectra of the fits.
+    """
+    n_phases = len(model.shape)
+    best = 0
+    for i in range(n_phases):
+        theta[i] = 0.0
+        value = fit_phase(
+            bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
+            model.precision[i], FIRST_STEPS, theta[i], mu[i],
+        )  # fmt: skip
+        posterior[i] = value - log_occam(total, model.eigenvalues[i])
+        if posterior[i] > posterior[best]:
+            best = i
+    top = posterior[best]
+    narrow = 0.0
+    for i in range(n_phases):
+        if posterior[i] > top - CLOSE:
+            value = fit_phase(
+                bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
+                model.precision[i], ALL_STEPS, theta[i], mu[i],
+            )  # fmt: skip
+            posterior[i] = value - log_occam(total, model.eigenvalues[i])
+    best = 0
+    for i in range(n_phases):
+        if posterior[i] > posterior[best]:
+            best = i
+    narrow = posterior[best] + log_occam(total, model.eigenvalues[best])
+    temper = 1.0 / (1.0 + total * model.numbers[0])
+    high = -np.inf
+    for k in range(len(outside)):
+        high = max(high, outside[k])
+    away = 0.0
+    for k in range(len(outside)):
+        away += np.exp((outside[k] - high) * temper)
+    for i in range(n_phases):
+        posterior[i] *= temper
+    posterior[n_phases] = high * temper + np.log(away) + model.numbers[1]
+    top = max(posterior[best], posterior[n_phases])
+    norm = 0.0
+    for i in range(n_phases + 1):
+        posterior[i] = np.exp(posterior[i] - top)
+        norm += posterior[i]
+    for i in range(n_phases + 1):
+        posterior[i] /= norm
+    if posterior[n_phases] > 0.5:
+        return best, posterior[best], FLAGGED
+    if chi_square(bins, total, mu[best], model.no_changes) > _between(model.fit_limit[best], total):
+        return best, posterior[best], FLAGGED
+    wide_theta = theta[best].copy()
+    wide_mu = mu[best].copy()
+    wide = fit_phase(
+        bins, total, model.shape[best], model.directions[best], model.fisher[best], model.wide_low[best],
+        model.wide_high[best], model.wide_precision[best], ALL_STEPS, wide_theta, wide_mu,
+    )  # fmt: skip
+    # Quasi-likelihood: what no composition explains is the model's own error, and makes every ratio that much less.
+    expected = 0.0
+    for g in range(len(bins)):
+        expected += total * wide_mu[g] / (total * wide_mu[g] + 1.0)
+    dispersion = max(chi_square(bins, total, wide_mu, model.no_changes) / max(expected, 1.0), 1.0)
+    for other in range(n_phases):
+        if other == best:
+            continue
+        excess = 0.0
+        for g in range(len(bins)):
+            ratio = np.log1p(MIXTURE * (model.shape[other, g] / mu[best, g] - 1.0))
+            excess += (bins[g] - total * mu[best, g]) * ratio
+        if excess / dispersion > _between(model.mixture_margin[best, other], total):
+            return best, posterior[best], FLAGGED
+    rise = 2.0 * (wide - narrow) / dispersion
+    if rise > _between(model.near_limit[best, 1], total):
+        return best, posterior[best], FLAGGED
+    if rise > _between(model.near_limit[best, 0], total):
+        return best, posterior[best], NEAR
+    return best, posterior[best], ACCEPTED
+
+
+@compiled
+def judge_nuisance_batch(
+    bins: NDArray[np.float64],
+    totals: NDArray[np.float64],
+    outside: NDArray[np.float64],
+    model: NuisanceModel,
+    best: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    flag: NDArray[np.int64],
+) -> None:
+    """Do what `judge_nuisance` does for binned spectra (n, n_bins); fills the last three arrays (n,)."""
+    posterior = np.empty(len(model.shape) + 1)
+    theta = np.zeros(model.low.shape)
+    mu = np.empty(model.shape.shape)
+    for i in range(len(bins)):
+        best[i], probability[i], flag[i] = judge_nuisance(
+            bins[i], totals[i], outside[i], model, posterior, theta, mu
+        )

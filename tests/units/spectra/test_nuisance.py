@@ -1,0 +1,200 @@
+"""Nuisances in the model (classifiers of version 2): what they absorb, what they must not, and files of version 1."""
+
+import json
+
+import numpy as np
+import pytest
+
+from slads_bluesky.errors import ConfigError
+from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
+from slads_bluesky.spectra.likelihood.marginal import fit_phase
+from slads_bluesky.spectra.likelihood.settings import ClassifierSettings
+from slads_bluesky.spectra.physics.composition import Composition
+from slads_bluesky.spectra.physics.spectrum import emitted_photons, family_photons
+
+COMPOSITIONS = {"Al2O3": "Al2O3", "CaF2": "CaF2", "Fe": "Fe", "SiO2": "SiO2"}
+
+
+@pytest.fixture(scope="module")
+def minerals(axis):
+    """A classifier from compositions alone."""
+    return PhaseClassifier.from_compositions(COMPOSITIONS, axis)
+
+
+def test_fit_at_its_maximum_gains_nothing_by_other_amplitudes(minerals):
+    model = minerals._engine._model
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(3000, model.shape[0]).astype(float)
+    theta, mu = np.zeros(model.low.shape[1]), np.empty(model.shape.shape[1])
+    arguments = (
+        counts,
+        3000.0,
+        model.shape[0],
+        model.directions[0],
+        model.fisher[0],
+        model.low[0],
+        model.high[0],
+    )
+    best = fit_phase(*arguments, model.precision[0], 60, theta, mu)
+    assert mu.sum() == pytest.approx(1.0)
+    assert (theta >= model.low[0]).all()
+    assert (theta <= model.high[0]).all()
+
+    def posterior(amplitudes):
+        spectrum = np.maximum(model.shape[0] + amplitudes @ model.directions[0], 1e-3 * model.shape[0])
+        return counts @ np.log(spectrum / spectrum.sum()) - 0.5 * (amplitudes**2).sum()
+
+    assert posterior(theta) == pytest.approx(best, abs=1e-6)
+    for _ in range(300):
+        other = np.clip(theta + rng.normal(0.0, 0.3, len(theta)), model.low[0], model.high[0])
+        assert posterior(other) <= best + 0.05
+
+
+def test_families_add_up_to_the_lines_of_the_material():
+    material = Composition.parse("CaF2")
+    families = family_photons(material, 4100, 15.0, 35.0)
+    assert set(families) == {(9, "K"), (20, "K"), (20, "L")}
+    whole = emitted_photons(material, 4100, 15.0, 35.0)
+    assert (whole + 1e-15 >= sum(families.values())).all()
+
+
+@pytest.mark.parametrize("name", list(COMPOSITIONS))
+@pytest.mark.parametrize("counts", [200, 5000, 50_000])
+def test_carbon_contamination_is_no_evidence_for_an_unknown(minerals, axis, name, counts):
+    carbon = expected_counts("C", axis, total_counts=1.0) * (np.abs(axis.energies() - 0.277) < 0.1)
+    shape = expected_counts(COMPOSITIONS[name], axis, total_counts=1.0) + 0.08 * carbon / carbon.sum()
+    drawn = np.random.default_rng(1).multinomial(counts, shape / shape.sum(), size=30)
+    labels, _, verdicts = minerals.classify_batch(drawn)
+    assert (verdicts == "ok").mean() >= 0.9
+    assert set(labels[verdicts == "ok"]) == {list(COMPOSITIONS).index(name) + 1}
+
+
+@pytest.mark.parametrize("strobe", [0.4, 3.0])
+def test_a_strobe_peak_changes_nothing(minerals, axis, strobe):
+    rng = np.random.default_rng(2)
+    zero_peak = np.exp(-0.5 * (axis.energies() / 0.025) ** 2)
+    for label, spec in enumerate(COMPOSITIONS.values(), start=1):
+        counts = rng.poisson(expected_counts(spec, axis, total_counts=2000.0))
+        with_peak = counts + rng.poisson(strobe * 2000.0 * zero_peak / zero_peak.sum())
+        assert minerals.classify(with_peak) == minerals.classify(counts)
+        assert minerals.classify(counts)[::2] == (label, "ok")
+
+
+@pytest.mark.parametrize("counts", [1000, 10_000, 50_000])
+@pytest.mark.parametrize("kilovolt", [5.0, 15.0, 25.0])
+def test_no_light_element_is_called_another(axis, counts, kilovolt):
+    classifier = PhaseClassifier.from_compositions(
+        {e: e for e in ("B", "C", "N", "O")}, axis, beam_energy_kev=kilovolt
+    )
+    rng = np.random.default_rng(3)
+    detector = Detector(resolution_ev=128.0)
+    for label, element in enumerate(("B", "C", "N", "O"), start=1):
+        shape = expected_counts(element, axis, beam_energy_kev=kilovolt, detector=detector, total_counts=1.0)
+        labels, _, verdicts = classifier.classify_batch(rng.multinomial(counts, shape / shape.sum(), size=10))
+        assert set(labels[verdicts == "ok"]) <= {label}
+        assert (verdicts == "ok").mean() >= 0.9
+
+
+def test_a_wrong_energy_scale_is_not_absorbed(minerals, axis):
+    rng = np.random.default_rng(4)
+    moved = EnergyAxis(axis.offset_kev + 0.08, axis.width_kev, axis.n_channels)
+    counts = rng.poisson(expected_counts("CaF2", moved, total_counts=5000.0))
+    assert minerals.classify(counts).verdict != "ok"
+    drifted = EnergyAxis(axis.offset_kev, axis.width_kev * 1.002, axis.n_channels)
+    counts = rng.poisson(expected_counts("CaF2", drifted, total_counts=5000.0))
+    assert minerals.classify(counts)[::2] == (2, "ok")
+
+
+def test_another_composition_of_the_same_elements_is_not_ok(axis):
+    """Plagioclases: 10 % anorthite was measured, 50 % is met."""
+    rng = np.random.default_rng(5)
+
+    def spectra(anorthite, n, counts):
+        formula = {
+            "Na": 1 - anorthite,
+            "Ca": anorthite,
+            "Al": 1 + anorthite,
+            "Si": 3 - anorthite,
+            "O": 8,
+        }
+        text = "".join(f"{element}{amount:.4g}" for element, amount in formula.items())
+        return rng.multinomial(counts, expected_counts(text, axis, total_counts=1.0), size=n)
+
+    known = {
+        "plagioclase": spectra(0.1, 12, 100_000),
+        "quartz": rng.poisson(expected_counts("SiO2", axis, total_counts=1e5), (12, axis.n_channels)),
+    }
+    classifier = PhaseClassifier.from_spectra(known, axis)
+    for counts, most in ((1000, 0.05), (5000, 0.0)):
+        assert (classifier.classify_batch(spectra(0.5, 40, counts))[2] == "ok").mean() <= most
+        assert (classifier.classify_batch(spectra(0.1, 40, counts))[2] == "ok").mean() >= 0.9
+
+
+def test_files_of_version_1_keep_their_arithmetic_and_hash(axis, tmp_path):
+    first = PhaseClassifier.from_compositions(COMPOSITIONS, axis, model=1)
+    first.save(tmp_path / "first")
+    again = load_classifier(tmp_path / "first")
+    assert again.sha256 == first.sha256
+    assert again.nuisance is None
+    assert again.bin_starts[0] == 0
+    assert again.bin_starts[-1] == axis.n_channels
+    description = first._description()
+    assert "model" not in description["settings"]
+    assert "beam_kev" in description["settings"]
+    drawn = np.random.default_rng(6).poisson(
+        expected_counts("Fe", axis, total_counts=500.0), (5, axis.n_channels)
+    )
+    np.testing.assert_array_equal(again.classify_batch(drawn)[1], first.classify_batch(drawn)[1])
+    assert json.loads(json.dumps(description)) == description
+
+
+def test_settings_and_nuisances_must_go_together(minerals):
+    with pytest.raises(ConfigError, match="model 1"):
+        PhaseClassifier(
+            minerals.phases, minerals.axis, minerals.templates, ClassifierSettings(model=1), minerals.nuisance
+        )
+
+
+# ---- real detectors
+
+
+@pytest.mark.parametrize("name", ["K309 (Bruker)", "NIST 20 kV", "ADM-6005a (Bruker)"])
+def test_real_detectors_compositions_alone_suffice(real_data, name):
+    from slads_bluesky.evaluation.spectra.detectors import composition_only
+
+    if not (real_data / "bruker_k309").is_dir():
+        pytest.skip(f"no spectra of several detectors in {real_data}")
+    found = composition_only(real_data, name, [200, 5000], 25, np.random.default_rng(7))
+    for tally in found.values():
+        assert np.mean([row["ok"] for row in tally.values()]) >= 0.95
+        assert sum(row["wrong"] for row in tally.values()) == 0.0
+
+
+@pytest.mark.parametrize("counts", [1000, 10_000, 50_000])
+def test_real_carbon_and_boron_are_themselves(real_data, counts):
+    from slads_bluesky.evaluation.spectra.detectors import DETECTOR_SETS, read_detector_set
+
+    if not (real_data / "light_elements").is_dir():
+        pytest.skip(f"no light elements in {real_data}")
+    rng = np.random.default_rng(8)
+    axis, spectra = read_detector_set(real_data, DETECTOR_SETS["light elements 25 kV"], rng)
+    classifier = PhaseClassifier.from_compositions(
+        {e: e for e in ("B", "C", "N", "O")},
+        axis,
+        beam_energy_kev=25.0,
+        takeoff_deg=35.0,
+        resolution_ev=130.0,
+    )
+    for label, name in ((1, "B"), (2, "C")):
+        drawn = rng.multinomial(counts, spectra[name] / spectra[name].sum(), size=20)
+        labels, _, verdicts = classifier.classify_batch(drawn)
+        assert set(labels[verdicts == "ok"]) <= {label}
+
+
+def test_real_minerals_left_out_are_not_called_others(real_data):
+    from slads_bluesky.evaluation.spectra.detectors import left_out
+
+    if not (real_data / "edax_minerals").is_dir():
+        pytest.skip(f"no minerals in {real_data}")
+    found = left_out(real_data, "minerals (EDAX)", [1000], 15, np.random.default_rng(9))
+    assert np.mean([row["ok"] for row in found["1000"].values()]) <= 0.05
