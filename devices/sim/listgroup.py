@@ -18,7 +18,7 @@ from ...pointlist import MOST_POINTS, Settling
 from .driver import Driver
 from .listrun import ListRun
 
-__all__ = ["MOST_PIXELS", "N_BUFFERS", "ListGroup", "make_lists"]
+__all__ = ["MOST_PIXELS", "N_BUFFERS", "ListGroup", "buffer_properties", "make_lists"]
 
 N_BUFFERS = 4
 """Buffers of the ring; an XMAP has two."""
@@ -268,9 +268,8 @@ def _is(instance: Any, value: Any, state: int) -> bool:
     return bool(found == state)
 
 
-def make_lists(prefix: str, driver: Driver, shown: dict[str, Any]) -> ListGroup:
-    """Make the PVs of lists under `prefix`; `shown` has the beam's PVs ``dose`` and ``pixel_dose``."""
-    channels = int(driver.sem.specimen.axis.n_channels)
+def buffer_properties(channels: int) -> dict[str, Any]:
+    """PVs of the ring of buffers, by their attributes; a buffer's size depends on the channels of a spectrum."""
     buffers: dict[str, Any] = {}
     for k in range(N_BUFFERS):
         buffers[f"spectra{k}"] = pvproperty(
@@ -282,6 +281,12 @@ def make_lists(prefix: str, driver: Driver, shown: dict[str, Any]) -> ListGroup:
             max_length=2 + 3 * MOST_PIXELS,
             doc="First pixel, number of pixels n; n live times (s), n real times (s), n charges (nC)",
         )  # fmt: skip
+    return buffers
+
+
+def make_lists(prefix: str, driver: Driver, shown: dict[str, Any]) -> ListGroup:
+    """Make the PVs of lists under `prefix`; `shown` has the beam's PVs ``dose`` and ``pixel_dose``."""
+    buffers = buffer_properties(int(driver.sem.specimen.axis.n_channels))
     kind = type("ListGroup", (ListGroup,), {**buffers, "__doc__": ListGroup.__doc__})
     group: ListGroup = kind(prefix, driver)
     group.shown = shown

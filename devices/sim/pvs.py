@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+
+from .listgroup import ListGroup, buffer_properties
 from .pvgroup import MCA, SEMGroup
 
-__all__ = ["PVInfo", "list_pvs"]
+__all__ = ["PVInfo", "all_pvs", "list_pvs"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class PVInfo:
 
 
 def list_pvs(prefix: str = "SEM:") -> list[PVInfo]:
-    """All PVs under `prefix`, those of the beam first.
+    """PVs of the microscope under `prefix`, those of the beam first; without those of point lists.
 
     Returns
     -------
@@ -32,19 +36,32 @@ def list_pvs(prefix: str = "SEM:") -> list[PVInfo]:
     """
     out = []
     for entry in SEMGroup("", None).pvdb.values():
-        spec = entry.pvspec
-        more = spec.cls_kwargs
-        states = more.get("enum_strings")
-        kinds = {float: "number", int: "integer", str: "string"}
-        kind = " | ".join(states) if states else kinds[type(spec.value)]
-        low, high = more.get("lower_ctrl_limit"), more.get("upper_ctrl_limit")
-        limits = f"{low:g} … {high:g}" if low is not None else ""
-        if spec.name == f"{MCA}.RTYP":
+        if entry.pvspec.name == f"{MCA}.RTYP":
             doc = "The spectrum, .NUSE channels"
             out.append(PVInfo(prefix + MCA, "array", "counts", "", True, doc))
-        if spec.name in ("Beam:X", "Beam:Y"):
-            limits = "the field"
+        info = _info(entry.pvspec, prefix)
         out.append(
-            PVInfo(prefix + spec.name, kind, more.get("units", ""), limits, bool(spec.read_only), spec.doc)
+            replace(info, limits="the field") if info.name in (f"{prefix}Beam:X", f"{prefix}Beam:Y") else info
         )
     return out
+
+
+def all_pvs(prefix: str = "SEM:") -> list[PVInfo]:
+    """All PVs under `prefix`: those of `list_pvs`, then scan generator and mapping mode for point lists.
+
+    Returns
+    -------
+    list of PVInfo
+    """
+    properties = [*ListGroup._pvs_.values(), *buffer_properties(1).values()]
+    return [*list_pvs(prefix), *(_info(entry.pvspec, prefix) for entry in properties)]
+
+
+def _info(spec: Any, prefix: str) -> PVInfo:
+    more = spec.cls_kwargs
+    states = more.get("enum_strings")
+    kinds = {float: "number", int: "integer", str: "string", np.ndarray: "array"}
+    kind = " | ".join(states) if states else kinds[type(spec.value)]
+    low, high = more.get("lower_ctrl_limit"), more.get("upper_ctrl_limit")
+    limits = f"{low:g} … {high:g}" if low is not None else ""
+    return PVInfo(prefix + spec.name, kind, more.get("units", ""), limits, bool(spec.read_only), spec.doc)

@@ -181,7 +181,7 @@ def _command_sections(group: Any, name: str) -> list[str]:
 
 
 def _pvs_page() -> str:
-    from slads_bluesky.devices.sim.pvs import list_pvs
+    from slads_bluesky.devices.sim.pvs import all_pvs
 
     rows = [
         (
@@ -192,7 +192,7 @@ def _pvs_page() -> str:
             "r" if pv.read_only else "rw",
             _cell(pv.doc),
         )
-        for pv in list_pvs("SEM:")
+        for pv in all_pvs("SEM:")
     ]
     lines = [
         "# Process variables",

@@ -39,13 +39,13 @@ def ioc(
     from rich.table import Table
 
     from ..devices.sim.ioc import open_specimen, run_until, serve
-    from ..devices.sim.pvs import list_pvs as pvs
+    from ..devices.sim.pvs import all_pvs
     from ..files import check_writable
 
     console = make_console()
     if list_pvs:
         table = Table("PV", "type", "unit", "limits", "access", "what it is", box=None)
-        for pv in pvs(prefix):
+        for pv in all_pvs(prefix):
             table.add_row(
                 pv.name, pv.kind, pv.units, pv.limits, "read" if pv.read_only else "read, write", pv.doc
             )

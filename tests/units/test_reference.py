@@ -42,8 +42,10 @@ def test_instrument_page_has_every_field_with_its_meaning(generated, monkeypatch
 
 
 def test_pv_page_has_every_pv(generated):
-    from slads_bluesky.devices.sim.pvs import list_pvs
+    from slads_bluesky.devices.sim.pvs import all_pvs
 
     text = generated._pvs_page()
-    for pv in list_pvs("SEM:"):
+    for pv in all_pvs("SEM:"):
         assert f"| `{pv.name}` |" in text
+    assert "| `SEM:Scan:Start` |" in text
+    assert "| `SEM:EDS:Map:Buffer0:Spectra` |" in text
