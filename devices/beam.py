@@ -11,6 +11,9 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError
 from .connect import connect
+from .encoding import unit_text
+from .guard import InstrumentGuard
+from .kept import KeptSettings
 from .reading import BEAM_FIELDS, data_key
 from .status import QuickStatus
 
@@ -46,11 +49,25 @@ class Blanker(Device):  # type: ignore[misc]
 
     confirmed_blanked = False
     """Whether the last command of this object, and one that was confirmed, was to blank."""
+    lit = False
+    """Whether the last command of this object was to unblank."""
+    guard: InstrumentGuard | None = None
+    """Of the beam that this is the blanker of."""
 
     def set(self, blanked: bool) -> QuickStatus:
-        """Blank or unblank; done when the microscope says so."""
+        """Blank or unblank; done when the microscope confirms it.
+
+        Raises
+        ------
+        InstrumentError
+            If the beam is to be lit and another process uses the instrument.
+        """
+        if not blanked and self.guard is not None:
+            self.guard.look()
+            self.guard.check_free()
         status = QuickStatus()
         self.confirmed_blanked = False
+        self.note_lit(not blanked)
 
         def confirmed() -> None:
             self.confirmed_blanked = bool(blanked)
@@ -58,6 +75,12 @@ class Blanker(Device):  # type: ignore[misc]
 
         put(self.setpoint, int(bool(blanked)), status, confirmed)
         return status
+
+    def note_lit(self, lit: bool) -> None:
+        """Take what the last command was; while the beam is lit, the instrument is given beats."""
+        self.lit = lit
+        if self.guard is not None:
+            self.guard.lit(lit)
 
     def get(self) -> bool:
         """Whether the beam is blanked."""
@@ -69,6 +92,14 @@ class SEMBeam(Device):  # type: ignore[misc]
 
     Readbacks are read when they are asked for and never taken from a monitor: a put completes before the monitor
     of what it changed arrives. A position outside the field (the control limits of the PVs) is refused.
+
+    Parameters
+    ----------
+    prefix : str
+    connection_timeout_s : float
+        For all PVs together, when staged.
+    position_tolerance_um : float, optional
+        How far from its pixel a recorded position may be; by default a plan decides.
     """
 
     x = Cpt(EpicsSignal, "X_RBV", write_pv="X", auto_monitor=False, limits=True, kind=Kind.hinted)
@@ -84,9 +115,20 @@ class SEMBeam(Device):  # type: ignore[misc]
     dose_ok = Cpt(EpicsSignalRO, "DoseOK", kind=Kind.omitted)
     blanker = Cpt(Blanker, "", kind=Kind.omitted)
 
-    def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        connection_timeout_s: float = 5.0,
+        position_tolerance_um: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prefix, **kwargs)
         self.connection_timeout_s = connection_timeout_s
+        self.position_tolerance_um = position_tolerance_um
+        self.guard = InstrumentGuard(self.name, prefix, type(self.blanker.setpoint))
+        self.blanker.guard = self.guard
+        self._kept = KeptSettings(self.name)
         self._before: tuple[float, float] | None = None
         self._mode_before: Any = None
 
@@ -107,10 +149,31 @@ class SEMBeam(Device):  # type: ignore[misc]
         """Blank the beam and move it to (x, y) µm; InstrumentError outside the field.
 
         Where this object itself blanked it, and has not lit it since, the move does not wait for the answer to
-        being blanked once more.
+        being blanked once more. After a lost connection (the IOC may have been restarted) settings are
+        restored first.
         """
         self.check_value(position)
+        self.guard.check_free()
         status = QuickStatus()
+        if self._kept.uncertain:
+            threading.Thread(target=self._restore_and_move, args=(position, status), daemon=True).start()
+        else:
+            self._move(position, status)
+        return status
+
+    def _restore_and_move(self, position: tuple[float, float], status: QuickStatus) -> None:
+        try:
+            self.blanker.confirmed_blanked = False
+            if self._kept.lost and self.guard.held:
+                self.guard.claim()
+            self._kept.restore(self.connection_timeout_s)
+            self._move(position, status)
+        except Exception as error:
+            known = isinstance(error, InstrumentError)
+            status.set_exception(error if known else InstrumentError(f"{self.name}: {error}"))
+
+    def _move(self, position: tuple[float, float], status: QuickStatus) -> None:
+        self.blanker.note_lit(False)
         lock, left = threading.Lock(), [3]
 
         def arrived() -> None:
@@ -129,7 +192,6 @@ class SEMBeam(Device):  # type: ignore[misc]
         else:
             left[0] = 2
             put(self.blanker.setpoint, 1, status, go)
-        return status
 
     def describe(self) -> dict[str, Any]:
         """Describe what `read` gives; units and decimals are known without asking the microscope."""
@@ -153,25 +215,47 @@ class SEMBeam(Device):  # type: ignore[misc]
 
     def stage(self) -> list[Any]:
         """Connect, blank, and remember where the beam stands."""
-        connect(self, self.connection_timeout_s)
+        self.connect(self.connection_timeout_s)
+        self.guard.acquire(self.name)
         self.blanker.set(True).wait(self.connection_timeout_s)
         self._before = self.position
         self._mode_before = self.mode.get()
+        self._kept.keep(self.mode, "Spot")
         self.mode.set("Spot").wait(self.connection_timeout_s)
+        for signal in (self.settle_time_s, self.dose_budget):
+            self._kept.keep(signal, signal.get(), follow=True)
         return list(super().stage())
 
     def unstage(self) -> list[Any]:
-        """Blank, and go back to where the beam stood."""
+        """Blank, and go back to where the beam stood; give the instrument back."""
+        self._kept.forget()
         before, self._before = self._before, None
         if not self.blanker.setpoint.connected:
             _log.error("%s: %s does not answer; nothing is restored", self.name, self.blanker.setpoint.pvname)
         elif before is not None:
             self.set(before).wait(self.connection_timeout_s)
             self.mode.set(self._mode_before).wait(self.connection_timeout_s)
+        self.guard.release(self.name)
         return list(super().unstage())
+
+    def connect(self, timeout_s: float) -> None:
+        """Wait until all PVs answer, look for watchdog and lease, and refuse positions that are not in µm.
+
+        Raises
+        ------
+        InstrumentError
+            Naming the PVs that do not answer, or the one with another unit.
+        """
+        connect(self, timeout_s)
+        self.guard.look()
+        for signal in (self.x, self.y, self.field_width):
+            unit = unit_text(str(signal.metadata.get("units") or ""))
+            if unit not in ("", "µm"):
+                raise InstrumentError(f"{self.name}: {signal.pvname} is in {unit}, and must be in µm")
 
     def stop(self, *, success: bool = False) -> None:
         """Blank; the RunEngine calls this on a pause and at every end of a plan."""
+        self.blanker.note_lit(False)
         if self.blanker.setpoint.connected:
             self.blanker.setpoint.put(1)
         else:

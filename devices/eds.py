@@ -20,6 +20,7 @@ from ..protocols import Classifier, StopRule
 from .beam import SEMBeam, put
 from .beamwatch import BeamWatch
 from .connect import connect
+from .kept import KeptSettings
 from .reading import (
     DetectorFacts,
     EDSReading,
@@ -36,6 +37,11 @@ __all__ = ["EDSDetector"]
 
 _log = logging.getLogger(__name__)
 
+CHECK_S = 0.5
+"""How often it is looked whether a long acquisition makes progress, s."""
+STALL_S = 2.0
+"""An acquisition whose clock stands still for longer is given up, s."""
+
 
 class EDSDetector(Device):  # type: ignore[misc]
     """An EDS detector: ``trigger()`` acquires a spectrum and classifies it in a thread of its own.
@@ -50,7 +56,8 @@ class EDSDetector(Device):  # type: ignore[misc]
     classifier : Classifier, optional
         Without one, readings have no label.
     beam : SEMBeam, optional
-        With it, an acquisition during which the beam current was lost is refused; see `BeamWatch`.
+        With it, an acquisition during which the beam current was lost is refused (see `BeamWatch`), and a beam that
+        is blanked when an acquisition is triggered is lit for it, so that the detector works in any plan.
     stop_rule : StopRule, optional
         Stops each acquisition as soon as its spectrum suffices: the record acquires up to a preset number of
         counts, the rule looks, and asks for more or has decided. The presets of time remain limits.
@@ -107,6 +114,10 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._abandoned = False
         self._preset = 0
         self._restore: dict[EpicsSignal, Any] = {}
+        self._kept = KeptSettings(self.name)
+        self._lights = False
+        self._read_now: Any = None
+        self._progress: tuple[float, float] | None = None  # elapsed real time, and since when it stands there
         self._rules_before: tuple[Classifier | None, StopRule | None] | None = None
 
     @property
@@ -124,15 +135,11 @@ class EDSDetector(Device):  # type: ignore[misc]
             If a PV does not answer, or channels or calibration are not those of the classifier.
         """
         connect(self, self.connection_timeout_s)
-        self._n_channels = int(self.channels.get())
-        if self.energy_quadratic.get() != 0:
-            raise InstrumentError(
-                f"{self.name}: the energy calibration has a quadratic term, which is not supported"
-            )
-        check_classifier(
-            self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
-            self.classifier,
-        )  # fmt: skip
+        if (
+            self._read_now is None
+        ):  # not every record has one; without it a detector that hangs is not noticed early
+            self._read_now = type(self.erase_start)(f"{self.prefix}Read", name=f"{self.name}_read_now")
+        self._check_calibration()
         presets = (
             self.preset_live_time,
             self.preset_real_time,
@@ -142,11 +149,13 @@ class EDSDetector(Device):  # type: ignore[misc]
         )
         self._restore = {signal: signal.get() for signal in presets}
         self._rules_before = (self.classifier, self.stop_rule)
+        for signal, value in self._restore.items():
+            self._kept.keep(signal, value)
         if self.stop_rule is not None:
-            self.preset_low.put(0)
-            self.preset_high.put(self._n_channels - 1)
+            self._look_at_all_channels()
         if self.beam is not None:
-            connect(self.beam, self.connection_timeout_s)
+            self.beam.connect(self.connection_timeout_s)
+            self.beam.guard.acquire(self.name)
             self._watch.start(float(self.beam.dose.get()), float(self.beam.current.get()))
         judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         if self._thread is None:
@@ -154,9 +163,30 @@ class EDSDetector(Device):  # type: ignore[misc]
             self._thread.start()
         return list(super().stage())
 
+    def _check_calibration(self) -> None:
+        self._n_channels = int(self.channels.get())
+        if self.energy_quadratic.get() != 0:
+            raise InstrumentError(
+                f"{self.name}: the energy calibration has a quadratic term, which is not supported"
+            )
+        check_classifier(
+            self.name, self._n_channels, float(self.energy_offset.get()), float(self.energy_width.get()),
+            self.classifier,
+        )  # fmt: skip
+
+    def _look_at_all_channels(self) -> None:
+        """Let the preset number of counts, which a stop rule changes from look to look, be of all channels."""
+        self._kept.forget(self.preset_counts)
+        for signal, value in ((self.preset_low, 0), (self.preset_high, self._n_channels - 1)):
+            self._kept.keep(signal, value)
+            signal.put(value)
+
     def unstage(self) -> list[Any]:
         """Stop acquiring if it still does; put presets, classifier and stop rule back."""
         self._abandon()
+        self._kept.forget()
+        if self.beam is not None:
+            self.beam.guard.release(self.name)
         if self._rules_before is not None:
             self.classifier, self.stop_rule = self._rules_before
             self._rules_before = None
@@ -188,6 +218,10 @@ class EDSDetector(Device):  # type: ignore[misc]
         if "window" in values or values.get("counts") or values.get("stop_rule") is not None:
             wanted.update({self.preset_low: int(low), self.preset_high: int(high)})
         for signal, value in wanted.items():
+            if self._rules_before is not None and not (
+                signal is self.preset_counts and self.stop_rule is not None
+            ):
+                self._kept.keep(signal, value)
             status = QuickStatus()
             put(signal, value, status, status.set_finished)
             status.wait(self.connection_timeout_s)
@@ -209,16 +243,52 @@ class EDSDetector(Device):  # type: ignore[misc]
         return keys
 
     def trigger(self) -> QuickStatus:
-        """Acquire until a preset is reached, then classify."""
+        """Acquire until a preset is reached, then classify; a beam that is blanked is lit for it.
+
+        Raises
+        ------
+        InstrumentError
+            If the detector is not staged.
+        """
+        if self._thread is None:
+            raise InstrumentError(
+                f"{self.name}: not staged; a plan stages it, as `count([{self.name}])` does"
+            )
         self._abandon()
         status = self._pending = QuickStatus()
-        if self._abandoned:  # the worker may still be at it, and its charge must not count for this one
+        self._progress = None
+        if (
+            self._abandoned or self._kept.uncertain
+        ):  # the worker may still be at it, and its charge must not count for this one
             self._jobs.put((self._restart, status))
         else:
             self._start(status)
         return status
 
     def _start(self, status: QuickStatus) -> None:
+        if self.beam is None or self.beam.blanker.lit:
+            self._acquire(status)
+            return
+        self._lights = True
+
+        def lit(of: QuickStatus) -> None:
+            error = of.exception()
+            if error is not None:
+                status.set_exception(error)
+            elif not status.done:  # otherwise it was abandoned meanwhile
+                self._acquire(status)
+
+        self.beam.blanker.set(False).add_callback(lit)
+
+    def _blank_again(self) -> QuickStatus:
+        """Blank the beam if it was lit here."""
+        lights, self._lights = self._lights, False
+        if not lights or self.beam is None:
+            return QuickStatus(done=True)
+        blanked: QuickStatus = self.beam.blanker.set(True)
+        return blanked
+
+    def _acquire(self, status: QuickStatus) -> None:
         if self.stop_rule is not None:
             self.stop_rule.reset()
             self._preset = self.stop_rule.next_counts()
@@ -233,18 +303,53 @@ class EDSDetector(Device):  # type: ignore[misc]
             pending.set_finished()
             if self.stop_acquiring.connected:
                 self.stop_acquiring.put(1)
+        if self._lights and self.beam is not None:
+            self._lights = False
+            self.beam.stop()
 
     def _work(self) -> None:
         while True:
-            job, status = self._jobs.get()
+            try:
+                job, status = self._jobs.get(timeout=CHECK_S)
+            except queue.Empty:
+                job, status = self._check_progress, self._pending or QuickStatus(done=True)
             if status is self._pending and not status.done:
                 try:
                     job(status)
                 except Exception as error:
-                    self._abandoned = True
-                    status.set_exception(InstrumentError(f"{self.name}: {error}"))
+                    self._fail(status, error)
+
+    def _fail(self, status: QuickStatus, error: Exception) -> None:
+        """End an acquisition that went wrong, with the beam blanked if it was lit here."""
+        self._abandoned = True
+        if self._lights and self.beam is not None:
+            self._lights = False
+            self.beam.stop()
+        text = str(error) or type(error).__name__
+        status.set_exception(
+            InstrumentError(text if text.startswith(f"{self.name}: ") else f"{self.name}: {text}")
+        )
+
+    def _check_progress(self, status: QuickStatus) -> None:
+        """Fail an acquisition whose clock stands still: a detector that hangs must not keep the beam on a pixel."""
+        if self._read_now is None or not self._read_now.connected:
+            return
+        brought = threading.Event()
+        self._read_now.put(1, use_complete=True, callback=lambda **_: brought.set())
+        if not brought.wait(CHECK_S):
+            return
+        elapsed, now = float(self.real_time.get()), time.monotonic()
+        if self._progress is None or elapsed != self._progress[0]:
+            self._progress = (elapsed, now)
+        elif now - self._progress[1] > STALL_S and not status.done:
+            self.stop_acquiring.put(1)
+            raise InstrumentError(f"it hangs: its clock has stood at {elapsed:.4g} s for {STALL_S:g} s")
 
     def _restart(self, status: QuickStatus) -> None:
+        if self._kept.lost:
+            self._check_calibration()
+        if self._kept.uncertain:
+            self._kept.restore(self.connection_timeout_s)
         if self.beam is not None:
             self._watch.begin(float(self.beam.dose.get()))
         self._abandoned = False
@@ -267,9 +372,11 @@ class EDSDetector(Device):  # type: ignore[misc]
         real = float(self.real_time.get())
         if self.beam is not None:
             self._watch.check(float(self.beam.dose.get()), real)
+        if self._kept.uncertain and (changed := self._kept.differences()):
+            raise InstrumentError(f"settings changed during the acquisition: {', '.join(changed)}")
         dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
         self.reading = EDSReading(counts, live, real, dead, judgement)
-        status.set_finished()
+        self._blank_again().add_callback(lambda of: _follow(of, status))
 
     def _spectrum(self) -> NDArray[np.int32]:
         counts = np.asarray(self.spectrum.get())
@@ -302,3 +409,12 @@ class EDSDetector(Device):  # type: ignore[misc]
 
     def resume(self) -> None:
         """Nothing: the plan triggers again."""
+
+
+def _follow(first: QuickStatus, status: QuickStatus) -> None:
+    """End `status` as `first` ended."""
+    error = first.exception()
+    if error is None:
+        status.set_finished()
+    else:
+        status.set_exception(error)

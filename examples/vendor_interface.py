@@ -320,9 +320,8 @@ class StandIn:
 
 def main() -> None:
     """Map a simulated specimen through the stand-in."""
-    from bluesky import RunEngine
-
     from slads_bluesky.plans.adaptive import adaptive_map
+    from slads_bluesky.plans.engine import BeamSafeEngine
     from slads_bluesky.simulation.models import prepare_models
     from slads_bluesky.simulation.run import make_agent
 
@@ -331,7 +330,8 @@ def main() -> None:
     beam = SpotJobBeam(jobs)
     eds = SpotJobEDS(jobs, beam, models.classifier)
     agent = make_agent(jobs.specimen, models, fraction=0.1)
-    engine = RunEngine({})
+    engine = BeamSafeEngine({})
+    engine.beams.append(beam)
     engine(adaptive_map(beam, eds, agent, dwell_s=1.0))
     right = (agent.sampler.reconstruct() == jobs.specimen.truth).mean()
     print(f"{agent.n_measured} of {agent.grid.n_pixels} pixels by spot jobs, {right:.1%} of the map right")

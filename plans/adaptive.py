@@ -37,6 +37,7 @@ def adaptive_map(
     dwell_s: float | None = 10.0,
     map_every: int | None = None,
     timeout_s: float | None = None,
+    tolerance_um: float | None = None,
     budget: DoseBudget | None = None,
     stop_rule: StopRule | Literal["detector"] | None = "detector",
     max_failed_points: int = MAX_FAILED_POINTS,
@@ -65,7 +66,11 @@ def adaptive_map(
         Points between two records of the map in the stream ``map``: None for one at each doubling of the number
         of points, 0 for none but the final one.
     timeout_s : float, optional
-        How long an acquisition may take; by default 30 s and three times the dwell.
+        How long an acquisition may take, s; by default 5 s and three times the dwell, with a stop rule three times
+        the longest real time so far. The beam is blanked then, and the point is tried once more.
+    tolerance_um : float, optional
+        How far from its pixel the beam's position may be read back; a point measured elsewhere fails. By default the
+        beam's own, or a quarter of the distance between pixels.
     budget : DoseBudget, optional
         What the specimen may take: the run stops before it is exceeded, and its stop document gives the reason.
     stop_rule : StopRule, None or "detector"
@@ -130,6 +135,7 @@ def adaptive_map(
     limits = Limits(
         dwell_s=dwell_s,
         timeout_s=timeout_s,
+        tolerance_um=tolerance_um,
         budget=budget if budget is not None else DoseBudget(),
         max_failed_points=max_failed_points,
         stop_rule=stop_rule,
@@ -140,7 +146,7 @@ def adaptive_map(
     times = ledger if ledger is not None else Ledger()
     executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
     point, the_map, times_taken = ScanPoint(agent.grid), MapReadable("map"), MapReadable("ledger")
-    points = Points(beam, eds, limits, agent.keys, times)
+    points = Points(beam, eds, limits, agent.keys, times, min(agent.grid.step_um))
     arguments = {**limits.to_json(), "map_every": map_every}
     (y0, y1), (x0, x1) = agent.grid.extents_um
 
@@ -188,7 +194,7 @@ def adaptive_map(
                 body,
                 beam=beam,
                 eds=eds,
-                start=start_document(beam, eds, agent, arguments, md, stop_rule),
+                start=start_document(beam, eds, agent, arguments, md, limits.rule_of(eds)),
                 places=((x0, y0), (x1, y1)),
                 limits=limits,
                 baseline=baseline,
@@ -205,7 +211,7 @@ def start_document(
     agent: Agent,
     arguments: Mapping[str, Any],
     md: Mapping[str, Any] | None,
-    stop_rule: StopRule | Literal["detector"] | None = "detector",
+    rule: StopRule | None = None,
 ) -> dict[str, Any]:
     """Metadata that a replay, a table or a plot needs; JSON only.
 
@@ -219,8 +225,8 @@ def start_document(
         Arguments of the plan.
     md : mapping, optional
         The user's; wins where keys are the same, except for what a replay needs.
-    stop_rule : StopRule, optional
-        As in `adaptive_map`.
+    rule : StopRule, optional
+        What ends each acquisition early.
     """
     grid, configuration = agent.grid, agent.configuration()
     (y0, y1), (x0, x1) = grid.extents_um
@@ -248,7 +254,7 @@ def start_document(
         "agent": configuration,
         "seed": configuration.get("seed"),
         "model_hashes": hashes,
-        "sequential": _rule(getattr(eds, "stop_rule", None) if isinstance(stop_rule, str) else stop_rule),
+        "sequential": _rule(rule),
         "phases": list(getattr(classifier, "phases", ())),
         "versions": versions(),
     }

@@ -1,5 +1,6 @@
 """A dose that a specimen may take, per pixel and per run, kept by stopping before it is exceeded."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -8,6 +9,8 @@ from typing import Any
 from slads_bluesky.errors import ConfigError
 
 __all__ = ["DoseAccount", "DoseBudget"]
+
+_log = logging.getLogger(__name__)
 
 MARGIN = 1.05
 """The next point is expected to take at most this much more than the most expensive one so far."""
@@ -62,16 +65,16 @@ class DoseAccount:
 
     def __init__(self, budget: DoseBudget, dose_key: str, pixel_dose_key: str) -> None:
         self._budget, self._dose_key, self._pixel_dose_key = budget, dose_key, pixel_dose_key
-        self._start: float | None = None
+        self._counter_nc: float | None = None
         self.spent_nc = 0.0
         self.largest_nc = 0.0
 
-    def start(self, dose_nc: float) -> None:
-        """Take the total dose before the first point."""
-        self._start = dose_nc
-
     def book(self, event: Mapping[str, Any]) -> None:
-        """Take a recorded point; what was spent between the points counts as well."""
+        """Take a recorded point; what was spent between the points counts as well.
+
+        A counter of the total dose that has gone back was reset (the IOC was restarted, say): it starts again from 0
+        then, what was spent before stays spent, and a warning is logged.
+        """
         data = event["data"]
         if self._pixel_dose_key not in data:
             return
@@ -79,9 +82,16 @@ class DoseAccount:
         self.largest_nc = max(self.largest_nc, pixel)
         if self._dose_key in data:
             total = float(data[self._dose_key])
-            if self._start is None:
-                self._start = total - pixel
-            self.spent_nc = total - self._start
+            if self._counter_nc is None:
+                self._counter_nc = total - pixel
+            if total < self._counter_nc:
+                _log.warning(
+                    "the dose counter went back from %.6g to %.6g nC; the %.6g nC of this run stay in its account",
+                    self._counter_nc, total, self.spent_nc,
+                )  # fmt: skip
+                self._counter_nc = 0.0
+            self.spent_nc += max(0.0, total - self._counter_nc)
+            self._counter_nc = total
         else:
             self.spent_nc += pixel
 

@@ -262,7 +262,7 @@ def adaptive_lists(
                 lists.body,
                 beam=beam,
                 eds=eds,
-                start=start_document(beam, eds, agent, arguments, md, stop_rule),
+                start=start_document(beam, eds, agent, arguments, md, limits.rule_of(eds)),
                 places=((x0, y0), (x1, y1)),
                 limits=limits,
                 baseline=baseline,

@@ -9,6 +9,7 @@ from slads_bluesky.errors import InstrumentError
 from slads_bluesky.protocols import UNCLASSIFIED, Beam, Detector, EventKeys
 
 from .ledger import Ledger
+from .patience import Patience
 from .stubs import blank, measure
 
 __all__ = ["POINT_ERRORS", "FailedPoint", "blank_at_last", "measure_or_fail"]
@@ -67,13 +68,26 @@ def measure_or_fail(
     position: tuple[float, float],
     readables: Sequence[Any],
     *,
-    timeout: float | None,
+    patience: Patience,
+    tolerance_um: float | None,
+    dose_key: str,
     ledger: Ledger,
     retry_after_s: float = 0.2,
 ) -> Generator[Msg, Any, str]:
     """Measure a point; if that fails, blank, wait a moment and measure it once more.
 
-    The moment lets a suspender that watches the beam see a trip before the second try.
+    The moment lets a suspender that watches the beam see a trip before the second try. There is none where the pixel
+    has had the dose that it may get.
+
+    Parameters
+    ----------
+    beam, eds, position, readables, tolerance_um, ledger
+        As in `plans.stubs.measure`.
+    patience : Patience
+        How long each try may take, and what the pixel may get.
+    dose_key : str
+        Data key of the pixel's dose.
+    retry_after_s : float
 
     Returns
     -------
@@ -84,7 +98,15 @@ def measure_or_fail(
     for attempt in (1, 2):
         yield Msg("checkpoint")
         try:
-            yield from measure(beam, eds, position, readables, timeout=timeout, ledger=ledger)
+            yield from measure(
+                beam,
+                eds,
+                position,
+                readables,
+                timeout=patience.limit_s(attempt),
+                tolerance_um=tolerance_um,
+                ledger=ledger,
+            )
         except POINT_ERRORS as error:
             reason = str(error) or type(error).__name__
             yield Msg("checkpoint")
@@ -92,6 +114,10 @@ def measure_or_fail(
             if hasattr(eds, "stop"):
                 yield Msg("stop", eds)
             if attempt == 1:
+                reading = yield Msg("read", beam)
+                if spent := patience.nothing_left((reading or {}).get(dose_key)):
+                    return f"{reason}; not tried again: {spent}"
+                yield from patience.preset(eds)
                 yield Msg("sleep", None, retry_after_s)
         else:
             return ""

@@ -76,7 +76,7 @@ def list_map(
     except IndexError as error:
         raise ConfigError(str(error)) from None
     point = ScanPoint(grid)
-    points = Points(beam, eds, limits, EventKeys(), options.get("ledger") or Ledger())
+    points = Points(beam, eds, limits, EventKeys(), options.get("ledger") or Ledger(), min(grid.step_um))
     xs, ys = zip(*positions, strict=True)
     (y0, y1), (x0, x1) = grid.extents_um
     start = {

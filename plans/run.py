@@ -18,6 +18,7 @@ from slads_bluesky.protocols import Agent, Beam, Detector, EventKeys, StopRule
 
 from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
+from .patience import Patience
 from .points import FailedPoint, measure_or_fail
 from .stubs import EventCollector, leave, record
 
@@ -34,6 +35,12 @@ __all__ = [
 
 MAX_FAILED_POINTS = 10
 """Points that may fail unless a plan is given another number."""
+
+TOLERANCE_OF_STEP = 0.25
+"""Part of the distance between pixels that a position may be off."""
+
+DEFAULT_TOLERANCE_UM = 0.5
+"""How far a position may be off where there is no grid, µm."""
 
 LAST_SUSPENSION_S = 0.05
 """A suspension that was asked for with the last point is waited for this long, so that the run is closed after it."""
@@ -71,7 +78,9 @@ class RunOptions(TypedDict, total=False):
     stop_rule: StopRule | Literal["detector"] | None
     """Ends each acquisition early; None for none; by default (``"detector"``) the detector's own."""
     timeout_s: float | None
-    """How long an acquisition may take, s."""
+    """How long an acquisition may take, s; by default see `plans.patience`."""
+    tolerance_um: float | None
+    """How far from its pixel a position may be read back, µm; a point measured elsewhere fails."""
     budget: DoseBudget | None
     """What the specimen may take: the run stops before it is exceeded, and its stop document gives the reason."""
     max_failed_points: int
@@ -102,6 +111,8 @@ class Limits:
     max_failed_points: int = MAX_FAILED_POINTS
     stop_rule: StopRule | Literal["detector"] | None = "detector"
     """Ends each acquisition early; by default the detector's own."""
+    tolerance_um: float | None = None
+    """How far from its pixel a position may be read back, µm; by default see `position_tolerance`."""
 
     @classmethod
     def of(cls, options: RunOptions) -> "Limits":
@@ -116,6 +127,7 @@ class Limits:
             budget=options.get("budget") or DoseBudget(),
             max_failed_points=options.get("max_failed_points", MAX_FAILED_POINTS),
             stop_rule=options.get("stop_rule", "detector"),
+            tolerance_um=options.get("tolerance_um"),
         )
 
     def __post_init__(self) -> None:
@@ -123,11 +135,12 @@ class Limits:
             raise ConfigError(f"dwell must be positive, not {self.dwell_s} s")
         if self.max_failed_points < 0:
             raise ConfigError(f"max_failed_points must be 0 or more, not {self.max_failed_points}")
+        if self.tolerance_um is not None and not self.tolerance_um > 0:
+            raise ConfigError(f"tolerance_um must be positive, not {self.tolerance_um}")
 
-    @property
-    def patience_s(self) -> float:
-        """How long an acquisition may take, s."""
-        return self.timeout_s if self.timeout_s is not None else 30.0 + 3.0 * (self.dwell_s or 10.0)
+    def rule_of(self, eds: Any) -> StopRule | None:
+        """Return what ends the acquisitions of a detector in this run."""
+        return getattr(eds, "stop_rule", None) if isinstance(self.stop_rule, str) else self.stop_rule
 
     def to_json(self) -> dict[str, Any]:
         """For the start document's ``plan_args``."""
@@ -150,9 +163,25 @@ class Points:
     ledger : Ledger
     """
 
-    def __init__(self, beam: Beam, eds: Detector, limits: Limits, keys: EventKeys, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        beam: Beam,
+        eds: Detector,
+        limits: Limits,
+        keys: EventKeys,
+        ledger: Ledger,
+        step_um: float | None = None,
+    ) -> None:
         self._beam, self._eds, self._limits, self._ledger = beam, eds, limits, ledger
         self._failure = FailedPoint(keys)
+        self._keys = keys
+        self._tolerance_um = position_tolerance(beam, limits, step_um)
+        self.patience = Patience(
+            limits.dwell_s,
+            adaptive=limits.rule_of(eds) is not None,
+            timeout_s=limits.timeout_s,
+            budget=limits.budget,
+        )
         self._wrong = ""
         self.n_failed = 0
         self.collector = EventCollector("primary", "failed")
@@ -165,15 +194,20 @@ class Points:
 
         None where nobody runs the messages.
         """
+        self.patience.begin_pixel()
         self._wrong = yield from measure_or_fail(
-            self._beam, self._eds, position, readables, timeout=self._limits.patience_s, ledger=self._ledger
-        )
+            self._beam, self._eds, position, readables, patience=self.patience, tolerance_um=self._tolerance_um,
+            dose_key=self._keys.dose, ledger=self._ledger,
+        )  # fmt: skip
         if hasattr(self._eds, "classify_s"):
             self._ledger.put("classify", self._eds.classify_s)
         if self._wrong:
             yield from self.fail(self._wrong, readables)
         yield Msg("checkpoint")
-        return self.collector.take()
+        event = self.collector.take()
+        if event is not None and self._keys.real_time in event["data"]:
+            self.patience.took(float(event["data"][self._keys.real_time]))
+        return event
 
     def fail(self, reason: str, readables: Sequence[Any]) -> Generator[Msg, Any, None]:
         """Record a point in the stream ``failed``, and count it."""
@@ -247,7 +281,7 @@ def one_run(
         if staged is not None and hasattr(beam, "check_value"):  # None where nobody runs the messages
             for place in places:
                 beam.check_value(place)
-        yield from _preset(beam, eds, limits)
+        yield from _preset(beam, eds, limits, points.patience)
         yield Msg("open_run", None, **start)
         if baseline:
             yield from record("baseline", baseline)
@@ -312,13 +346,25 @@ def _suspended_by(
     return ending
 
 
-def _preset(beam: Any, eds: Any, limits: Limits) -> Generator[Msg, Any, None]:
+def position_tolerance(beam: Any, limits: Limits, step_um: float | None) -> float:
+    """How far from its pixel a position may be read back, µm.
+
+    As the plan was given it, as the beam has it, or a part of the distance between pixels.
+    """
+    for given in (limits.tolerance_um, getattr(beam, "position_tolerance_um", None)):
+        if given is not None:
+            return float(given)
+    return DEFAULT_TOLERANCE_UM if step_um is None else TOLERANCE_OF_STEP * step_um
+
+
+def _preset(beam: Any, eds: Any, limits: Limits, patience: Patience) -> Generator[Msg, Any, None]:
     """Set the detector's presets: the dwell, and the real time after which a pixel's dose is spent."""
     presets: dict[str, Any] = {}
     if limits.dwell_s is not None:
         presets.update(live_time=limits.dwell_s, real_time=0.0, counts=0)
     if not isinstance(limits.stop_rule, str):
         presets["stop_rule"] = limits.stop_rule
+    current = 0.0
     if limits.budget.limited:
         if not hasattr(beam, "current"):
             raise ConfigError(f"{beam.name} has no current, without which a dose budget cannot be kept")
@@ -326,6 +372,7 @@ def _preset(beam: Any, eds: Any, limits: Limits) -> Generator[Msg, Any, None]:
         current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
         if current > 0:
             presets["real_time"] = limits.budget.cap_nc / current
+    patience.start(current, presets)
     if presets:
         yield Msg("configure", eds, presets)
 

@@ -5,7 +5,7 @@ Raw messages instead of bluesky's stubs where a point passes: each stub decorate
 
 import asyncio
 import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, TypeVar
@@ -91,6 +91,7 @@ def measure(
     *,
     stream: str = "primary",
     timeout: float | None = None,
+    tolerance_um: float | None = None,
     ledger: Ledger | None = None,
 ) -> Plan[None]:
     """Measure one point into one Event: move blanked, settle, unblank, acquire, blank, read, save.
@@ -106,13 +107,15 @@ def measure(
         Stream of the Event.
     timeout : float, optional
         Seconds that the acquisition may take, and that a move may take beyond that.
+    tolerance_um : float, optional
+        How far from `position` the position that is read back may be, along each axis; by default it is not checked.
     ledger : Ledger, optional
         Takes how long each step took.
 
     Raises
     ------
     InstrumentError
-        If a step takes too long; nothing is recorded then.
+        If a step takes too long, or the beam was elsewhere; nothing is recorded then.
     """
     times = ledger if ledger is not None else Ledger()
     began = perf_counter()
@@ -125,14 +128,46 @@ def measure(
     began = times.add("blank", began)
     yield Msg("create", None, name=stream)
     try:
-        for readable in (*readables, eds, beam):
+        for readable in (*readables, eds):
             yield Msg("read", readable)
+        reading = yield Msg("read", beam)
+        if tolerance_um is not None and reading is not None:
+            check_position(beam.name, reading, position, tolerance_um)
     except (TimeoutError, InstrumentError, OSError):
         yield Msg("drop")
         raise
     began = times.add("read", began)
     yield Msg("save")
     times.add("journal", began)
+
+
+def check_position(
+    name: str, reading: Mapping[str, Any], position: tuple[float, float], tolerance_um: float
+) -> None:
+    """Refuse a reading of a beam that is not where it was sent: somebody else moved it, or it did not arrive.
+
+    Parameters
+    ----------
+    name : str
+        Of the beam.
+    reading : mapping
+        Of its ``{name}_x`` and ``{name}_y``, µm; an axis that it does not have is not checked.
+    position : (float, float)
+        (x, y) in µm.
+    tolerance_um : float
+
+    Raises
+    ------
+    InstrumentError
+        With both positions.
+    """
+    for axis, wanted in zip("xy", position, strict=True):
+        entry = reading.get(f"{name}_{axis}")
+        if entry is not None and not abs(float(entry["value"]) - wanted) <= tolerance_um:
+            raise InstrumentError(
+                f"{name}: measured at {axis} = {float(entry['value']):.6g} µm instead of {wanted:.6g} µm "
+                f"(tolerance {tolerance_um:.3g} µm): is somebody else moving it?"
+            )
 
 
 def record(stream: str, readables: Sequence[Any]) -> Plan[None]:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from caproto import ChannelType
-from caproto.server import PVGroup, pvproperty
+from caproto.server import pvproperty
 
 from .caserver import LoopbackContext
 from .driver import Driver
 from .exposure import Presets, Record
+from .guard_pvs import GuardPVs
 
 __all__ = ["MCA", "SEMGroup", "make_group"]
 
@@ -46,14 +47,14 @@ def _choice(name: str, states: Sequence[str], doc: str, value: int = 0, **more: 
     )
 
 
-class SEMGroup(PVGroup):  # type: ignore[misc]
+class SEMGroup(GuardPVs):
     """All PVs. The spectrum's own is added by `make_group`, as its length is the specimen's."""
 
     # --- the beam
-    x = _number("Beam:X", 0.0, "Where the beam is to go, x", "µm")
-    x_rbv = _number("Beam:X_RBV", 0.0, "Where the beam is, x", "µm", read_only=True)
-    y = _number("Beam:Y", 0.0, "Where the beam is to go, y", "µm")
-    y_rbv = _number("Beam:Y_RBV", 0.0, "Where the beam is, y", "µm", read_only=True)
+    x = _number("Beam:X", 0.0, "Where the beam is to go, x", "um")
+    x_rbv = _number("Beam:X_RBV", 0.0, "Where the beam is, x", "um", read_only=True)
+    y = _number("Beam:Y", 0.0, "Where the beam is to go, y", "um")
+    y_rbv = _number("Beam:Y_RBV", 0.0, "Where the beam is, y", "um", read_only=True)
     settle = _number(
         "Beam:SettleTime", 0.0, "A move completes this much after the deflection", "s", 4,
         lower_ctrl_limit=0.0, upper_ctrl_limit=10.0,
@@ -65,7 +66,7 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     mode = _choice("Beam:Mode", ("Spot", "Raster"), "What the scan generator does; spectra are of a spot")
     hv = _number("Beam:HV", 15.0, "High voltage", "kV", 2, lower_ctrl_limit=1.0, upper_ctrl_limit=30.0)
     current = _number("Beam:Current", 1.0, "Beam current; 0 after a trip", "nA", 4, read_only=True)
-    width = _number("Beam:HFW", 1.0, "Horizontal field width", "µm", 2, read_only=True)
+    width = _number("Beam:HFW", 1.0, "Horizontal field width", "um", 2, read_only=True)
     distance = _number(
         "Beam:WD", 8.5, "Working distance", "mm", 2, lower_ctrl_limit=1.0, upper_ctrl_limit=60.0
     )
@@ -135,8 +136,8 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
     damage = _number(
         "Sim:Damage", 0.0, "Dose after which a pixel gives 1/e of its counts; 0: no damage", "nC"
     )
-    drift_x = _number("Sim:DriftX", 0.0, "Stage drift along x while acquiring", "µm/s", 5)
-    drift_y = _number("Sim:DriftY", 0.0, "Stage drift along y while acquiring", "µm/s", 5)
+    drift_x = _number("Sim:DriftX", 0.0, "Stage drift along x while acquiring", "um/s", 5)
+    drift_y = _number("Sim:DriftY", 0.0, "Stage drift along y while acquiring", "um/s", 5)
     reset = _choice(
         "Sim:Reset", (_NO, _YES), "Forgets doses, visits and faults: a fresh specimen, the beam blanked"
     )
@@ -228,8 +229,17 @@ class SEMGroup(PVGroup):  # type: ignore[misc]
         blanked = _state(instance, value) == 1
         self.driver.blank(blanked)
         await self.blank_rbv.write("Blanked" if blanked else "Open")
+        if not blanked and self.watchdog_tripped.value == _YES:
+            await self.watchdog_tripped.write(_NO)
         if self.driver.time_scale == 1:
             await self.show_dose()
+
+    async def watchdog_blanks(self) -> bool:
+        """Blank the beam; return whether it was lit."""
+        if self.driver.sem.blanked:
+            return False
+        await self.blank.write("Blanked")
+        return True
 
     async def put_budget(self, instance: Any, value: float) -> None:
         """Judge the dose by the new budget."""

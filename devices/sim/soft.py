@@ -276,6 +276,7 @@ class SoftEDS(_Soft):
         if rule is not None:
             rule.reset()
             presets = replace(presets, counts=rule.next_counts(), window=self._all)
+        lights, self.sem.blanked = self.sem.blanked, False  # in any plan, the beam is lit while it acquires
         exposure = self.sem.start(presets)
         counts, live, real, dead = exposure.advance(exposure.end_live_s)
         before = time.perf_counter()
@@ -286,6 +287,7 @@ class SoftEDS(_Soft):
                 exposure.extend(presets)
                 counts, live, real, dead = exposure.advance(exposure.end_live_s)
         exposure.finish()
+        self.sem.blanked = lights
         try:
             self._watch.check(self.sem.dose_nc, real)
         except InstrumentError as error:

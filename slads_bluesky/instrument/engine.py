@@ -7,9 +7,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from bluesky import RunEngine
-
 from ..callbacks.windows import ResponsiveWindows
+from ..plans.engine import BeamSafeEngine
 from ..record import Recorder
 from ..record.scan_id import scan_id_source
 from .metadata import PersistentMetadata
@@ -32,7 +31,7 @@ class Pausable(Protocol):
         """Draw again."""
 
 
-class RecordedEngine(RunEngine):
+class RecordedEngine(BeamSafeEngine):
     """A RunEngine whose documents are recorded, and whose metadata and scan_id outlive it.
 
     Parameters
@@ -42,7 +41,7 @@ class RecordedEngine(RunEngine):
     marks : mapping, optional
         Metadata that every run of this session bears, and that no user's metadata replaces.
     **more
-        As for RunEngine.
+        As for BeamSafeEngine.
     """
 
     def __init__(self, recorder: Recorder, *, marks: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -69,22 +68,22 @@ class RecordedEngine(RunEngine):
     def resume(self) -> Any:
         """Resume a paused plan, then wait a moment for the catalog."""
         with self._caught_up():
-            return super().resume()  # type: ignore[no-untyped-call]
+            return super().resume()
 
     def abort(self, reason: str = "") -> Any:
         """End a paused plan as aborted, then wait a moment for the catalog."""
         with self._caught_up():
-            return super().abort(reason)  # type: ignore[no-untyped-call]
+            return super().abort(reason)
 
     def stop(self) -> Any:
         """End a paused plan as successful, then wait a moment for the catalog."""
         with self._caught_up():
-            return super().stop()  # type: ignore[no-untyped-call]
+            return super().stop()
 
     def halt(self) -> Any:
         """End a paused plan at once, without its cleanup, then wait a moment for the catalog."""
         with self._caught_up():
-            return super().halt()  # type: ignore[no-untyped-call]
+            return super().halt()
 
     @contextlib.contextmanager
     def _caught_up(self) -> Iterator[None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
 from ..callbacks.headless import is_headless
 from ..errors import SladsError
 
-__all__ = ["describe_error", "prepare_prompt"]
+__all__ = ["describe_error", "end_process", "prepare_prompt"]
 
 PAUSED = "paused: RE.resume() continues; RE.stop(), RE.abort('why') or RE.halt() end the run"
 
@@ -76,3 +77,15 @@ def _in_a_line(shell: Any, kind: type[BaseException], error: BaseException, trac
     """Show an error that a user can fix as one line; ``%tb`` still shows the traceback."""
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
     print(describe_error(error))  # noqa: T201 (the prompt is where it belongs)
+
+
+def end_process(number: int) -> None:
+    """Let the process end after a signal has closed its run, where an exception alone would not.
+
+    A queue server's worker reports every exception of a plan and lives on; IPython returns to its prompt.
+    """
+    if is_headless():
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    elif "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
+        shell.ask_exit()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from math import inf
 from typing import Any
 
@@ -21,7 +23,9 @@ from ..record.location import without_secrets
 from ..simulated import simulation_metadata
 from .axes import beam_axes
 from .engine import RecordedEngine
+from .lease import FileLease
 from .parts import Devices, MapModels
+from .prompt import end_process
 from .records import Records
 from .settings import InstrumentSettings
 
@@ -70,6 +74,8 @@ class Session:
         )
         self.x, self.y = beam_axes(devices.beam)
         self.RE: Any = RecordedEngine(recorder, marks=self._marks())
+        self._open = ExitStack()
+        self._guard_the_beam()
         self.agent: SladsAgent | None = None
         """The one that was made last; the progress bar asks it."""
         self.live: Any = None
@@ -78,6 +84,17 @@ class Session:
         self._on_problem = on_problem
         self.bec = self._watchers()
         self.records = Records(recorder.directory, models, self.bec)
+
+    def _guard_the_beam(self) -> None:
+        """Blank on signals; let one process at a time use the instrument."""
+        engine, beam = self.RE, self.beam
+        engine.beams.append(beam)
+        engine.on_ending = end_process
+        if threading.current_thread() is threading.main_thread():
+            self._open.enter_context(engine.ended_by_signals())
+        guard = getattr(beam, "guard", None)
+        if guard is None or not guard.present:
+            engine.lease = FileLease(self.recorder.directory, getattr(beam, "prefix", self.settings.mode))
 
     def _marks(self) -> dict[str, Any]:
         """What every run of the session bears: whether, and which, specimen is simulated."""
@@ -302,6 +319,7 @@ class Session:
 
     def leave(self) -> None:
         """At the end of the process: as `close`, but nothing is waited for that is done already."""
+        self._open.close()
         if not self.recorder.up_to_date:
             self.recorder.close()
         if self._microscope is not None:
@@ -309,6 +327,7 @@ class Session:
 
     def close(self) -> None:
         """Bring the catalog up to date and stop what the session started; twice does no harm."""
+        self._open.close()
         self.recorder.close()
         if self._microscope is not None:
             self._microscope.stop()

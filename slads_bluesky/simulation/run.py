@@ -196,13 +196,12 @@ def run_map(
     KeyboardInterrupt
         After Ctrl-C, once the run is closed and the beam blanked.
     """
-    from bluesky import RunEngine
-
     from ..plans.adaptive import adaptive_map
+    from ..plans.engine import BeamSafeEngine
     from ..plans.ledger import Ledger
 
     statistics, ledger = RunStatistics(agent.keys), Ledger()
-    engine: Any = RunEngine({})
+    engine: Any = BeamSafeEngine({})
     if scan_id_source is not None:
         engine.scan_id_source = scan_id_source
     for subscriber in [*subscribers, statistics]:
@@ -210,6 +209,7 @@ def run_map(
     about = {"sample": phantom.name, **(md or {}), **simulation_metadata(phantom.name, phantom.seed)}
     rule = adaptive_dwell(models.classifier, error or 0.0, dwell_s)
     with _devices(phantom, models, soft, rule, time_scale) as (beam, eds, microscope):
+        engine.beams.append(beam)
         flyer = None if batch is None else make_flyer(beam, eds, time_scale)
         began = time.perf_counter()
         _run(

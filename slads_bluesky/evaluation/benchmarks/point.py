@@ -127,12 +127,12 @@ def point_figures(found: dict[str, Any]) -> list[Figure]:
 
 def _timed(beam: Any, eds: Any, new_agent: Any, recorder: Any, turns: int) -> dict[str, Any]:
     """Alternate adaptive and bare runs, so that a busy moment of the machine slows both; medians and ratio."""
-    from bluesky import RunEngine
-
     from ...plans.adaptive import adaptive_map
+    from ...plans.engine import BeamSafeEngine
     from ...plans.ledger import Ledger
 
-    engine: Any = RunEngine({}, context_managers=[])
+    engine: Any = BeamSafeEngine({})
+    engine.beams.append(beam)
     ledger = Ledger()
     adaptive: list[float] = []
     bare: list[float] = []
@@ -187,13 +187,14 @@ def _interrupted(
     beam: Any, eds: Any, agent: Any, fresh: Any, trip: Any, log: Path, pauses: int, trips: int, seed: int
 ) -> dict[str, Any]:
     """Run under pauses and trips, and compare the record with the IOC's log and with the agent."""
-    from bluesky import RunEngine
     from bluesky.utils import RunEngineInterrupted
 
     from ...plans.adaptive import adaptive_map
+    from ...plans.engine import BeamSafeEngine
     from ...plans.suspend import beam_suspenders
 
-    engine: Any = RunEngine({}, context_managers=[])
+    engine: Any = BeamSafeEngine({})
+    engine.beams.append(beam)
     rng = np.random.default_rng([seed, 20])
     messages = 14 * (agent.n_wanted or 0)  # a point takes 16: every moment lies within the map
     moments = rng.choice(np.arange(50, messages), pauses + trips, replace=False).tolist()

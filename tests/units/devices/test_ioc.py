@@ -117,7 +117,8 @@ def test_configure_unknown_or_negative_preset_is_refused(eds, wrong, said):
         eds.configure(wrong)
 
 
-def test_detector_trigger_without_beam_fails(eds):
+def test_detector_trigger_without_beam_fails(eds, fresh):
+    fresh("Sim:Trip").set(1).wait(10)
     with pytest.raises(InstrumentError, match="eds: no beam: no charge reached the specimen"):
         eds.trigger().wait(10)
 

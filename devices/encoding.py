@@ -1,0 +1,34 @@
+"""Texts of PVs in any encoding: units are Latin-1 by Channel Access's custom, UTF-8 by that of newer IOCs.
+
+pyepics decodes every text as UTF-8 and raises an error for a micro sign of one byte, so that a PV with such a unit
+cannot be used at all. Latin-1 decodes any byte; `unit_text` then gives a unit its usual spelling.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["accept_any_bytes", "unit_text"]
+
+_MICRO = ("um", "µm", "μm", "Âµm", "Î¼m", "micron", "microns", "micrometer", "micrometre")
+
+
+def accept_any_bytes() -> None:
+    """Let pyepics decode texts as Latin-1; the environment variable PYEPICS_ENCODING wins."""
+    encoding = os.environ.setdefault("PYEPICS_ENCODING", "latin-1")
+    loaded = sys.modules.get("epics.utils")
+    if loaded is not None:
+        loaded.IOENCODING = encoding  # type: ignore[attr-defined]
+
+
+def unit_text(unit: str) -> str:
+    """Give a unit its usual spelling: ``um``, however a micro sign came through, is ``µm``.
+
+    Examples
+    --------
+    >>> unit_text("um/s")
+    'µm/s'
+    """
+    head, slash, tail = unit.strip().partition("/")
+    return ("µm" if head in _MICRO else head) + slash + tail
