@@ -248,6 +248,10 @@ class SEMBeam(Device):  # type: ignore[misc]
         """
         connect(self, timeout_s)
         self.guard.look()
+        self.check_units()
+
+    def check_units(self) -> None:
+        """Raise InstrumentError for a position that is not in µm; a PV without a unit is taken to be."""
         for signal in (self.x, self.y, self.field_width):
             unit = unit_text(str(signal.metadata.get("units") or ""))
             if unit not in ("", "µm"):

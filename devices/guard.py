@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import InstrumentError
 
-__all__ = ["InstrumentGuard", "process_name"]
+__all__ = ["InstrumentGuard", "process_name", "watchdog_report"]
 
 _log = logging.getLogger(__name__)
 
@@ -194,6 +194,17 @@ class InstrumentGuard:
     def _beat(self) -> None:
         self._beats = self._beats % 1_000_000 + 1
         self._heartbeat.put(self._beats)
+
+
+def watchdog_report(beam: Any) -> tuple[str, str]:
+    """Whether the instrument of a connected beam blanks by itself: a message, and a hint where it does not."""
+    guard = getattr(beam, "guard", None)
+    if guard is not None and guard.look():
+        return "the instrument blanks the beam when this process is gone, and has one user at a time", ""
+    return (
+        "none: if a session is killed (SIGKILL, a crash, a lost network), nothing blanks the beam",
+        "docs/how-to/beam-safety.md shows how to add one, and what to do without",
+    )
 
 
 def _parts(owner: str) -> tuple[str, int]:

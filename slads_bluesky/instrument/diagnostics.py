@@ -223,8 +223,24 @@ def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[Check
             there.append(device)
             results.append(CheckResult(device.name, True, f"all {n} signals under {device.prefix} answer"))
     if beam in there:
-        results += _beam_checks(beam)
+        results += [*_check_units(beam), *_beam_checks(beam), _check_watchdog(beam)]
     return results
+
+
+def _check_watchdog(beam: Any) -> CheckResult:
+    from ..devices.guard import watchdog_report
+
+    return CheckResult("watchdog", True, *watchdog_report(beam))
+
+
+def _check_units(beam: Any) -> list[CheckResult]:
+    try:
+        beam.check_units()
+    except InstrumentError as error:
+        return [
+            CheckResult("units", False, str(error), "give positions in µm (EGU), or scale them in the IOC")
+        ]
+    return []
 
 
 def _where_ca_looks(prefix: str) -> str:
