@@ -95,8 +95,8 @@ def test_an_instrument_that_is_ready(ioc, check, classifiers, capsys):
         "--prefix", PREFIX, "--classifier", classifiers / "right.safetensors", "--timeout", 20
     )
     assert code == 0, found
-    assert set(found) >= {"versions", "journal", "disk", "classifier", "beam", "eds", "sem", "blanker", "watchdog", "current",
-                          "dose", "calibration"}  # fmt: skip
+    assert set(found) >= {"versions", "journal", "disk", "classifier", "beam", "eds", "sem", "blanker", "current",
+                          "watchdog", "dose", "calibration"}  # fmt: skip
     assert "tin, lead" in found["classifier"]["message"]
     assert "2040 channels" in found["calibration"]["message"]
     assert "all checks passed" in capsys.readouterr().out
