@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "bench_session",
     "bench_trust",
     "bench_fuzz",
+    "bench_endurance",
     "bench_house",
     "bench_fly",
 )

@@ -80,7 +80,7 @@ class Output:
         since, first = self._began
         elapsed, share = now - since, done - first
         # the first seconds are compilation and say nothing of the rest
-        left = elapsed / share * (1.0 - done) if share > 0 and elapsed > 2 else None
+        left = elapsed / share * (1.0 - done) if share > 0.02 and elapsed > 2 else None
         line = stage if left is None else f"{stage}; about {_duration(left)} left"
         if self._aside.is_terminal:
             if self._status is None:

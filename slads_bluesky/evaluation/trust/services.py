@@ -30,6 +30,10 @@ from .scenes import Seen, SessionPool
 __all__ = ["SERVICES", "play_service"]
 
 
+START_S = 180.0
+"""How long a server may take to start on a busy machine."""
+
+
 def play_service(rig: Rig, pool: SessionPool, name: str, reference: RunData) -> Seen:
     """Play one of `SERVICES`; what breaks the scene itself is among what was wrong."""
     seen = Seen(name, "")
@@ -189,7 +193,7 @@ class _Server:
             [sys.executable, "-m", "slads_bluesky", *command], env=self._environment, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        _until(lambda: _answers(self.port), 60.0, "the Tiled server")
+        _until(lambda: _answers(self.port), START_S, "the Tiled server")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -272,7 +276,7 @@ class _Queue:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
-        _until(lambda: self._status().get("manager_state") == "idle", 60.0, "the RE manager")
+        _until(lambda: self._status().get("manager_state") == "idle", START_S, "the RE manager")
         self.do("environment_open")
         self.wait(manager_state="idle", worker_environment_state="idle")
 
@@ -298,7 +302,7 @@ class _Queue:
         """Wait until the manager is in a state."""
         _until(
             lambda: all(self._status().get(key) == value for key, value in wanted.items()),
-            120.0,
+            START_S,
             f"{wanted} of the queue server",
         )
 
