@@ -8,7 +8,10 @@ from typing import Any
 
 from slads_bluesky.errors import ConfigError
 
-__all__ = ["DoseAccount", "DoseBudget"]
+__all__ = ["BUDGET_SPENT", "DoseAccount", "DoseBudget"]
+
+BUDGET_SPENT = "the dose budget of the run"
+"""How the reason begins with which a run ends that has spent its budget."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +105,6 @@ class DoseAccount:
             return ""
         left = self._budget.run_nc - self.spent_nc
         return (
-            f"the dose budget of the run, {self._budget.run_nc:g} nC, has {left:.3g} nC left, "
+            f"{BUDGET_SPENT}, {self._budget.run_nc:g} nC, has {left:.3g} nC left, "
             f"less than the {next_nc:.3g} nC of another point"
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, RecordError, SladsError
 
-__all__ = ["check_document"]
+__all__ = ["check_document", "reading"]
 
 _UID = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}")
 _LATEST = 1e11  # seconds since 1970: a date that datetime can show
@@ -75,6 +76,27 @@ def check_document(name: Any, doc: Any) -> None:
         _check_page(name, doc)
     elif name == "stop" and not _are_counts(doc.get("num_events", {})):
         raise DataError("a stop document whose 'num_events' is not a mapping of numbers")
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Report whatever values of a wrong type or size cause in the block as a RecordError that begins with `what`.
+
+    Examples
+    --------
+    >>> with reading("run 1234"):
+    ...     float("many")
+    Traceback (most recent call last):
+    ...
+    slads_bluesky.errors.RecordError: run 1234: could not convert string to float: 'many'
+    """
+    try:
+        yield
+    except SladsError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise RecordError(f"{what}: {text[0]}") from error
 
 
 def _check_descriptor(doc: Mapping[str, Any]) -> None:

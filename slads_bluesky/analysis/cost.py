@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..documents import reading
 from ..errors import ConfigError, RecordError
 from ..streams import events_by_stream
 from .run_data import event_keys
@@ -93,6 +94,11 @@ def past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None:
     one (cut off) gives its overhead if events lie further apart than their real times. On a simulated microscope that
     does not wait for its dwell, acquiring takes less than the real time, and all of it is overhead.
     """
+    with reading("an earlier run"):
+        return _past_run(documents)
+
+
+def _past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None:
     rows: dict[int, tuple[float, float, float, float]] = {}
     ledger: dict[str, Any] = {}
     uid, keys = "", None

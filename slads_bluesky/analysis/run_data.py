@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..documents import reading
 from ..errors import RecordError
 from ..grid import ScanGrid
+from ..metadata import typed_start
 from ..protocols import UNCLASSIFIED, UNMEASURED, EventKeys
 from ..streams import events_by_stream
 
@@ -194,7 +196,7 @@ class _Gathered:
             self.stop = None
             for name, stream, doc in events_by_stream(source()):
                 if name == "start":
-                    self.starts.append(doc)
+                    self.starts.append(typed_start(doc))
                     spectrum = event_keys(doc).spectrum
                 elif name == "descriptor":
                     self.streams.setdefault(stream, {})
@@ -242,6 +244,11 @@ def load_map(
     """
     several = sources if isinstance(sources, Sequence) else [sources]
     every = [one if callable(one) else one.documents for one in several]
+    with reading("no map of ours"):
+        return _load_map(every, spectra)
+
+
+def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
     gathered = _Gathered(every)
     if not gathered.starts:
         raise RecordError("no documents of a run")
@@ -260,7 +267,16 @@ def load_map(
     rows = [event["data"] for event in kept.values()]
 
     def column(key: str, dtype: Any, missing: Any) -> NDArray[Any]:
-        return np.array([row.get(key, missing) for row in rows], dtype)
+        values = [row.get(key, missing) for row in rows]
+        try:
+            found = np.array(values, dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RecordError(
+                f"run {start['uid'][:8]}: '{key}' is not of its type in every event ({error})"
+            ) from None
+        if found.shape != (len(rows),):
+            raise RecordError(f"run {start['uid'][:8]}: '{key}' is not one value in every event")
+        return found
 
     pixels = column(keys.pixel, np.int64, -1)
     if pixels.size and (pixels.min() < 0 or pixels.max() >= grid.shape[0] * grid.shape[1]):
@@ -305,7 +321,7 @@ def load_map(
 def event_keys(start: Mapping[str, Any]) -> EventKeys:
     """Where the events of a run hold what an agent needs, by its start document."""
     known = {field.name for field in fields(EventKeys)}
-    given = start.get("agent", {}).get("keys", {})
+    given = typed_start(start).get("agent", {}).get("keys", {})
     return EventKeys(**{name: key for name, key in given.items() if name in known})
 
 

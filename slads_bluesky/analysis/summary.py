@@ -11,9 +11,10 @@ import numpy as np
 
 from slads_bluesky.protocols import UNCLASSIFIED
 
-from ..analysis.run_data import RunData
+from ..documents import reading
 from ..simulated import simulated_object
 from .areas import area_fractions
+from .run_data import RunData
 
 __all__ = ["summarize"]
 
@@ -26,6 +27,11 @@ def summarize(data: RunData) -> tuple[list[str], dict[str, Any]]:
     data : RunData
         The map; spectra are not needed.
     """
+    with reading(f"run {data.uid[:8]}"):
+        return _summarize(data)
+
+
+def _summarize(data: RunData) -> tuple[list[str], dict[str, Any]]:
     start, stop = data.start, data.stop
     specimen = simulated_object(start)
     reconstruction = data.reconstruction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +80,16 @@ def serve(
     key: Annotated[
         str | None,
         typer.Option(
-            envvar="TILED_SINGLE_USER_API_KEY", help="API key; without one, a new one is made and shown."
+            envvar="TILED_SINGLE_USER_API_KEY",
+            hidden=True,  # an argument can be read by every user of the machine
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with the API key, if it is not in the variable TILED_SINGLE_USER_API_KEY; made with a new key "
+            "if there is none, by default api-key beside the record's journal.",
         ),
     ] = None,
     database: Annotated[
@@ -87,18 +98,26 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a record to browsers and to other machines, by Tiled, until interrupted."""
-    from ..record import default_directory
-    from ..record.catalog.serve import new_key
+    from ..record.catalog.serve import key_in
     from ..record.catalog.serve import serve as serve_record
+    from ..record.location import record_path
 
     console = make_console()
-    own = key or new_key()
+    directory = record_path(catalog)
+    if key is not None and any(text in sys.argv for text in (key, f"--key={key}")):
+        make_console(stderr=True).print(
+            "an argument can be read by all users of this machine: use --key-file"
+        )
+    file = key_file if key_file is not None else directory / "api-key"
+    own = key if key is not None and key_file is None else key_in(file)
 
     def ready(address: str) -> None:
         console.print(f"serving at {address}, until Ctrl-C")
-        if key is None:
-            console.print(f"in a browser: {address}/?api_key={own}")
-            console.print(f"from Python:  TILED_API_KEY={own}  open_catalog('{address}')")
+        if key is None or key_file is not None:
+            console.print(f"the API key is in {file}, which nobody but you can read")
+            console.print(f"in a browser: {address}/?api_key=KEY")
+            console.print(
+                f"from Python:  open_catalog('{address}') with TILED_API_KEY=$(cat {shlex.quote(str(file))})"
+            )
 
-    directory = catalog.expanduser().absolute() if catalog is not None else default_directory()
     serve_record(directory, api_key=own, host=host, port=port, database=database, on_ready=ready)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..analysis.run_data import RunData
 from ..files import atomic_write
+from ..metadata import json_text
 
 __all__ = ["write_csv", "write_npz"]
 
@@ -37,7 +38,7 @@ def write_npz(data: RunData, path: Path) -> list[Path]:
         "energies_keV": data.energies_kev,
         "phases": np.array(data.phases),
         "grid": np.array(json.dumps(data.grid.to_json())),
-        "start": np.array(json.dumps(data.start)),
+        "start": np.array(json_text(data.start)),
     }
     if data.spectra is not None:
         arrays["spectra"] = data.spectra

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from slads_bluesky.documents import reading
 from slads_bluesky.errors import ConfigError, RecordError
 
 from ..analysis.run_data import RunData
@@ -47,7 +48,8 @@ def export_map(data: RunData, path: Path) -> list[Path]:
         raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
     if data.n_measured == 0:
         raise RecordError(f"run {data.uid[:8]} has no measured pixel to export")
-    return writers[path.suffix](data, path)
+    with reading(f"run {data.uid[:8]}"):
+        return writers[path.suffix](data, path)
 
 
 def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:

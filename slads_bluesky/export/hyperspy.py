@@ -5,7 +5,6 @@ The .hspy files are written by rosettasciio, GPL-3 and hence an extra: ``pip ins
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from slads_bluesky.errors import ConfigError
 
 from ..analysis.run_data import RunData
 from ..files import atomic_write
+from ..metadata import json_text
 from .about import acquisition, elements_of
 
 __all__ = ["write_hyperspy"]
@@ -174,7 +174,7 @@ def _signal(
         "axes": axes,
         "metadata": metadata,
         "original_metadata": {
-            "run": {"uid": data.uid, "phases": list(data.phases), "start": json.dumps(data.start)},
+            "run": {"uid": data.uid, "phases": list(data.phases), "start": json_text(data.start)},
             "pixels": more,
         },
         "attributes": {"_lazy": False, "ragged": False},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..analysis.run_data import RunData
 from ..files import atomic_write
+from ..metadata import json_text
 from ..simulated import simulated_object
 from .about import acquisition, elements_of
 
@@ -69,7 +69,7 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
         _maps(entry, data)
         note = _group(entry, "start_document", "NXnote")
         _field(note, "type", "application/json")
-        _field(note, "data", np.bytes_(json.dumps(start)))
+        _field(note, "data", np.bytes_(json_text(start).encode()))
     return [path]
 
 
@@ -79,7 +79,7 @@ def _sample(entry: Any, data: RunData) -> None:
     _field(sample, "is_simulation", simulated_object(data.start) is not None)
     _field(sample, "atom_types", ", ".join(elements_of(data)) or "unknown")
     prepared = data.start.get("preparation_date")
-    _field(sample, "preparation_date", prepared or _iso(data.start["time"]))
+    _field(sample, "preparation_date", str(prepared) if prepared is not None else _iso(data.start["time"]))
     if prepared is None:
         _field(
             sample,

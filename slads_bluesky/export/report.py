@@ -20,7 +20,9 @@ from slads_bluesky.errors import ConfigError
 
 from ..analysis.run_data import RunData
 from ..analysis.summary import summarize
+from ..documents import reading
 from ..files import atomic_write
+from ..metadata import json_text
 from .panels import draw_maps, draw_progress, draw_spectra, figure_of
 
 __all__ = ["REPORTS", "write_report"]
@@ -58,6 +60,11 @@ def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = No
         raise ConfigError(f"a report's name must end in {', '.join(REPORTS)}, not '{path.name}'")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    with reading(f"run {data.uid[:8]}"):
+        return _write_report(data, path, truth)
+
+
+def _write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None) -> Path:
     lines, figures = summarize(data)
     tables = _tables(data, figures)
     title = f"{data.start.get('sample', 'map')}, run {data.uid[:8]}"
@@ -135,7 +142,7 @@ def _html(
         f"<h2>Spectra of the phases</h2>{spectra}",
         f"<h2>Acquisition progress</h2>{progress}",
         *(_html_table(*table) for table in tables),
-        f"<h2>Configuration</h2><pre>{html.escape(json.dumps(data.start, indent=1, default=str))}</pre>",
+        f"<h2>Configuration</h2><pre>{html.escape(json.dumps(json.loads(json_text(data.start)), indent=1))}</pre>",
     ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'

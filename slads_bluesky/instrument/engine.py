@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ..callbacks.windows import ResponsiveWindows
+from ..metadata import plain_metadata
 from ..plans.engine import BeamSafeEngine
 from ..record import Recorder
 from ..record.scan_id import scan_id_source
@@ -49,7 +50,11 @@ class RecordedEngine(BeamSafeEngine):
         metadata: Any = PersistentMetadata(recorder.directory / "metadata.json")
         super().__init__(
             metadata,
-            **{"during_task": ResponsiveWindows(), "md_normalizer": lambda md: {**md, **bears}, **more},
+            **{
+                "during_task": ResponsiveWindows(),
+                "md_normalizer": lambda md: plain_metadata({**md, **bears}),
+                **more,
+            },
         )
         self.scan_id_source = scan_id_source(recorder.directory)
         self.subscribe(recorder)  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError, RecordError
 from ..files import atomic_write
+from ..metadata import plain_metadata
 
 __all__ = ["PersistentMetadata"]
 
@@ -55,8 +56,8 @@ class PersistentMetadata(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         try:
-            plain = json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError) as error:
+            ((key, plain),) = plain_metadata({key: value}).items()
+        except ConfigError as error:
             raise RecordError(f"RE.md[{key!r}] must be plain data that JSON can hold: {error}") from None
         with self._locked():
             self._look()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import SladsAgent
+from ..documents import reading
 from ..errors import ConfigError, ModelFileError, RecordError
 from ..modelstore import cache_directory
 from ..protocols import Classifier
@@ -46,7 +47,8 @@ def rebuild_agent(start: Mapping[str, Any], model: Any = None) -> SladsAgent:
     if model is not None and "sampler" in hashes:
         hashes["sampler"] = model.sha256
     try:
-        return SladsAgent.from_configuration({**configuration, "model_hashes": hashes}, model)
+        with reading(f"run {run}: the description of its agent"):
+            return SladsAgent.from_configuration({**configuration, "model_hashes": hashes}, model)
     except ConfigError as error:
         raise RecordError(f"run {run}: {error}") from error
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slads_bluesky.errors import RecordError
+from slads_bluesky.metadata import typed_start
 
 from .catalog.left_out import reason_left_out
 from .catalog.store import open_catalog
@@ -267,12 +268,16 @@ def _from_journal(path: Path) -> RecordedRun:
     def documents() -> Iterator[Document]:
         return filled(read_journal(path, warn, warn), spectra)
 
-    return RecordedRun(read_start(path), read_stop(path), documents, str(path), reason_left_out(path))
+    return RecordedRun(
+        typed_start(read_start(path)), read_stop(path), documents, str(path), reason_left_out(path)
+    )
 
 
 def _from_catalog(run: Any, where: str) -> RecordedRun:
     stop = run.metadata.get("stop")
-    return RecordedRun(dict(run.start), dict(stop) if stop else None, lambda: catalog_documents(run), where)
+    return RecordedRun(
+        typed_start(run.start), dict(stop) if stop else None, lambda: catalog_documents(run), where
+    )
 
 
 def record_directory(where: str | Path | None) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from slads_bluesky.analysis.run_data import ListDecision, RunData
+from slads_bluesky.plans.budget import BUDGET_SPENT
 from slads_bluesky.plans.fly import suggest_besides
 from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.protocols import Agent, Classifier, RateClassifier, Suggestion
@@ -185,8 +186,9 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
 
 
 def _end(data: RunData, agent: Agent, result: Verification) -> None:
-    if data.stop is not None and data.stop.get("exit_status") == "success" and not agent.should_stop():
-        result.add(Difference(0, -1, "stop", data.stop.get("reason", ""), "the map would continue"))
+    stop = data.stop or {}
+    if stop.get("exit_status") == "success" and not agent.should_stop() and not _ended_by_others(data):
+        result.add(Difference(0, -1, "stop", stop.get("reason", ""), "the map would continue"))
     final = data.maps[-1] if data.maps else None
     if final is not None and final.get("n_measured") == data.n_measured:
         again = agent.map_data()
@@ -194,6 +196,14 @@ def _end(data: RunData, agent: Agent, result: Verification) -> None:
             if key in final and key in again and not np.array_equal(final[key], again[key]):
                 n = int((np.asarray(final[key]) != again[key]).sum())
                 result.add(Difference(0, -1, "map", f"{key} as recorded", f"{n} other pixels"))
+
+
+def _ended_by_others(data: RunData) -> bool:
+    """Whether not the agent ended the run: an operator (``RE.stop()``, without a reason), or the budget of dose."""
+    reason = str((data.stop or {}).get("reason", ""))
+    budget = data.starts[-1].get("plan_args", {}).get("budget_nc")
+    limit = budget.get("run") if isinstance(budget, Mapping) else None
+    return not reason or (limit is not None and reason.startswith(BUDGET_SPENT))
 
 
 def explain(start: Mapping[str, Any], hashes: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:

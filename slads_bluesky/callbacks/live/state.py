@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...analysis.run_data import event_keys
+from ...documents import reading
 from ...errors import DataError
 from ...grid import ScanGrid
+from ...metadata import typed_start
 from ...protocols import UNCLASSIFIED, UNMEASURED
 from ...streams import StreamRouter
 
@@ -34,7 +36,7 @@ class Newest(NamedTuple):
 
 def is_map(start: Mapping[str, Any]) -> bool:
     """Whether the run of a start document is a map that can be drawn."""
-    return "grid" in start
+    return "grid" in typed_start(start)
 
 
 class MapState(StreamRouter):
@@ -48,7 +50,7 @@ class MapState(StreamRouter):
 
     def __init__(self, start: Mapping[str, Any]) -> None:
         super().__init__()
-        self.start_doc = dict(start)
+        self.start_doc = start = typed_start(start)
         self.stop_doc: dict[str, Any] = {}
         self.grid = ScanGrid.from_json(start["grid"])
         self.keys = event_keys(start)
@@ -115,11 +117,12 @@ class MapState(StreamRouter):
         if name in ("descriptor", "stop") and doc.get("run_start", self.uid) != self.uid:
             return  # an event of an unknown descriptor is passed over below
         self.n_documents += 1
-        self(name, doc)
+        with reading(f"run {self.uid[:8]}: a {name} document that is none of a map"):
+            self(name, doc)
 
     def start(self, doc: Any) -> None:
         """Take the start of the run that resumes this one."""
-        self.start_doc, self.stop_doc = dict(doc), {}
+        self.start_doc, self.stop_doc = typed_start(doc), {}
 
     def stop(self, doc: Any) -> None:
         """Keep how the run ended."""

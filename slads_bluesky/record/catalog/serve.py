@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
@@ -11,16 +12,32 @@ from typing import Any
 
 from slads_bluesky.errors import ConfigError, RecordError
 
-from ..location import catalog_directory
+from ..location import catalog_directory, without_secrets
 from .embedded import catalog_app
 from .store import close_catalog, open_catalog
 
-__all__ = ["new_key", "serve"]
+__all__ = ["key_in", "serve"]
 
 
-def new_key() -> str:
-    """A key that nobody guesses."""
-    return secrets.token_hex(24)
+def key_in(file: Path) -> str:
+    """Return the API key that a file holds; one that is missing is made, for its owner's eyes only.
+
+    Raises
+    ------
+    ConfigError
+        If it can be read by others, or cannot be read or made.
+    """
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "w") as out:
+                out.write(secrets.token_hex(24) + "\n")
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"{file} can be read by others: chmod 600")
+        return file.read_text("ascii", "replace").strip()
+    except OSError as error:
+        raise ConfigError(f"API key {file}: {error.strerror}") from error
 
 
 def serve(
@@ -61,7 +78,7 @@ def serve(
     if not re.fullmatch(r"[A-Za-z0-9]{16,}", api_key):
         raise ConfigError("the API key must be at least 16 letters and digits")
     if database is not None and not database.startswith("postgresql://"):
-        raise ConfigError(f"the database must be postgresql://…, not '{database.split('@')[-1]}'")
+        raise ConfigError(f"the database must be postgresql://…, not '{without_secrets(database)}'")
     listener = _listen(host, port)
     try:
         if database is None:
@@ -82,7 +99,7 @@ def _app(record: Path, api_key: str, database: str | None) -> Any:
     except Exception as error:
         # whatever SQLAlchemy says of it, the password is not in our line
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise RecordError(f"database {(database or '').split('@')[-1]}: {reason}") from None
+        raise RecordError(f"database {without_secrets(database or '')}: {reason}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

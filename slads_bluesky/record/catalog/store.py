@@ -144,7 +144,10 @@ def _from_server(uri: str) -> Any:
             context.close()
             raise
     except Exception as error:
-        raise RecordError(f"catalog server {without_secrets(uri)}: {first_line(error)}") from error
+        reason = first_line(error)
+        for secret in filter(None, (parts.query, parts.password)):  # libraries quote the address
+            reason = reason.replace(secret, "…")
+        raise RecordError(f"catalog server {without_secrets(uri)}: {reason}") from None
     _open[uri] = _checked(catalog, without_secrets(uri))
     return _open[uri]
 

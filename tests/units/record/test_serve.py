@@ -11,8 +11,8 @@ import pytest
 
 from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.errors import ConfigError, RecordError
-from slads_bluesky.record import close_catalog, open_catalog
-from slads_bluesky.record.catalog.serve import serve
+from slads_bluesky.record import Recorder, close_catalog, open_catalog
+from slads_bluesky.record.catalog.serve import key_in, serve
 from slads_bluesky.record.runs import find_run
 
 KEY = "0123456789abcdefghij"
@@ -30,10 +30,14 @@ def served(mapped):
         mapped[0],
         "--port",
         "0",
-        "--key",
-        KEY,
     ]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TILED_SINGLE_USER_API_KEY": KEY},
+    )
     try:
         said = []
         for line in server.stdout:
@@ -95,3 +99,42 @@ def test_what_cannot_be_served_is_said(tmp_path):
     with pytest.raises(ConfigError, match="postgresql://"):
         serve(tmp_path, api_key=KEY, port=0, database="mysql://user:confidential@host/db")
     assert not list(tmp_path.iterdir())
+
+
+def test_key_file_is_made_for_its_owner_alone_and_refused_when_others_can_read_it(tmp_path):
+    file = tmp_path / "record" / "api-key"
+    key = key_in(file)
+    assert re.fullmatch(r"[0-9a-f]{48}", key)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert key_in(file) == key
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="can be read by others") as error:
+        key_in(file)
+    assert key not in str(error.value)
+
+
+@pytest.mark.slow
+def test_key_is_neither_printed_nor_an_argument(tmp_path):
+    command = [sys.executable, "-m", "slads_bluesky", "serve", "--catalog", tmp_path, "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said = [next(server.stdout) for _ in range(4)]
+        key = (tmp_path / "api-key").read_text().strip()
+        with open(f"/proc/{server.pid}/cmdline") as arguments:
+            assert key not in arguments.read()
+    finally:
+        server.send_signal(signal.SIGINT)
+        said.append(server.communicate(timeout=60)[0])
+    assert "serving at" in said[0]
+    assert key not in "".join(said)
+
+
+def test_catalog_address_is_no_argument_of_the_writers_process(tmp_path):
+    where = "http://user:confidential@127.0.0.1:9/?api_key=confidential"
+    said = []
+    with Recorder(tmp_path, catalog=where, on_problem=said.append) as recorder:
+        with open(f"/proc/{recorder._process.pid}/cmdline") as arguments:
+            assert "confidential" not in arguments.read()
+        recorder.close()
+    assert said
+    assert "confidential" not in "".join(said)
