@@ -213,6 +213,8 @@ class EDSDetector(Device):  # type: ignore[misc]
                 )  # fmt: skip
             self.classifier = values["classifier"]
         self.stop_rule = values.get("stop_rule", self.stop_rule)
+        if self.stop_rule is not None:
+            self._kept.forget(self.preset_counts)  # it changes from look to look
         low, high = values.get("window", (0, int(self.channels.get()) - 1))
         wanted = {signal: values[key] for key, signal in signals.items() if key in values}
         if "window" in values or values.get("counts") or values.get("stop_rule") is not None:
