@@ -146,6 +146,10 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             "description": "Probability with which the distortion must not be above stop_at for that.",
             "min": 0.5, "max": 0.999,
         },
+        smallest_feature={
+            "description": "Pixels of the smallest patch of which 99 % must hold a measured pixel.",
+            "min": 1, "max": 1_000_000, "step": 1,
+        },
         seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
         notes=_NOTES,
     )  # fmt: skip
@@ -162,6 +166,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         budget_nc: float | None = None,
         stop_at: float | None = None,
         confidence: float | None = None,
+        smallest_feature: int | None = None,
         seed: int = seed_,
         notes: str = "",
     ) -> Plan:
@@ -170,7 +175,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         agent = yield from aside(
             lambda: session.make_agent(
                 fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
-                seed=seed, stop_at=stop_at, confidence=confidence,
+                seed=seed, stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature,
             )
         )  # fmt: skip
         arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)

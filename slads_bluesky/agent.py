@@ -104,6 +104,7 @@ class SladsAgent:
         ConfigError
             If the model is another one, or a setting is not what it may be.
         """
+        from .sampling.coverage import fraction_needed
         from .sampling.factory import make_sampler
 
         wanted, have = settings.sampler_sha256, getattr(model, "sha256", None)
@@ -112,6 +113,13 @@ class SladsAgent:
                 f"agent configuration wants the sampler model {wanted[:12]}, this is {have[:12]}"
             )
         grid = settings.grid
+        if settings.smallest_feature is not None and settings.fraction is not None:
+            needed = fraction_needed(settings.smallest_feature)
+            if needed > settings.fraction:
+                raise ConfigError(
+                    f"smallest_feature {settings.smallest_feature} takes up to {needed:.1%} of the pixels, the "
+                    f"fraction is {settings.fraction:.1%}: raise the fraction or the smallest feature"
+                )
         sampler = make_sampler(
             settings.sampler,
             grid.shape,
@@ -122,6 +130,7 @@ class SladsAgent:
             roi=grid.roi,
             stop_at=settings.stop_at,
             confidence=settings.confidence,
+            smallest_feature=settings.smallest_feature,
         )
         return cls(
             grid,

@@ -37,6 +37,8 @@ class AgentSettings:
         Estimated total distortion at which the map may end earlier; None: never.
     confidence : float, optional
         Probability with which the distortion must not be above `stop_at` for that.
+    smallest_feature : int, optional
+        Pixels of the smallest patch of which 99 % must hold a measured pixel; None: none is asked for.
     model_hashes : mapping of str to str
         SHA-256 of the models ``sampler`` and ``classifier``.
     keys : EventKeys
@@ -61,6 +63,7 @@ class AgentSettings:
     initial: float | None = None
     stop_at: float | None = None
     confidence: float | None = None
+    smallest_feature: int | None = None
     model_hashes: Mapping[str, str] = field(default_factory=dict)
     keys: EventKeys = field(default_factory=EventKeys)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +110,7 @@ class AgentSettings:
                 initial=_number(sampler, "initial"),
                 stop_at=_number(sampler, "stop_at"),
                 confidence=_number(sampler, "confidence"),
+                smallest_feature=_whole(sampler, "smallest_feature"),
                 model_hashes={str(k): str(v) for k, v in (configuration.get("model_hashes") or {}).items()},
                 keys=EventKeys(**(configuration.get("keys") or {})),
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
@@ -137,6 +141,7 @@ class AgentSettings:
                 "initial": self.initial,
                 "stop_at": self.stop_at,
                 "confidence": self.confidence,
+                **({} if self.smallest_feature is None else {"smallest_feature": self.smallest_feature}),
             },
             "model_hashes": dict(self.model_hashes),
             **self.more,
@@ -146,6 +151,11 @@ class AgentSettings:
     def sampler_sha256(self) -> str | None:
         """Hash of the sampler's model, None where it has none."""
         return self.model_hashes.get("sampler")
+
+
+def _whole(section: Mapping[str, Any], key: str) -> int | None:
+    value = section.get(key)
+    return None if value is None else int(value)
 
 
 def _number(section: Mapping[str, Any], key: str) -> float | None:

@@ -59,6 +59,12 @@ def demo(
             help="With --stop-at: end only once the distortion is not above it with this probability."
         ),
     ] = None,
+    smallest_feature: Annotated[
+        int | None,
+        typer.Option(
+            help="Measure gaps until 99 % of the patches of this many pixels hold a measured pixel.", min=1
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -116,7 +122,13 @@ def demo(
             )
         keep_models(recorder.directory / "models", models.sampler, models.classifier)
         agent = make_agent(
-            phantom, models, fraction=wanted, seed=seed, stop_at=stop_at, confidence=confidence
+            phantom,
+            models,
+            fraction=wanted,
+            seed=seed,
+            stop_at=stop_at,
+            confidence=confidence,
+            smallest_feature=smallest_feature,
         )
         result = run_map(
             phantom,

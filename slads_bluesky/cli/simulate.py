@@ -47,6 +47,12 @@ def simulate(
         float | None, typer.Option(help="part of the pixels in the initial mask  [default: 0.01 for slads]")
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of training and of the initial mask")] = 0,
+    smallest_feature: Annotated[
+        int | None,
+        typer.Option(
+            help="measure gaps until 99 % of the patches of this many pixels hold a measured pixel", min=1
+        ),
+    ] = None,
     checkpoints: Annotated[
         str | None, typer.Option(help="fractions at which to look, e.g. 0.02,0.05")
     ] = None,
@@ -92,7 +98,14 @@ def simulate(
         train_s = time.perf_counter() - start
     with tracker("sampling") as progress:
         run = run_simulation(
-            labels, sampler, trained, checkpoints=wanted, initial=initial, seed=seed, progress=progress
+            labels,
+            sampler,
+            trained,
+            checkpoints=wanted,
+            initial=initial,
+            seed=seed,
+            smallest_feature=smallest_feature,
+            progress=progress,
         )
     figures = {
         "image": str(image),
@@ -105,10 +118,16 @@ def simulate(
         "peak_rss_mb": peak_rss_mb(),
     }
     table = Table(title=f"{sampler} on {image.name}, b = {figures['boundary_fraction']:.3f}, seed {seed}")
-    for column in ("fraction", "pixels", "TD", "TD, k-NN"):
+    for column in ("fraction", "pixels", "TD", "TD, k-NN", "largest patch missed"):
         table.add_column(column, justify="right")
     for row in figures["checkpoints"]:
-        table.add_row(f"{row['fraction']:.2%}", str(row["n"]), f"{row['td']:.4f}", f"{row['td_knn']:.4f}")
+        table.add_row(
+            f"{row['fraction']:.2%}",
+            str(row["n"]),
+            f"{row['td']:.4f}",
+            f"{row['td_knn']:.4f}",
+            f"{row['largest_missed_patch']} px",
+        )
     console = make_console()
     console.print(table)
     times = figures["decision_us"]

@@ -184,6 +184,7 @@ class Session:
         initial: float | None = None,
         stop_at: float | None = None,
         confidence: float | None = None,
+        smallest_feature: int | None = None,
     ) -> SladsAgent:
         """Make an agent for one map; what is not given is as in ``instrument.yml``.
 
@@ -205,6 +206,8 @@ class Session:
             Estimated total distortion at which the map may end earlier.
         confidence : float, optional
             Probability with which the distortion must not be above `stop_at` for that.
+        smallest_feature : int, optional
+            Pixels of the smallest patch of which 99 % must hold a measured pixel.
 
         Raises
         ------
@@ -228,6 +231,7 @@ class Session:
             initial=usual.initial if initial is None else initial,
             stop_at=usual.stop_at if stop_at is None else stop_at,
             confidence=usual.confidence if confidence is None else confidence,
+            smallest_feature=usual.smallest_feature if smallest_feature is None else smallest_feature,
         )
         self.agent = SladsAgent.from_settings(settings, self.models.sampler)
         keep_models(self.recorder.directory / "models", self.models.sampler, classifier)

@@ -148,6 +148,9 @@ class SamplerSettings(_Section):
     confidence: Annotated[Number, Field(gt=0, lt=1)] | None = None
     """Probability with which the distortion is at most ``stop_at`` before the map ends; empty: the plain stop
     rule."""
+    smallest_feature: Annotated[Whole, Field(ge=1)] | None = None
+    """Pixels of the smallest patch of which 99 % must hold a measured pixel before a stop rule ends the map; empty:
+    none."""
     seed: Annotated[Whole, Field(ge=0)] = 0
     """Random seed of the initial mask."""
 

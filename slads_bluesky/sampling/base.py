@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
-from ..protocols import UNCLASSIFIED, UNMEASURED
+from ..protocols import UNCLASSIFIED, UNMEASURED, Suggestion
+from .coverage import ROUND, Coverage
 from .masks import check_allowed
 
 __all__ = ["MAX_LABELS", "GridSampler", "check_labels"]
@@ -42,11 +43,16 @@ class GridSampler:
         Region of interest: only its pixels are mapped and measured.
     forbidden : (rows, columns) bool array, optional
         Pixels that are mapped but must not be measured.
+    seed : int
+        Seed of the order in which gaps are measured.
+    smallest_feature : int, optional
+        Pixels of the smallest patch that must not be missed (`coverage`): until 99 % of such patches hold a
+        measured pixel, three of four picks hit others, and the stop rule does not hold.
 
     Raises
     ------
     ConfigError, DataError
-        If the shape, the labels or the masks cannot be.
+        If the shape, the labels, the masks or the smallest feature cannot be.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class GridSampler:
         labels: int | Sequence[int],
         roi: NDArray[np.bool_] | None,
         forbidden: NDArray[np.bool_] | None,
+        seed: int = 0,
+        smallest_feature: int | None = None,
     ) -> None:
         self._shape = (int(shape[0]), int(shape[1]))
         if not all(1 <= n <= LARGEST for n in self._shape):
@@ -69,6 +77,9 @@ class GridSampler:
         self._flat = self._measured.reshape(-1)
         self._n_measured = 0
         self._n_allowed = self._n_open = int(self._allowed.sum())
+        self._coverage: Coverage | None = None
+        if smallest_feature is not None:
+            self._coverage = Coverage(int(smallest_feature), self._inside, self._allowed, int(seed))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,6 +100,35 @@ class GridSampler:
     def measured(self) -> NDArray[np.int16]:
         """(rows, columns): label of each measured pixel, 0 where unclassified, -1 where unmeasured; a copy."""
         return self._measured.copy()
+
+    def suggest(self, n: int = 1) -> list[Suggestion]:
+        """Return up to `n` pixels to measure next, none measured or masked; empty when none are left.
+
+        It changes nothing. The ERD is NaN for pixels that were not chosen by it: those of an initial mask, and
+        those of `smallest_feature`.
+        """
+        if n < 1 or self._n_open == 0:
+            return []
+        gaps = [] if self._coverage is None else self._coverage.next(n)
+        if not gaps:
+            return self._choose(n)
+        chosen = {s.pixel: s for s in self._choose(n)}
+        merged: dict[int, Suggestion] = {}
+        own, hits = iter(chosen.values()), iter([Suggestion(pixel, float("nan")) for pixel in gaps])
+        for i in range(ROUND * n):
+            suggestion = next(own if (self._n_measured + i) % ROUND == 0 else hits, None)
+            if suggestion is not None:
+                merged.setdefault(suggestion.pixel, suggestion)
+        return list(merged.values())[:n]
+
+    def _choose(self, n: int) -> list[Suggestion]:
+        """Return up to `n` pixels by the sampler's own policy; n ≥ 1, and at least one pixel is left."""
+        raise NotImplementedError
+
+    @property
+    def covers_smallest_feature(self) -> bool:
+        """Whether 99 % of the patches of the smallest feature hold a measured pixel, if one was asked for."""
+        return self._coverage is None or self._coverage.complete
 
     def _take(self, pixel: int, label: int) -> int | None:
         """Enter a label; return the one before, `UNMEASURED` the first time, or None if nothing changed.
@@ -114,4 +154,6 @@ class GridSampler:
         if before == UNMEASURED:
             self._n_measured += 1
             self._n_open -= bool(self._allowed[row, column])
+            if self._coverage is not None:
+                self._coverage.take(pixel)
         return before

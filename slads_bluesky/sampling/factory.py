@@ -61,6 +61,7 @@ def make_sampler(
     forbidden: NDArray[np.bool_] | None = None,
     stop_at: float | None = None,
     confidence: float | None = None,
+    smallest_feature: int | None = None,
 ) -> Sampler:
     """Make a sampler.
 
@@ -78,6 +79,8 @@ def make_sampler(
         Seed of the initial mask or of the static order.
     initial : float, optional
         Fraction of the initial mask; each sampler's own by default. Static samplers have none.
+    smallest_feature : int, optional
+        Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
@@ -96,6 +99,7 @@ def make_sampler(
     """
     check_name(name)
     masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
+    masks["smallest_feature"] = smallest_feature
     start = {} if initial is None else {"initial": initial}
     if name in STATIC:
         from .static import StaticSampler

@@ -37,6 +37,8 @@ class StaticSampler(GridSampler):
         Neighbours that vote in the map.
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
+    smallest_feature : int, optional
+        See `base.GridSampler`.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class StaticSampler(GridSampler):
         k: int = 10,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
+        smallest_feature: int | None = None,
     ) -> None:
         if order not in ("random", "low-discrepancy"):
             raise ConfigError(f"order must be 'random' or 'low-discrepancy', not {order!r}")
-        super().__init__(shape, labels, roi, forbidden)
+        super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
         self._seed, self._k = int(seed), int(k)
         if order == "random":
             self._order = random_pixels(self._shape, seed=self._seed, allowed=self._allowed)
@@ -60,7 +63,7 @@ class StaticSampler(GridSampler):
             self._order = initial_pixels(self._shape, 1.0, seed=self._seed, allowed=self._allowed)
         self._cursor = 0
 
-    def suggest(self, n: int = 1) -> list[Suggestion]:
+    def _choose(self, n: int) -> list[Suggestion]:
         """Return up to `n` of the next unmeasured pixels of the order; their ERD is NaN."""
         while self._cursor < self._order.size and self._flat[self._order[self._cursor]] != UNMEASURED:
             self._cursor += 1

@@ -114,6 +114,7 @@ def make_agent(
     stop_at: float | None = None,
     confidence: float | None = None,
     initial: float | None = None,
+    smallest_feature: int | None = None,
 ) -> SladsAgent:
     """Make the agent that maps an object: its grid, 1 µm a pixel, a sampler, the wanted fraction.
 
@@ -132,6 +133,8 @@ def make_agent(
         Probability with which the distortion must not be above `stop_at` for that.
     initial : float, optional
         Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
+    smallest_feature : int, optional
+        Pixels of the smallest patch of which 99 % must hold a measured pixel.
     """
     settings = AgentSettings.for_models(
         ScanGrid(phantom.shape),
@@ -143,6 +146,7 @@ def make_agent(
         initial=initial,
         stop_at=stop_at,
         confidence=confidence,
+        smallest_feature=smallest_feature,
     )
     return SladsAgent.from_settings(settings, models.sampler)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..images.distortion import total_distortion
 from ..progress import Progress, no_progress
+from ..sampling.coverage import largest_missed_patch
 from ..sampling.factory import make_sampler
 from ..sampling.slads.reconstruct import knn_reconstruct
 
@@ -28,6 +29,7 @@ def run_simulation(
     checkpoints: Sequence[float],
     initial: float | None,
     seed: int,
+    smallest_feature: int | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
@@ -49,6 +51,8 @@ def run_simulation(
         Fraction of the initial mask.
     seed : int
         Of the initial mask or the static order.
+    smallest_feature : int, optional
+        Pixels of the smallest patch of which 99 % must hold a measured pixel.
     progress : callable, optional
         Called as ``progress("sampling", fraction)``.
 
@@ -56,8 +60,8 @@ def run_simulation(
     -------
     dict
         ``checkpoints`` with the total distortion of the sampler's own map (td) and of the k-NN vote on the same
-        pixels (td_knn); ``decision_us``, the time of taking a label and choosing the next pixel; and
-        ``first_decision_s``.
+        pixels (td_knn), and the pixels of the largest patch that can be missed (largest_missed_patch);
+        ``decision_us``, the time of taking a label and choosing the next pixel; and ``first_decision_s``.
     """
     phases = [int(v) for v in np.unique(labels) if v > 0]
     numbers = [max(1, round(f * labels.size)) for f in checkpoints]
@@ -69,7 +73,15 @@ def run_simulation(
         for _ in range(4):
             pixel = warm.suggest()[0].pixel
             warm.ingest(pixel, phases[small.ravel()[pixel]])
-    sampler = make_sampler(name, labels.shape, labels=phases, model=model, seed=seed, initial=initial)
+    sampler = make_sampler(
+        name,
+        labels.shape,
+        labels=phases,
+        model=model,
+        seed=seed,
+        initial=initial,
+        smallest_feature=smallest_feature,
+    )
     first: float | None = None
     decisions: list[float] = []
     clock = time.perf_counter
@@ -107,6 +119,7 @@ def run_simulation(
                 "n": n,
                 "td": total_distortion(labels, sampler.reconstruct()),
                 "td_knn": total_distortion(labels, voted),
+                "largest_missed_patch": largest_missed_patch(measured),
             }
         )
     micro = np.array(decisions) * 1e6

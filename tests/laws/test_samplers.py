@@ -2,16 +2,22 @@
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from sampling_fixtures import measure
 
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.protocols import UNCLASSIFIED, Sampler
+from slads_bluesky.sampling.coverage import fraction_needed, largest_missed_patch
 from slads_bluesky.sampling.factory import make_sampler, sampler_names
 from slads_bluesky.sampling.learned import sampler as learned
 from slads_bluesky.sampling.learned.holdout import Validation
 from slads_bluesky.sampling.learned.sampler import LearnedSampler
+from slads_bluesky.sampling.learned.settings import PolicySettings
 
 SHAPE = (21, 34)
+COARSE = PolicySettings(growth=0.2, least=0.002, most=0.02)
+"""Batches that suit a map of a few hundred pixels."""
+
 ORDER_FREE = ["slads", "random", "low-discrepancy"]
 """Their decisions depend on the set of labels and not on the order in which they came."""
 
@@ -33,7 +39,7 @@ def make(request, model, random_net, monkeypatch):
         )
         monkeypatch.setattr(learned, "validate", lambda *_: verdict)
         return LearnedSampler(
-            shape, random_net, labels=labels, **{"initial": 0.02, "growth": 0.2, "most": 0.02, **options}
+            shape, random_net, labels=labels, **{"initial": 0.02, "policy": COARSE, **options}
         )
 
     maker.name = name
@@ -86,6 +92,38 @@ def test_sampler_at_the_start_fits_the_protocol(make):
     assert set(np.unique(sampler.reconstruct())) <= {1, 2}
     assert (sampler.measured == -1).all()
     assert not sampler.should_stop()
+
+
+def test_smallest_feature_hits_99_percent_of_such_patches_by_the_stated_fraction(make, truth, masks):
+    sampler, replayed = (
+        make(smallest_feature=25, forbidden=masks[1]),
+        make(smallest_feature=25, forbidden=masks[1]),
+    )
+    assert not sampler.covers_smallest_feature
+    n = int(fraction_needed(25) * truth.size) + 20  # and a few for points that must not be measured
+    taken = measure(sampler, truth, n)
+    assert sampler.covers_smallest_feature
+    empty = (sliding_window_view(sampler.measured, (5, 5)) < 0).all(axis=(2, 3))
+    assert empty.mean() <= 0.01
+    assert largest_missed_patch(sampler.measured) < 25
+    assert not masks[1].ravel()[taken].any()
+    for pixel in taken:
+        replayed.ingest(pixel, int(truth.ravel()[pixel]))
+    same_decisions(replayed, sampler, 20)
+    assert len(measure(sampler, truth, truth.size)) == truth.size - n - masks[1].sum()
+    assert sampler.should_stop()
+
+
+def test_suggest_with_a_smallest_feature_begins_a_longer_batch_with_the_shorter(make, truth):
+    sampler = make(smallest_feature=16)
+    flat = truth.ravel()
+    for _ in range(40):
+        many = [s.pixel for s in sampler.suggest(12)]
+        assert len(set(many)) == 12
+        assert sampler.suggest()[0].pixel == many[0]
+        sampler.ingest(many[0], int(flat[many[0]]))
+    with pytest.raises(ConfigError, match="smallest_feature must be at least 1"):
+        make(smallest_feature=0)
 
 
 def test_sampler_with_the_same_seed_repeats_itself(make, truth):

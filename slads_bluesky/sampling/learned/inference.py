@@ -24,6 +24,8 @@ __all__ = ["NetworkMapper", "Precision", "Prediction", "resolve_precision"]
 Precision = Literal["auto", "bfloat16", "float32"]
 
 _TILE, _MARGIN = 1024, 112
+_LEAST = 1e-5
+"""Least probability of the label that others leave."""
 
 
 def resolve_precision(precision: Precision) -> Literal["bfloat16", "float32"]:
@@ -32,7 +34,7 @@ def resolve_precision(precision: Precision) -> Literal["bfloat16", "float32"]:
         raise ConfigError(f"precision must be auto, bfloat16 or float32, not {precision!r}")
     if precision != "auto":
         return precision
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    native = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     return "bfloat16" if native else "float32"
 
 
@@ -97,6 +99,21 @@ def _decide(logits, values, distances, measured, labels, probability, distance, 
                 conflict[r, c] = own / (own + np.sqrt(np.float32(rest)) + np.float32(1e-6))
 
 
+@njit(cache=True, nogil=True)
+def _complement(logits, label):  # type: ignore[no-untyped-def]
+    """Set the logits of one label, logits[label], to what the probabilities of all others leave."""
+    maps, rows, columns, lanes = logits.shape
+    for r in range(rows):
+        for c in range(columns):
+            for lane in range(lanes):
+                left = np.float32(1.0)
+                for i in range(maps):
+                    if i != label:
+                        left -= _logistic(logits[i, r, c, lane])
+                left = min(max(left, np.float32(_LEAST)), np.float32(1.0 - _LEAST))
+                logits[label, r, c, lane] = np.log(left / (np.float32(1.0) - left))
+
+
 class NetworkMapper:
     """Maps measured labels to a `Prediction` with a model's network.
 
@@ -107,15 +124,20 @@ class NetworkMapper:
     precision : {"auto", "bfloat16", "float32"}
         Arithmetic of the network. The two differ in rounding, hence now and then in a decision: a record of a map
         names the one that was used.
+    complement : bool, optional
+        See `PolicySettings`; by default as the model's own settings say.
 
     Notes
     -----
-    Two labels take one pass of the network, L > 2 labels take L. Only the labels that were measured within a
-    tile can be predicted there.
+    Two labels take one pass of the network, L > 2 labels take L, or L - 1 with `complement`. Only the labels that
+    were measured within a tile can be predicted there.
     """
 
-    def __init__(self, model: LearnedModel, precision: Precision = "auto") -> None:
+    def __init__(
+        self, model: LearnedModel, precision: Precision = "auto", *, complement: bool | None = None
+    ) -> None:
         self.precision = resolve_precision(precision)
+        self._complement = model.policy.complement if complement is None else complement
         self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         net = load_network(model).requires_grad_(False)
         self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,11 +201,18 @@ class NetworkMapper:
         maps = 1 if n <= 2 else n
         out = np.empty((maps, rows // 2, columns // 2, 4), np.float32)
         x = np.empty((1, rows // 2, columns // 2, 4 * N_PLANES), np.float32)
+        rest_label = -1
+        if maps > 1 and self._complement:
+            rest_label = int(np.argmax([np.count_nonzero(plane == 0) for plane in distances]))
         for i in range(maps):
+            if i == rest_label:
+                continue
             rest = [distances[j] for j in range(n) if j != i]
             other = np.minimum.reduce(rest) if rest else np.full((rows, columns), 100 * 100, np.uint16)
             fold_planes(distances[i], other, x[0])
             with torch.inference_mode():
                 planes = torch.from_numpy(x).to(self._dtype).permute(0, 3, 1, 2)
                 out[i] = self._net.folded(planes)[0].permute(1, 2, 0).float().numpy()
+        if rest_label >= 0:
+            _complement(out, rest_label)
         return out

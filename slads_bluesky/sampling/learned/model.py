@@ -17,12 +17,13 @@ from ...errors import ModelFileError
 from ...modelfile import check_version, read_file, write_file
 from ..slads.model import TERMS
 from .inputs import N_PLANES
+from .settings import VERSION_1, PolicySettings
 
 __all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
 
 FORMAT = "slads-bluesky/learned"
 VERSION = 2
-"""Of the file: 2 calls ``calibration_runs`` what 1 called ``analogues``; both are read."""
+"""Of the file: 2 calls ``calibration_runs`` what 1 called ``analogues``, and has the policy's settings."""
 _HASHED_VERSION = 1
 """Part of the hash, which depends on what the model decides and not on how its file is laid out."""
 SHIPPED = Path(__file__).with_name("general.safetensors")
@@ -66,6 +67,8 @@ class LearnedModel:
     calibration_runs : (m, 7) float32 array
         States of runs on known images, from which the remaining distortion is forecast (`error_calibration`);
         none by default: then the estimate is the network's own uncertainty, and there is no interval.
+    policy : PolicySettings
+        How its predictions become picks.
     """
 
     widths: tuple[int, ...]
@@ -73,6 +76,7 @@ class LearnedModel:
     fallback: NDArray[np.float64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     calibration_runs: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
+    policy: PolicySettings = field(default_factory=PolicySettings)
 
     def __post_init__(self) -> None:
         theta = np.array(self.fallback, np.float64)
@@ -107,12 +111,14 @@ class LearnedModel:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that predictions and estimates depend on."""
+        """Hash of all that predictions, picks and estimates depend on."""
         digest = hashlib.sha256(json.dumps([FORMAT, _HASHED_VERSION, self.widths]).encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].tobytes())
         digest.update(self.fallback.tobytes())
         digest.update(self.calibration_runs.tobytes())
+        if self.policy != VERSION_1:  # models without settings keep the hash that records name
+            digest.update(json.dumps(self.policy.to_json(), sort_keys=True).encode())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -121,6 +127,7 @@ class LearnedModel:
             "format": FORMAT,
             "version": str(VERSION),
             "widths": json.dumps(list(self.widths)),
+            "policy": json.dumps(self.policy.to_json()),
             "metadata": json.dumps(dict(self.metadata)),
             "sha256": self.sha256,
         }
@@ -146,12 +153,13 @@ class LearnedModel:
             runs = weights.pop("calibration_runs", runs)
             widths = tuple(int(w) for w in json.loads(header["widths"]))
             metadata = json.loads(header["metadata"])
+            policy = PolicySettings.from_json(json.loads(header.get("policy", "{}")))
         except KeyError as error:
             raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
+            raise ModelFileError(f"{path}: field widths, policy or metadata is damaged ({error})") from error
         try:
-            model = cls(widths, weights, fallback, metadata, runs)
+            model = cls(widths, weights, fallback, metadata, runs, policy)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         if header.get("sha256") != model.sha256:

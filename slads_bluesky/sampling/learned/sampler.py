@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError
 from ...images.labels import fill_from_nearest
 from ...protocols import UNMEASURED, Suggestion
 from ..base import GridSampler
@@ -27,6 +26,7 @@ from .inference import NetworkMapper, Precision, Prediction
 from .model import LearnedModel, shipped_model
 from .planning import Plan
 from .policy import batch_size
+from .settings import PolicySettings
 
 __all__ = ["LearnedSampler"]
 
@@ -53,8 +53,10 @@ class LearnedSampler(GridSampler):
         Region of interest: only its pixels are mapped and measured.
     forbidden : (rows, columns) bool array, optional
         Pixels that are mapped but must not be measured.
-    growth, least, most : float
-        A batch is `growth` of the pixels measured so far, but from `least` to `most` of all that may be measured.
+    smallest_feature : int, optional
+        Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
+    policy : PolicySettings, optional
+        How predictions become picks; the model's own settings by default.
     precision : {"auto", "bfloat16", "float32"}
         Arithmetic of the network, resolved at once; see `NetworkMapper`.
     stop_at : float, optional
@@ -93,21 +95,17 @@ class LearnedSampler(GridSampler):
         initial: float = 0.005,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
-        growth: float = 0.04,
-        least: float = 0.0012,
-        most: float = 0.0015,
+        smallest_feature: int | None = None,
+        policy: PolicySettings | None = None,
         precision: Precision = "auto",
         stop_at: float | None = None,
         confidence: float | None = None,
     ) -> None:
-        for name, value in (("growth", growth), ("least", least), ("most", most)):
-            if not 0.0 < value <= 1.0:
-                raise ConfigError(f"{name} must lie in (0, 1], not {value}")
-        super().__init__(shape, labels, roi, forbidden)
+        super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
         self._model = model or shipped_model()
         self._seed, self._fraction = int(seed), float(initial)
-        self._batches = (float(growth), float(least), float(most))
-        self._mapper = NetworkMapper(self._model, precision)
+        self._policy = policy or self._model.policy
+        self._mapper = NetworkMapper(self._model, precision, complement=self._policy.complement)
         self._monitor = LearnedErrorMonitor(
             self._model.calibration_runs, self._mapper, self._inside, self._seed, stop_at, confidence
         )
@@ -170,18 +168,16 @@ class LearnedSampler(GridSampler):
 
     def _next_batch(self) -> None:
         """Keep the labels of this moment to plan from, and now and then for the next validation."""
-        seen = self._measured.copy()
+        seen, p = self._measured.copy(), self._policy
         self._plan = Plan(self._mapper, seen, self._allowed, self._seed)
         self._since = 0
-        self._batch = batch_size(self._n_measured, self._n_allowed, *self._batches)
+        self._batch = batch_size(self._n_measured, self._n_allowed, p.growth, p.least, p.most)
         if self._n_measured >= SPACING * self._n_validated:
             self._validated, self._n_validated, self._validation = seen, self._n_measured, None
             self._slads = None
 
-    def suggest(self, n: int = 1) -> list[Suggestion]:
-        """Return up to `n` pixels, none measured or masked; changes nothing; empty when none are left."""
-        if n < 1 or self._n_open == 0:
-            return []
+    def _choose(self, n: int) -> list[Suggestion]:
+        """Return up to `n` pixels of the present batch, or of SLADS where it decides."""
         if self._plan is None:
             left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan")) for p in left]
@@ -286,5 +282,7 @@ class LearnedSampler(GridSampler):
         if self._n_open == 0:
             return True
         if self._monitor.stop_at is None or self._plan is None or self._plan.blind:
+            return False
+        if not self.covers_smallest_feature:
             return False
         return self._monitor.holds(self._plan.prediction, self._plan.seen, self.validation)

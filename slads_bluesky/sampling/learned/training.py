@@ -25,6 +25,7 @@ from .inputs import N_PLANES, one_against_rest, planes
 from .model import LearnedModel
 from .network import LabelNet, load_network
 from .rollout import Order, as_order, by_distance, random_order, roll_out
+from .settings import PolicySettings
 
 __all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "generator_sha256", "let_down"]
 
@@ -140,6 +141,7 @@ class Trainer:
                 f"network to start from has widths {start.widths}, the settings {settings.widths}"
             )
         self.settings = settings
+        self._policy = PolicySettings() if start is None else start.policy
         self.images = tuple(images)
         self.steps = 0
         self._rng = np.random.default_rng(settings.seed)
@@ -188,7 +190,9 @@ class Trainer:
                 name: importlib.metadata.version(name) for name in ("numpy", "torch", "slads-bluesky")
             },
         }
-        return LearnedModel(self.settings.widths, weights, self._slads.theta, {**facts, **(more or {})})
+        return LearnedModel(
+            self.settings.widths, weights, self._slads.theta, {**facts, **(more or {})}, policy=self._policy
+        )
 
     def _image(self) -> NDArray[np.uint8]:
         side = self.settings.side

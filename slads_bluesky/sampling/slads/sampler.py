@@ -45,6 +45,8 @@ class SladsSampler(GridSampler):
         Region of interest: only its pixels are mapped and measured.
     forbidden : (rows, columns) bool array, optional
         Pixels that are mapped but must not be measured.
+    smallest_feature : int, optional
+        Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
     stop_at : float, optional
         Total distortion at which `should_stop` is to hold; by default it holds when no pixel is left.
     confidence : float, optional
@@ -85,10 +87,11 @@ class SladsSampler(GridSampler):
         initial: float = 0.01,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
+        smallest_feature: int | None = None,
         stop_at: float | None = None,
         confidence: float | None = None,
     ) -> None:
-        super().__init__(shape, labels, roi, forbidden)
+        super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
         self._model = model
         self._values = np.array(self._labels, np.uint8)
         self._compact = {label: i for i, label in enumerate(self._labels)}
@@ -119,14 +122,12 @@ class SladsSampler(GridSampler):
 
     # ------------------------------------------------------------------ where to measure
 
-    def suggest(self, n: int = 1) -> list[Suggestion]:
-        """Return up to `n` pixels to measure next, none measured or masked; changes nothing.
+    def _choose(self, n: int) -> list[Suggestion]:
+        """Return up to `n` pixels by their ERD.
 
         The initial mask comes first, alone. After it a batch is chosen pixel by pixel, each time pretending that
         the reconstruction of the pixel before was measured.
         """
-        if n < 1 or self._n_open == 0:
-            return []
         start = self._next_initial(n)
         if start:
             return [Suggestion(pixel, float("nan")) for pixel in start]
@@ -244,7 +245,7 @@ class SladsSampler(GridSampler):
 
     def should_stop(self) -> bool:
         """Whether the stop rule held once, or no pixel is left that may be measured."""
-        return self._n_open == 0 or self._monitor.stopped
+        return self._n_open == 0 or (self._monitor.stopped and self.covers_smallest_feature)
 
     @property
     def record(self) -> Record:

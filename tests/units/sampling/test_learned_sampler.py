@@ -1,26 +1,33 @@
 """The learned sampler's own parts: masks of its settings, tiles, hold-out validation, the stop rule."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sampling_fixtures import measure
 
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, ModelFileError
+from slads_bluesky.modelfile import read_file, write_file
 from slads_bluesky.sampling import SladsModel, SladsSampler, knn_reconstruct
 from slads_bluesky.sampling.learned import inference
 from slads_bluesky.sampling.learned.holdout import Validation, validate
 from slads_bluesky.sampling.learned.inference import NetworkMapper
+from slads_bluesky.sampling.learned.model import LearnedModel
 from slads_bluesky.sampling.learned.sampler import LearnedSampler
+from slads_bluesky.sampling.learned.settings import VERSION_1, PolicySettings
 
 
 def sampler_of(net, truth, **options):
-    options = {"initial": 0.02, "labels": 2, "growth": 0.2, "most": 0.02, **options}
+    policy = PolicySettings(growth=0.2, least=0.002, most=0.02)
+    options = {"initial": 0.02, "labels": 2, "policy": policy, **options}
     return LearnedSampler(truth.shape, net, **options)
 
 
 def test_settings_that_cannot_be_are_refused(random_net):
     with pytest.raises(ConfigError, match="growth"):
-        LearnedSampler((8, 8), random_net, labels=2, growth=0.0)
+        PolicySettings(growth=0.0)
     with pytest.raises(ConfigError, match="precision"):
         LearnedSampler((8, 8), random_net, labels=2, precision="int8")
 
@@ -105,3 +112,46 @@ def test_validation_hides_and_counts(random_net, make_blobs):
     assert not Validation(50, 12, 2, 5, 9.0).accepts_network
     assert Validation(50, 5, 2, 5, 9.0).accepts_network
     assert Validation(50, 2, 12, 5, 9.0).accepts_network
+
+
+def test_prediction_by_complement_gives_probabilities_and_saves_a_pass(random_net, make_blobs):
+    truth = make_blobs((48, 48), 4.0, 4)
+    measured = np.where(np.random.default_rng(2).random(truth.shape) < 0.1, truth.astype(np.int16), -1)
+    plain = NetworkMapper(random_net, "float32", complement=False)
+    short = NetworkMapper(random_net, "float32", complement=True)
+    passes = {}
+    for name, mapper in (("plain", plain), ("short", short)):
+        folded = mapper._net.folded
+
+        def counted(x, folded=folded, name=name):
+            passes[name] = passes.get(name, 0) + 1
+            return folded(x)
+
+        mapper._net.folded = counted
+    a, b = plain(measured), short(measured)
+    assert passes == {"plain": 4, "short": 3}
+    assert ((b.probability > 0) & (b.probability <= 1)).all()
+    most = np.argmax(np.bincount(measured[measured > 0]))
+    both = (a.labels == b.labels) & (b.labels != most) & (measured < 0)
+    assert both.any()  # the others' own logits are the same
+    two = np.where(measured > 2, -1, measured).astype(np.int16)
+    assert np.array_equal(plain(two).probability, short(two).probability)
+
+
+def test_model_without_policy_settings_decides_as_when_it_was_written(tmp_path, random_net):
+    """Recorded runs are replayed with the settings of their own model."""
+    old = replace(random_net, policy=VERSION_1)
+    path = tmp_path / "old.safetensors"
+    old.save(path)
+    arrays, header = read_file(path)
+    assert header["sha256"] == old.sha256 != random_net.sha256
+    write_file(path, arrays, {name: value for name, value in header.items() if name != "policy"})
+    again = LearnedModel.load(path)
+    assert again.policy == VERSION_1 != PolicySettings()
+    assert again.sha256 == old.sha256
+    random_net.save(path)
+    assert LearnedModel.load(path).policy == random_net.policy
+    arrays, header = read_file(path)
+    write_file(path, arrays, {**header, "policy": json.dumps({"magic": 1})})
+    with pytest.raises(ModelFileError, match=r"policy or metadata is damaged .*magic"):
+        LearnedModel.load(path)

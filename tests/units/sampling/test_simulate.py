@@ -48,7 +48,8 @@ def test_the_figures_of_slads_are_those_of_the_compiled_loop(tmp_path, images, t
         "peak_rss_mb",
     } <= set(figures)
     assert set(figures["decision_us"]) == {"median", "mean", "p99"}
-    assert [set(row) for row in figures["checkpoints"]] == [{"fraction", "n", "td", "td_knn"}] * 3
+    columns = {"fraction", "n", "td", "td_knn", "largest_missed_patch"}
+    assert [set(row) for row in figures["checkpoints"]] == [columns] * 3
     assert [row["fraction"] for row in figures["checkpoints"]] == [0.01, 0.1, 0.2]
     numbers = [row["n"] for row in figures["checkpoints"]]
     assert numbers == [19, 192, 384]

@@ -1,0 +1,66 @@
+"""How a network's predictions become picks: settings that belong to its weights and stand in its model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ...errors import ConfigError
+
+__all__ = ["VERSION_1", "PolicySettings"]
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Settings of the policy that a model was chosen with.
+
+    A run is replayed with the settings of its own model, so that new defaults never change an old decision.
+
+    Parameters
+    ----------
+    growth, least, most : float
+        A batch of picks is `growth` of the pixels measured so far, but from `least` to `most` of all that may be
+        measured.
+    complement : bool
+        Of three labels or more, the probability of the one with the most samples is what the others leave: the
+        network passes over the map once less.
+
+    Raises
+    ------
+    ConfigError
+        If a share lies outside (0, 1].
+    """
+
+    growth: float = 0.05
+    least: float = 0.0025
+    most: float = 0.0035
+    complement: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("growth", "least", "most"):
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0:
+                raise ConfigError(f"{name} must lie in (0, 1], not {value}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> PolicySettings:
+        """Read what `to_json` gave; a setting that is not there has the value of `VERSION_1`.
+
+        Raises
+        ------
+        TypeError
+            If it holds a setting that this program does not have.
+        """
+        unknown = set(settings) - {field.name for field in fields(cls)}
+        if unknown:
+            raise TypeError(f"unknown policy setting {min(unknown)}")
+        return cls(**{**asdict(VERSION_1), **settings})
+
+
+VERSION_1 = PolicySettings(growth=0.04, least=0.0012, most=0.0015, complement=False)
+"""Settings of model files that have none, as the program was when they were written."""
