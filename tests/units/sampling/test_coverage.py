@@ -6,7 +6,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.grid import ScanGrid
-from slads_bluesky.sampling.coverage import Coverage, fraction_needed, largest_missed_patch
+from slads_bluesky.sampling.coverage import Coverage, largest_missed_patch
 
 
 def counted(measured, share):
