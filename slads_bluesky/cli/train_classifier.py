@@ -43,6 +43,7 @@ def train_classifier(
     from ..files import check_writable, write_json
     from ..spectra.io.phase_file import load_phases
     from ..spectra.likelihood.classifier import PhaseClassifier
+    from ..spectra.likelihood.computed import DetectorCalibration
     from ..spectra.paper.classifier import PaperClassifier
     from ..spectra.physics.detector import Detector
     from ..spectra.physics.spectrum import expected_counts
@@ -65,6 +66,9 @@ def train_classifier(
             resolution_ev=file.resolution_ev,
             noise_lambda=file.noise_lambda,
             false_alarm_rate=file.false_alarm_rate,
+            calibration=None
+            if file.detector is None
+            else DetectorCalibration.load(phases.parent / file.detector),
         )
     else:
         from ..spectra.paper.training import train_paper_classifier

@@ -63,7 +63,37 @@ def bench_spectra(
     figures["dose"] = _dose(console, rng, quick)
     figures["nist"] = _nist(console, nist, rng, quick)
     figures["dacite"] = _dacite(console, dacite, rng, quick)
-    write_json(json_file, figures)
+    rows = _figures(console, figures, data, rng, quick)
+    write_json(json_file, {**figures, "figures": rows})
+
+
+def _figures(
+    console: Console, tables: dict[str, Any], data: Path | None, rng: np.random.Generator, quick: bool
+) -> list[dict[str, Any]]:
+    """Print the figures beside their goals, and return the rows for JSON."""
+    from ..benchmarks.detectors import measure_detectors
+    from ..figures import as_rows, at_most
+
+    rows = [row for table in tables["error"].values() for row in table]
+    excess = max((r["classifier"] - 1.2 * r["bayes"]) * r["n"] ** 0.5 for r in rows)
+    figures = [
+        at_most("simulated spectra: error over 1.2 × Bayes limit, in standard errors, worst", excess, 1.0),
+        at_most("default classifier, one spectrum", tables["speed"]["classify_us"], 20.0, "µs"),
+    ]
+    if data is not None and (data / "bruker_k309").is_dir():
+        found, tables["detectors"] = measure_detectors(
+            data, 15 if quick else 60, rng, lambda stage, part: console.print(f"{100 * part:3.0f} % {stage}")
+        )
+        figures += found
+    else:
+        _skipped(console, "Real detectors", "--data DIR with bruker_k309/ and the others")
+    _table(
+        console,
+        "Figures and goals",
+        ["", "figure", "goal", "holds"],
+        [[f.name, f.text, f.goal, {True: "yes", False: "no", None: ""}[f.holds]] for f in figures],
+    )
+    return as_rows(figures)
 
 
 def _table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:

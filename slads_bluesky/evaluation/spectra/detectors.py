@@ -18,19 +18,26 @@ from scipy.optimize import minimize_scalar
 
 from ...spectra.axis import EnergyAxis
 from ...spectra.io.formats import read_spectra
+from ...spectra.likelihood.calibration import calibrate
 from ...spectra.likelihood.classifier import PhaseClassifier
-from ...spectra.likelihood.kernel import binned
+from ...spectra.likelihood.kernel import bin_starts, binned
 from ...spectra.physics.composition import Composition, symbol_of
+from ...spectra.physics.spectrum import expected_counts
 from ...spectra.rebin import rebinned
 from .simulated import Spec, thinned
 
 __all__ = [
     "DETECTOR_SETS",
+    "PLACES",
     "DetectorSet",
     "chernoff_distances",
     "composition_only",
     "half_of_each",
     "left_out",
+    "light_elements",
+    "measured_templates",
+    "mineral_distances",
+    "other_places",
     "read_detector_set",
 ]
 
@@ -205,14 +212,39 @@ def _tally(
     return out
 
 
+CALIBRATED_ON = {
+    "K309 (Bruker)": ("Fe", "Al2O3", "CaF2"),
+    "minerals (EDAX)": ("apatite", "albite", "enstatite"),
+    "NIST 20 kV": ("Fe", "Al2O3", "CaF2"),
+    "ADM-6005a (Bruker)": ("Ge", "SiO2", "CaF2"),
+}
+"""Three materials of each set that a detector is calibrated on."""
+
+
 def composition_only(
-    folder: Path, name: str, counts: Sequence[int | None], n: int, rng: np.random.Generator
+    folder: Path,
+    name: str,
+    counts: Sequence[int | None],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    calibrated: bool = False,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Classify each spectrum of a set by templates from compositions alone; by count and phase."""
+    """Classify each spectrum of a set by templates from compositions; by count and phase.
+
+    With `calibrated` the detector is calibrated on `CALIBRATED_ON`, whose spectra are left out of the result.
+    """
     chosen = DETECTOR_SETS[name]
     axis, spectra = read_detector_set(folder, chosen, rng)
+    calibration = None
+    if calibrated:
+        materials = {phase: (chosen.phases[phase][0], spectra.pop(phase)) for phase in CALIBRATED_ON[name]}
+        calibration = calibrate(materials, axis, **_settings(chosen))
     classifier = PhaseClassifier.from_compositions(
-        {phase: spec for phase, (spec, _) in chosen.phases.items()}, axis, **_settings(chosen)
+        {phase: spec for phase, (spec, _) in chosen.phases.items()},
+        axis,
+        calibration=calibration,
+        **_settings(chosen),
     )
     return {str(total or "full"): _tally(classifier, spectra, total, n, rng) for total in counts}
 
@@ -228,6 +260,88 @@ def half_of_each(
         train[name] = np.ascontiguousarray(np.array(share).T)
         rest[name] = whole - half
     return train, rest
+
+
+def measured_templates(
+    folder: Path, name: str, counts: Sequence[int], n: int, rng: np.random.Generator
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Train on one half of each spectrum's counts, classify the other; by count and phase."""
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    train, rest = half_of_each(spectra, 12, rng)
+    classifier = PhaseClassifier.from_spectra(train, axis, **_settings(chosen))
+    return {str(total): _tally(classifier, rest, total, n, rng) for total in counts}
+
+
+PLACES = {
+    "K412": ("nist_msa", [f"III-E_K412_{i}__4_.msa" for i in range(5)], "NIST 20 kV", "K412"),
+    "ADM-6005a": ("adm6005a", [f"ADM-6005a_{i}.msa" for i in range(1, 6)], "ADM-6005a (Bruker)", "ADM-6005a"),
+}
+"""Glasses measured at five places each: folder, files, the set whose other phases are known too, its name there."""
+
+
+def other_places(
+    folder: Path, name: str, counts: Sequence[int], n: int, rng: np.random.Generator
+) -> dict[str, dict[str, float]]:
+    """Train on three places of a glass (and halves of its set's other phases), classify the two others; by count."""
+    sub, files, set_name, own = PLACES[name]
+    chosen = DETECTOR_SETS[set_name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    places = []
+    for file in files:
+        found = read_spectra(folder / sub / file)
+        whole = np.round(found.counts[0])
+        places.append(
+            (whole if found.axis == axis else rebinned(whole, found.axis, axis, rng)).astype(np.int64)
+        )
+    train, _ = half_of_each({k: v for k, v in spectra.items() if k != own}, 12, rng)
+    train = {own: np.concatenate([rng.binomial(c, 0.125, (8, len(c))) for c in places[:3]]), **train}
+    classifier = PhaseClassifier.from_spectra(train, axis, **_settings(chosen))
+    out = {}
+    for total in counts:
+        tallies = [_tally(classifier, {own: c}, total, n, rng)[own] for c in places[3:]]
+        out[str(total)] = {key: float(np.mean([t[key] for t in tallies])) for key in tallies[0]}
+    return out
+
+
+LIGHT = ("B", "C", "N", "O")
+
+
+def light_elements(
+    folder: Path, counts: Sequence[int], n: int, rng: np.random.Generator
+) -> dict[str, dict[str, float]]:
+    """Pure light elements by compositions alone: part ok as another element.
+
+    B and C as measured at 25 kV, all four as computed with a detector of 126 eV at 5, 10, 15, 20 and 25 kV.
+    """
+    out: dict[str, dict[str, float]] = {}
+    chosen = DETECTOR_SETS["light elements 25 kV"]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    compositions = {element: element for element in LIGHT}
+    classifier = PhaseClassifier.from_compositions(compositions, axis, **_settings(chosen))
+    for element in ("B", "C"):
+        out[f"{element}, measured, 25 kV"] = {
+            str(c): _tally(classifier, {element: spectra[element]}, c, n, rng)[element]["wrong"]
+            for c in counts
+        }
+    axis = EnergyAxis.phenom()
+    for kilovolt in (5.0, 10.0, 15.0, 20.0, 25.0):
+        classifier = PhaseClassifier.from_compositions(compositions, axis, beam_energy_kev=kilovolt)
+        for element in LIGHT:
+            shape = expected_counts(element, axis, beam_energy_kev=kilovolt, total_counts=1e8)
+            whole = np.round(shape).astype(np.int64)
+            out[f"{element}, computed, {kilovolt:g} kV"] = {
+                str(c): _tally(classifier, {element: whole}, c, n, rng)[element]["wrong"] for c in counts
+            }
+    return out
+
+
+def mineral_distances(folder: Path, name: str, rng: np.random.Generator) -> dict[tuple[str, str], float]:
+    """Chernoff distances a count between the measured spectra of a set."""
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    starts = bin_starts(axis, chosen.resolution_ev, 0.12, 1.02 * chosen.beam_energy_kev)
+    return chernoff_distances(spectra, starts)
 
 
 def left_out(

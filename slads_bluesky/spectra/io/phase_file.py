@@ -56,6 +56,8 @@ class PhaseFile(_Strict):
     resolution_ev: float = Field(default=126.0, gt=117.5, lt=1000.0)
     noise_lambda: float = Field(default=0.0, ge=0.0)
     false_alarm_rate: float = Field(default=1e-3, gt=0.0, le=0.2)
+    detector: str | None = None
+    """Calibration of the detector (``calibrate-detector``), for phases given as compositions."""
     rebin: bool = False
     """Whether spectra of another detector's energy scale are rebinned; those of one detector always are."""
 

@@ -23,6 +23,7 @@ from ..base import StoredClassifier
 from ..counts import MAX_COUNTS, check_batch, check_counts, check_phases
 from ..physics.composition import Composition
 from ..physics.detector import Detector
+from .computed import DetectorCalibration
 from .engine import Engine, FirstEngine, NuisanceEngine
 from .kernel import bin_counts
 from .learning import learn_templates
@@ -134,6 +135,8 @@ class PhaseClassifier(StoredClassifier):
         cls,
         compositions: Mapping[str, str | Mapping[str, float] | Composition],
         axis: EnergyAxis | None = None,
+        *,
+        calibration: DetectorCalibration | None = None,
         **settings: Any,
     ) -> PhaseClassifier:
         """Compute the phases' spectra: no measured one is needed.
@@ -143,10 +146,13 @@ class PhaseClassifier(StoredClassifier):
         compositions : phase name to formula or mass fractions
         axis : EnergyAxis, optional
             Default: `EnergyAxis.phenom`.
+        calibration : DetectorCalibration, optional
+            Of the detector, from `calibration.calibrate`.
         **settings
             Fields of `ClassifierSettings`.
         """
-        return cls.from_both({}, compositions, axis if axis is not None else EnergyAxis.phenom(), **settings)
+        chosen = axis if axis is not None else EnergyAxis.phenom()
+        return cls.from_both({}, compositions, chosen, calibration=calibration, **settings)
 
     @classmethod
     def from_both(
@@ -157,6 +163,7 @@ class PhaseClassifier(StoredClassifier):
         *,
         order: Sequence[str] | None = None,
         seed: int = 0,
+        calibration: DetectorCalibration | None = None,
         **settings: Any,
     ) -> PhaseClassifier:
         """Take some phases from measured spectra and others from compositions; `order` gives the labels' order.
@@ -164,11 +171,13 @@ class PhaseClassifier(StoredClassifier):
         Without it, measured phases come first. ConfigError if a phase is named twice, or `order` names others.
         """
         try:
+            if calibration is not None:
+                settings.setdefault("low_kev", calibration.low_kev)
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
             raise ConfigError(f"classifier: {error}") from error
         phases, templates, nuisance = learn_templates(
-            spectra, compositions, axis, chosen, order=order, seed=seed
+            spectra, compositions, axis, chosen, order=order, seed=seed, calibration=calibration
         )
         return cls(phases, axis, templates, chosen, nuisance)
 

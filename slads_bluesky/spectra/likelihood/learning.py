@@ -15,20 +15,19 @@ from ..axis import EnergyAxis
 from ..counts import check_phases, check_training
 from ..physics.composition import Composition
 from ..physics.detector import Detector
-from ..physics.spectrum import emitted_photons, expected_counts, family_photons
+from ..physics.spectrum import expected_counts
+from .computed import DetectorCalibration, computed_phase
 from .kernel import binned as sum_bins
 from .marginal import fit_phase
 from .nuisance import (
-    COMPUTED,
     MEASURED,
-    Bounds,
+    Direction,
     Family,
     Nuisance,
     build_nuisance,
     families_in,
     join_nuisances,
     library_families,
-    line_sd,
     phase_directions,
 )
 from .settings import ClassifierSettings
@@ -36,8 +35,6 @@ from .templates import Templates, build_templates
 
 __all__ = ["add_nuisance", "learn_templates"]
 
-LEAST_COMPUTED = 1e-4
-"""Part of the counts from which on a line family of a composition is a direction of its own."""
 ASSUMED_LINE = 0.03
 """Relative scatter of a line's strength where too few spectra were measured to learn it."""
 
@@ -50,6 +47,7 @@ def learn_templates(
     *,
     order: Sequence[str] | None = None,
     seed: int = 0,
+    calibration: DetectorCalibration | None = None,
 ) -> tuple[tuple[str, ...], Templates, Nuisance | None]:
     """Names of the phases, in the order of their labels, their templates, and what may differ from them.
 
@@ -63,6 +61,8 @@ def learn_templates(
         The labels' order; without it, measured phases come first.
     seed : int
         Of the noise that ``noise_lambda`` adds to the measured spectra.
+    calibration : DetectorCalibration, optional
+        Of the detector, for phases given as compositions.
 
     Raises
     ------
@@ -80,8 +80,16 @@ def learn_templates(
     for name, table in checked.items():
         noisy = table + rng.poisson(settings.noise_lambda, table.shape)
         binned[name] = sum_bins(noisy, starts)
+    computed = {}
     for name, value in compositions.items():
-        binned[name] = sum_bins(_computed(name, value, axis, settings), starts)[None]
+        if settings.model == 1:
+            binned[name] = sum_bins(_computed(name, value, axis, settings), starts)[None]
+            continue
+        try:
+            computed[name] = computed_phase(value, axis, starts, settings, calibration)
+        except ConfigError as error:
+            raise ConfigError(f"phase {name!r}: {error}") from error
+        binned[name] = computed[name].shape[None]
     templates = build_templates(
         [binned[name] for name in phases],
         np.array([name in compositions for name in phases]),
@@ -92,20 +100,16 @@ def learn_templates(
     if settings.model == 1:
         return phases, templates, None
     library = library_families(
-        axis, starts, settings.beam_energy_kev, settings.takeoff_deg, _detector(settings)
+        axis,
+        starts,
+        settings.beam_energy_kev,
+        settings.takeoff_deg,
+        Detector(resolution_ev=settings.resolution_ev),
     )
     found = []
     for name, shape in zip(phases, templates.shape, strict=True):
         if name in compositions:
-            families = _computed_families(compositions[name], axis, starts, settings)
-            middles = [float((_middles(axis, starts) * f.counts).sum() / f.counts.sum()) for f in families]
-            sds = [line_sd(f.shell, e, COMPUTED.line) for f, e in zip(families, middles, strict=True)]
-            priors = replace(
-                COMPUTED,
-                gain=max(COMPUTED.gain, settings.gain_sd),
-                offset_kev=max(COMPUTED.offset_kev, settings.offset_sd_kev),
-            )
-            found.append(phase_directions(shape, families, sds, library, starts, axis, priors))
+            found.append(computed[name].directions(shape, library, starts, axis))
         else:
             found.append(_measured_directions(binned[name], shape, library, starts, axis, settings))
     return phases, templates, build_nuisance(found, len(starts) - 1)
@@ -121,7 +125,11 @@ def add_nuisance(
 ) -> Nuisance:
     """Add the directions of a phase with binned spectra (M, n_bins) and the shape (n_bins,) learnt from them."""
     library = library_families(
-        axis, starts, settings.beam_energy_kev, settings.takeoff_deg, _detector(settings)
+        axis,
+        starts,
+        settings.beam_energy_kev,
+        settings.takeoff_deg,
+        Detector(resolution_ev=settings.resolution_ev),
     )
     new = build_nuisance([_measured_directions(rows, shape, library, starts, axis, settings)], len(shape))
     return join_nuisances(nuisance, new)
@@ -134,36 +142,11 @@ def _measured_directions(
     starts: NDArray[np.int32],
     axis: EnergyAxis,
     settings: ClassifierSettings,
-) -> tuple[list[NDArray[np.float64]], list[Bounds]]:
+) -> list[Direction]:
     families = families_in(shape, library)
     priors = replace(MEASURED, gain=settings.gain_sd, offset_kev=settings.offset_sd_kev)
     sds = _learnt_sds(rows, shape, families, starts, axis)
     return phase_directions(shape, families, sds, library, starts, axis, priors)
-
-
-def _middles(axis: EnergyAxis, starts: NDArray[np.int32]) -> NDArray[np.float64]:
-    return np.asarray(axis.offset_kev + axis.width_kev * 0.5 * (starts[:-1] + starts[1:] - 1))
-
-
-def _detector(settings: ClassifierSettings) -> Detector:
-    return Detector(resolution_ev=settings.resolution_ev)
-
-
-def _computed_families(
-    composition: str | Mapping[str, float] | Composition,
-    axis: EnergyAxis,
-    starts: NDArray[np.int32],
-    settings: ClassifierSettings,
-) -> list[Family]:
-    """Line families of a composition as parts of the counts in bins."""
-    material = Composition.parse(composition)
-    response = _detector(settings).response(axis)
-    n_true = response.shape[1]
-    whole = emitted_photons(material, n_true, settings.beam_energy_kev, settings.takeoff_deg)
-    total = sum_bins(response @ whole, starts).sum()
-    families = family_photons(material, n_true, settings.beam_energy_kev, settings.takeoff_deg)
-    rows = [Family(z, shell, sum_bins(response @ ph, starts) / total) for (z, shell), ph in families.items()]
-    return [family for family in rows if family.counts.sum() > LEAST_COMPUTED]
 
 
 def _learnt_sds(
@@ -218,7 +201,7 @@ def _computed(
             axis,
             beam_energy_kev=settings.beam_energy_kev,
             takeoff_deg=settings.takeoff_deg,
-            detector=_detector(settings),
+            detector=Detector(resolution_ev=settings.resolution_ev),
             total_counts=1.0,
         )
     except ConfigError as error:

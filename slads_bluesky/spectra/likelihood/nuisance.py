@@ -13,6 +13,7 @@ two of Bruker, EDAX) lie within about two of them; they are no measurement of an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,7 +31,7 @@ from .templates import shift_shape
 __all__ = [
     "COMPUTED",
     "MEASURED",
-    "Bounds",
+    "Direction",
     "Family",
     "Nuisance",
     "NuisancePriors",
@@ -41,8 +42,6 @@ __all__ = [
 
 Wide = tuple[float, float, float]
 """Standard deviation and bounds of an amplitude under another composition."""
-Bounds = tuple[float, float, float, float, float]
-"""Low and high bound, and the three of `Wide`."""
 CARBON, OXYGEN = 6, 8
 BROADENING_KEV2 = 2e-4
 """Variance that one unit of the width direction adds to every line: a FWHM of 126 eV at Mn Kα becomes 130 eV."""
@@ -100,6 +99,29 @@ class Family:
     z: int
     shell: str
     counts: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One way in which a shape may change.
+
+    Parameters
+    ----------
+    name : str
+        Field of `NuisancePriors`; ``line`` for a line family.
+    change : (n_bins,) float64
+        What one standard deviation adds to the shape.
+    low, high : float
+        Bounds of its amplitude, in standard deviations.
+    wide : tuple of float
+        Standard deviation and bounds under another composition.
+    """
+
+    name: str
+    change: NDArray[np.float64]
+    low: float
+    high: float
+    wide: Wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,55 +226,72 @@ def phase_directions(
     starts: NDArray[np.int32],
     axis: EnergyAxis,
     priors: NuisancePriors,
-) -> tuple[list[NDArray[np.float64]], list[Bounds]]:
-    """Directions of one phase, (n_bins,) each, and the bounds of each."""
+    present: Mapping[str, float] | None = None,
+) -> list[Direction]:
+    """Directions of one phase.
+
+    Parameters
+    ----------
+    shape : (n_bins,) float64
+    families, family_sd : list
+        Line families in the shape, and the relative standard deviation of each.
+    library : tuple of Family
+    starts : (n_bins + 1,) int32
+    axis : EnergyAxis
+    priors : NuisancePriors
+    present : mapping, optional
+        Standard deviations of a one-sided nuisance that the shape holds already, and that may be taken away.
+    """
+    held = present if present is not None else {}
     energies = axis.offset_kev + axis.width_kev * (0.5 * (starts[:-1] + starts[1:] - 1))
     energies = np.maximum(energies, 0.05)
-    directions: list[NDArray[np.float64]] = []
-    bounds: list[Bounds] = []
+    out: list[Direction] = []
 
     def put(
-        change: NDArray[np.float64], low: float = -4.0, high: float = 4.0, wide: Wide | None = None
+        name: str, change: NDArray[np.float64], low: float = -4.0, high: float = 4.0, wide: Wide | None = None
     ) -> None:
         if np.abs(change - change.sum() * shape).sum() > 1e-5:
-            directions.append(change)
-            bounds.append((low, high, *(wide if wide is not None else (1.0, low, high))))
+            out.append(Direction(name, change, low, high, wide if wide is not None else (1.0, low, high)))
 
     def moved(gain: float, offset: float) -> NDArray[np.float64]:
         return shift_shape(shape, starts, axis, gain, offset)
 
-    put(0.5 * (moved(priors.gain, 0.0) - moved(-priors.gain, 0.0)))
-    put(0.5 * (moved(0.0, priors.offset_kev) - moved(0.0, -priors.offset_kev)))
+    put("gain", 0.5 * (moved(priors.gain, 0.0) - moved(-priors.gain, 0.0)))
+    put("offset", 0.5 * (moved(0.0, priors.offset_kev) - moved(0.0, -priors.offset_kev)))
     side = float(np.sqrt(3.0 * BROADENING_KEV2))  # weights 1/6, 2/3, 1/6 at −h, 0, h have a variance of h²/3
-    put(priors.width * (moved(0.0, side) + moved(0.0, -side) - 2.0 * shape) / 6.0, -1.0, 5.0)
+    broader = (moved(0.0, side) + moved(0.0, -side) - 2.0 * shape) / 6.0
+    put("width", priors.width * broader, max(-4.0, -1.0 / priors.width), 5.0)
     lines = np.zeros(len(shape))
     for family, sd in zip(families, family_sd, strict=True):
         lines += family.counts
         none_left, wider = -0.95 / sd, max(WIDER, LEAST_WIDER / sd)
-        put(sd * family.counts, max(-4.0, -MOST_LOST / sd), 4.0, (wider, none_left, 4.0 * wider))
+        wide = (wider, none_left, 4.0 * wider)
+        put("line", sd * family.counts, max(-4.0, -MOST_LOST / sd), 4.0, wide)
     rest = np.maximum(shape - lines, 0.0)
-    put(priors.continuum * rest)
-    put(priors.slope * rest * np.log(energies / 2.0))
-    put(priors.low * shape * np.exp(-energies / EFFICIENCY_KEV), max(-4.0, -0.9 / priors.low))
-    put(priors.pile_up * _pile_up(shape, starts, axis), -0.0017 / priors.pile_up, 6.0)
+    put("continuum", priors.continuum * rest)
+    put("slope", priors.slope * rest * np.log(energies / 2.0))
+    put("low", priors.low * shape * np.exp(-energies / EFFICIENCY_KEV), max(-4.0, -0.9 / priors.low))
+    least = -held.get("pile_up", 0.0) - 0.0017 / priors.pile_up
+    put("pile_up", priors.pile_up * _pile_up(shape, starts, axis), max(-4.0, least), 6.0)
     tail = np.exp(-energies / LOW_TAIL_KEV) * np.diff(starts)
-    put(priors.tail * tail / tail.sum(), 0.0, 6.0)
-    for z, part in ((CARBON, priors.carbon), (OXYGEN, priors.oxygen)):
+    put("tail", priors.tail * tail / tail.sum(), max(-4.0, -held.get("tail", 0.0)), 6.0)
+    for name, z, part in (("carbon", CARBON, priors.carbon), ("oxygen", OXYGEN, priors.oxygen)):
         contaminant = _contaminant(library, z)
         if contaminant is not None:
-            put(part * contaminant, 0.0, 6.0)
-    return directions, bounds
+            put(name, part * contaminant, max(-4.0, -held.get(name, 0.0)), 6.0)
+    return out
 
 
-def build_nuisance(phases: list[tuple[list[NDArray[np.float64]], list[Bounds]]], n_bins: int) -> Nuisance:
+def build_nuisance(phases: list[list[Direction]], n_bins: int) -> Nuisance:
     """Put the phases' directions into arrays."""
-    most = max(len(directions) for directions, _ in phases)
+    most = max(len(directions) for directions in phases)
     out = np.zeros((len(phases), most, n_bins))
     bounds = np.zeros((len(phases), most, 5))
     bounds[:, :, 2] = 1.0
-    for i, (directions, limits) in enumerate(phases):
-        out[i, : len(directions)] = directions
-        bounds[i, : len(limits)] = limits
+    for i, directions in enumerate(phases):
+        for k, direction in enumerate(directions):
+            out[i, k] = direction.change
+            bounds[i, k] = (direction.low, direction.high, *direction.wide)
     return Nuisance(out, *(np.ascontiguousarray(bounds[:, :, j]) for j in range(5)))
 
 

@@ -1,0 +1,121 @@
+"""A detector's calibration: what it finds in spectra of known materials, its file, and the command."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from slads_bluesky.cli import app
+from slads_bluesky.errors import ConfigError, DataError
+from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
+from slads_bluesky.spectra.io.emsa import write_emsa
+from slads_bluesky.spectra.likelihood.calibration import calibrate
+from slads_bluesky.spectra.likelihood.computed import DetectorCalibration
+
+KNOWN = {"Fe": "Fe", "Al2O3": "Al2O3", "CaF2": "CaF2"}
+STATED = EnergyAxis(-0.05, 0.01, 1700)
+TRUE = EnergyAxis(-0.056, 0.00996, 1700)
+"""A detector whose channels are 0.4 % narrower than it states, and begin 6 eV lower."""
+
+
+def spectra(compositions, counts=300_000, seed=0):
+    """Spectra of a detector unlike the stated one: scale, 134 eV instead of 126 eV, more carbon."""
+    rng = np.random.default_rng(seed)
+    detector = Detector(resolution_ev=134.0)
+    carbon = expected_counts("C", TRUE, detector=detector, total_counts=1.0)
+    carbon *= np.abs(TRUE.energies() - 0.277) < 0.1
+    out = {}
+    for name, spec in compositions.items():
+        shape = (
+            expected_counts(spec, TRUE, detector=detector, total_counts=1.0) + 0.05 * carbon / carbon.sum()
+        )
+        out[name] = (spec, rng.multinomial(counts, shape / shape.sum()))
+    return out
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return calibrate(spectra(KNOWN), STATED)
+
+
+def test_calibration_finds_energy_scale_width_and_contamination(calibration):
+    found, energies = calibration.true_axis(STATED).energies(), TRUE.energies()
+    assert np.abs(found - energies)[50:800].max() < 0.004
+    assert calibration.true_resolution_ev(126.0) == pytest.approx(134.0, abs=2.5)
+    assert 0.04 * calibration.mean["carbon"] == pytest.approx(0.05 / 1.05, abs=0.012)
+    assert all(0.0 < sd <= 1.0 for sd in calibration.sd.values())
+
+
+def test_calibrated_shapes_are_nearer_to_the_detectors(calibration):
+    compositions = {"SiO2": "SiO2", "MgO": "MgO", "Ti": "Ti"}
+    plain = PhaseClassifier.from_compositions(compositions, STATED)
+    better = PhaseClassifier.from_compositions(compositions, STATED, calibration=calibration)
+    for label, (_, counts) in enumerate(spectra(compositions, seed=1).values(), start=1):
+        assert better.classify(counts)[::2] == (label, "ok")
+        bins, total = better._binned(counts)
+        misfit = [
+            float(((bins / total - c.templates.shape[label - 1]) ** 2 / c.templates.shape[label - 1]).sum())
+            for c in (plain, better)
+        ]
+        assert misfit[1] < 0.5 * misfit[0]
+
+
+def test_calibration_file_is_read_as_written_and_checked(calibration, tmp_path):
+    path = tmp_path / "detector.json"
+    calibration.save(path)
+    again = DetectorCalibration.load(path)
+    assert dataclasses.asdict(again) == dataclasses.asdict(calibration)
+    content = json.loads(path.read_text())
+    for wrong in (
+        {"kind": "x"},
+        {**content, "version": 2},
+        {**content, "gain": "much"},
+        {**content, "sd": {"nothing": 1.0}},
+        {**content, "more": 1},
+        [],
+    ):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(ConfigError, match=r"detector\.json"):
+            DetectorCalibration.load(path)
+
+
+def test_calibration_of_too_little_is_refused_by_name():
+    with pytest.raises(ConfigError, match="two known"):
+        calibrate({"Fe": ("Fe", np.ones(1700))}, STATED)
+    with pytest.raises(DataError, match=r"'Fe'.*counts"):
+        calibrate({"Fe": ("Fe", np.ones(1700)), "Ni": ("Ni", np.full(1700, 9))}, STATED)
+    with pytest.raises(ConfigError, match="Xx"):
+        calibrate({"Fe": ("Xx", np.full(1700, 9)), "Ni": ("Ni", np.full(1700, 9))}, STATED)
+
+
+def test_calibrate_detector_command_and_the_classifier_that_uses_it(tmp_path):
+    lines = ["materials:"]
+    for name, (spec, counts) in spectra(KNOWN).items():
+        write_emsa(
+            tmp_path / f"{name}.msa",
+            counts,
+            STATED,
+            title=name,
+            when=datetime(2026, 1, 1, tzinfo=UTC),
+            beam_energy_kev=15.0,
+            takeoff_deg=28.5,
+        )
+        lines.append(f"  {name}: {{composition: {spec}, files: [{name}.msa]}}")
+    (tmp_path / "known.yml").write_text("\n".join(lines) + "\n")
+    arguments = ["calibrate-detector", str(tmp_path / "known.yml"), "-o", str(tmp_path / "detector.json")]
+    result = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "j")])
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "j").read_text())["resolution_ev"] == pytest.approx(134.0, abs=2.5)
+    (tmp_path / "phases.yml").write_text(
+        "phases:\n  silica: {composition: SiO2}\n  titanium: {composition: Ti}\ndetector: detector.json\n"
+        "axis: {offset_kev: -0.05, width_kev: 0.01, n_channels: 1700}\n"
+    )
+    result = CliRunner().invoke(
+        app, ["train", "classifier", "--phases", str(tmp_path / "phases.yml"), "-o", str(tmp_path / "m")]
+    )
+    assert result.exit_code == 0, result.output
+    _, counts = spectra({"silica": "SiO2"}, seed=2)["silica"]
+    assert load_classifier(tmp_path / "m").classify(counts)[::2] == (1, "ok")
