@@ -55,15 +55,15 @@ def slow_down(reader):
 
 
 def some_points(reader):
-    before = len(record(reader))
-    wait(
-        lambda: (
-            len(runs := record(reader)) >= before
-            and runs[-1].stop is None
-            and sum(name == "event" for name, _ in runs[-1].documents()) > 30
-        ),
-        lambda: f"30 points; {manager('status')}",
-    )
+    """Wait until the run that is being taken has thirty points."""
+
+    def there():
+        runs = record(reader)
+        if not runs or runs[-1].stop is not None:
+            return False
+        return sum(name == "event" for name, _ in runs[-1].documents()) > 30
+
+    wait(there, lambda: f"30 points; {manager('status')}")
 
 
 def finish_the_queue(reader):
