@@ -49,6 +49,8 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("Recorded runs", "slads_bluesky.record.runs", ()),
     ("A map as arrays", "slads_bluesky.analysis.run_data", ()),
     ("Export", "slads_bluesky.export.formats", ()),
+    ("bluesky-adaptive: SLADS as an optimizer", "slads_bluesky.optimizer", ()),
+    ("bluesky-adaptive: an optimizer as agent", "slads_bluesky.optimizer_agent", ()),
     ("Publishers", "slads_bluesky.callbacks.publish", ()),
     ("Protocols", "slads_bluesky.protocols", ()),
     ("Errors", "slads_bluesky.errors", ()),
@@ -276,7 +278,7 @@ def _section(
         lines += _table(
             ("device", "default", "meaning"),
             [
-                (f"`{n}`", f"`{json.dumps(defaults.get(n), ensure_ascii=False)}`", _cell(d))
+                (f"`{n}`", f"`{json.dumps(defaults.get(n), ensure_ascii=False)}`", _one_line(d))
                 for n, _, d in inner
             ],
         )
@@ -318,7 +320,7 @@ def _field_row(
         f"`{name}`",
         _cell(_type_of(field, schema)),
         shown,
-        _prose(description).replace("\n", " ").replace("|", "\\|"),
+        _one_line(description),
     )
 
 
@@ -411,6 +413,10 @@ def _cell(text: str) -> str:
 def _prose(text: str | None) -> str:
     """A docstring in which ``double`` and `single` backquotes mean code, as Markdown."""
     return inspect.cleandoc(text or "").replace("``", "`")
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join(_prose(text).split()).replace("|", "\\|")
 
 
 def _paragraphs(text: str) -> list[str]:
