@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from ophyd import Component as Cpt
@@ -11,7 +12,7 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError
 from .connect import connect
-from .encoding import unit_text
+from .encoding import unit_text, usual_units
 from .guard import InstrumentGuard
 from .kept import KeptSettings
 from .reading import BEAM_FIELDS, data_key
@@ -200,6 +201,11 @@ class SEMBeam(Device):  # type: ignore[misc]
                                            precision=precision)
             for key, (unit, precision) in BEAM_FIELDS.items()
         }  # fmt: skip
+
+    def describe_configuration(self) -> OrderedDict[str, Any]:
+        """Describe the settings, units in their usual spelling."""
+        keys: OrderedDict[str, Any] = usual_units(super().describe_configuration())
+        return keys
 
     def read(self) -> dict[str, Any]:
         """Read where the beam is, what this pixel got and what the specimen got."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-__all__ = ["accept_any_bytes", "unit_text"]
+__all__ = ["accept_any_bytes", "unit_text", "usual_units"]
 
 _MICRO = ("um", "µm", "μm", "Âµm", "Î¼m", "micron", "microns", "micrometer", "micrometre")
 
@@ -32,3 +33,11 @@ def unit_text(unit: str) -> str:
     """
     head, slash, tail = unit.strip().partition("/")
     return ("µm" if head in _MICRO else head) + slash + tail
+
+
+def usual_units(keys: Any) -> Any:
+    """Give the units of data keys their usual spelling, in place; return the keys."""
+    for key in keys.values():
+        if isinstance(key.get("units"), str):
+            key["units"] = unit_text(key["units"])
+    return keys

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Any
+
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
+
+from .encoding import usual_units
 
 __all__ = ["Microscope"]
 
@@ -19,3 +24,8 @@ class Microscope(Device):  # type: ignore[misc]
     working_distance = Cpt(EpicsSignal, "WD", kind=Kind.hinted)
     field_width = Cpt(EpicsSignalRO, "HFW", kind=Kind.hinted)
     magnification = Cpt(EpicsSignalRO, "Mag", kind=Kind.normal)
+
+    def describe(self) -> OrderedDict[str, Any]:
+        """Describe the values of `read`, units in their usual spelling."""
+        keys: OrderedDict[str, Any] = usual_units(super().describe())
+        return keys

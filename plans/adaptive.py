@@ -16,6 +16,7 @@ from bluesky.utils import Msg
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 
+from .arguments import must_be
 from .budget import DoseBudget
 from .ledger import Ledger
 from .readables import MapReadable, ScanPoint
@@ -122,6 +123,8 @@ def adaptive_map(
     >>> agent.n_measured, agent.stop_reason
     (51, 'the wanted fraction of 0.05 is measured')
     """
+    must_be("adaptive_map", "agent", agent, Agent)
+    must_be("adaptive_map", "eds", eds, Detector)
     if flyer is not None:
         from .fly import adaptive_lists
 

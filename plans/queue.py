@@ -17,6 +17,7 @@ from slads_bluesky.protocols import Agent
 
 from . import raster
 from .adaptive import adaptive_map
+from .arguments import checked
 from .collect import collect_phase
 from .stubs import in_thread
 
@@ -153,6 +154,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
         notes=_NOTES,
     )  # fmt: skip
+    @checked
     def map_sample(
         sample: str,
         fraction: float = fraction_,
@@ -191,6 +193,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         run={"description": "The run: its uid or the beginning of it, its scan_id, or -1 for the latest."},
         notes=_NOTES,
     )
+    @checked
     def resume_map(run: str = "-1", notes: str = "") -> Plan:
         """Resume a map that was cut off, as a new run that names its parent."""
         agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
@@ -211,6 +214,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         budget_nc=_BUDGET,
         notes=_NOTES,
     )
+    @checked
     def raster_map(
         sample: str,
         rows: int = n_rows,
@@ -251,6 +255,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         sample=_SAMPLE,
         notes=_NOTES,
     )  # fmt: skip
+    @checked
     def collect_spectra(
         phase: str,
         positions: list[tuple[float, float]] | None = None,

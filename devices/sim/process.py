@@ -21,13 +21,28 @@ from typing import IO, Literal
 from ...errors import ConfigError, InstrumentError
 from .ports import free_port
 
-__all__ = ["SimulatedMicroscope", "point_clients_at"]
+__all__ = ["SimulatedMicroscope", "point_clients_at", "reserve_ports"]
 
 _served: dict[int, str] = {}
 """Port to prefix of every simulated microscope that this process has running."""
 
 _home_port = 0
 """The port that the first one had: libca looks nowhere else, so later ones are given it again."""
+
+
+_reserved: list[int] = []
+
+
+def reserve_ports(n: int) -> None:
+    """Choose the ports of the next `n` simulated microscopes that run at the same time, and name them to clients now.
+
+    libca reads its address list once, at the first connection; whoever starts more microscopes afterwards under the
+    control layer pyepics says so before.
+    """
+    while len(_reserved) < n:
+        if (port := free_port()) not in _reserved:
+            _reserved.append(port)
+    point_clients_at(_reserved[0])
 
 
 def point_clients_at(port: int, control_layer: Literal["caproto", "pyepics"] | None = None) -> None:
@@ -46,7 +61,7 @@ def point_clients_at(port: int, control_layer: Literal["caproto", "pyepics"] | N
     InstrumentError
         If it is too late: libca reads its addresses once, and has.
     """
-    listed = {port, *_served}
+    listed = {port, *_served, *_reserved}
     known = os.environ.get("EPICS_CA_ADDR_LIST", "").split()
     os.environ["EPICS_CA_ADDR_LIST"] = " ".join(f"127.0.0.1:{p}" for p in sorted(listed))
     os.environ["EPICS_CA_AUTO_ADDR_LIST"] = "NO"
@@ -163,7 +178,8 @@ class SimulatedMicroscope:
             raise InstrumentError(f"a simulated microscope serves {self.prefix} already, on port {clash[0]}")
         port = self.port
         if not port:
-            port = _home_port if _home_port and _home_port not in _served else 0
+            unused = (p for p in (_home_port, *_reserved) if p and p not in _served)
+            port = next(unused, 0)
             try:
                 port = free_port(port)
             except InstrumentError:
