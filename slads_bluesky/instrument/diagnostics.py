@@ -165,6 +165,16 @@ def _journals(directory: Path) -> list[CheckResult]:
         message += (
             f"; {len(interrupted)} were interrupted and can be resumed, such as {interrupted[-1].uid[:8]}"
         )
+    results += [
+        CheckResult(
+            "catalog",
+            False,
+            f"run {run.uid[:8]} is in the journal only: {run.left_out}",
+            "show, export and report read it from the journal; no other run is harmed",
+        )
+        for run in runs
+        if run.left_out
+    ]
     return [*results, CheckResult("runs", True, message)]
 
 

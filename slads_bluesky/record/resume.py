@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ..errors import ConfigError, ModelFileError, RecordError
 from ..modelstore import cache_directory
 from ..protocols import Classifier
 from ..sampling.factory import load_model, needs_training, sampler_names
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "find_classifier",
@@ -126,10 +129,13 @@ def _find(
         # the record's own are named by their hashes, the cached ones are not
         for path in sorted(folder.glob("*.safetensors"), key=lambda path: not wanted.startswith(path.stem)):
             try:
-                model = load(path)
-            except ModelFileError:
+                model = load(path) if path.is_file() else None
+            except ModelFileError:  # of another kind, most likely
                 continue
-            if model.sha256 == wanted:
+            except Exception as error:  # one bad file among the models must not hide the others
+                _log.warning("model %s is passed over: %s", path, error)
+                continue
+            if getattr(model, "sha256", None) == wanted:
                 return model
     if shipped is not None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slads_bluesky.documents import check_document
 from slads_bluesky.errors import RecordError
 from slads_bluesky.metadata import typed_start
 
@@ -94,11 +96,11 @@ def list_runs(
     """
     directory = record_directory(where)
     if directory is None:
-        return [_from_catalog(run, without_secrets(str(where))) for run in open_catalog(where).values()]
+        return _of_catalog(open_catalog(where), without_secrets(str(where)), on_unreadable)
     if not journal_directory(directory).is_dir():
         if not catalog_directory(directory).is_dir():
             raise RecordError(f"{directory} holds no record of runs")
-        return [_from_catalog(run, str(directory)) for run in open_catalog(directory).values()]
+        return _of_catalog(open_catalog(directory), str(directory), on_unreadable)
     runs = []
     for path in journal_directory(directory).glob(f"*{SUFFIX}"):
         try:
@@ -271,6 +273,19 @@ def _from_journal(path: Path) -> RecordedRun:
     return RecordedRun(
         typed_start(read_start(path)), read_stop(path), documents, str(path), reason_left_out(path)
     )
+
+
+def _of_catalog(catalog: Any, where: str, on_unreadable: Callable[[str], None] | None) -> list[RecordedRun]:
+    """Runs of a catalog; an entry that is no run of Bluesky's hides none."""
+    runs = []
+    for uid, run in catalog.items():
+        with contextlib.suppress(Exception):
+            check_document("start", dict(run.start))
+            runs.append(_from_catalog(run, where))
+            continue
+        if on_unreadable is not None:
+            on_unreadable(f"{where}: '{uid}' is no run")
+    return runs
 
 
 def _from_catalog(run: Any, where: str) -> RecordedRun:

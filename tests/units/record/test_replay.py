@@ -65,6 +65,40 @@ def test_a_changed_label_or_spectrum_is_found(checked):
     assert {difference.event for difference in result.differences} == {12}
 
 
+def test_verify_of_a_map_that_its_dose_budget_ended_finds_nothing(checked):
+    data, model, classifier = checked
+    first = dataclasses.replace(
+        data,
+        **{
+            name: getattr(data, name)[:100]
+            for name in ("pixels", "erd", "labels", "probabilities", "verdicts", "spectra", "live_time_s",
+                         "real_time_s", "dose_nc", "position_um", "times", "failed")
+        },
+        maps=(),
+    )  # fmt: skip
+    budget = {**data.starts[-1], "plan_args": {"budget_nc": {"run": 5.0, "pixel": None}}}
+    spent = "the dose budget of the run, 5 nC, has 0.01 nC left, less than the 0.1 nC of another point"
+    for starts, reason, passed in (
+        ((budget,), spent, True),
+        (data.starts, "", True),  # RE.stop()
+        (data.starts, spent, False),  # a budget that the run had not
+        (data.starts, "the wanted fraction of 0.12 is measured", False),
+    ):
+        ended = dataclasses.replace(first, starts=starts, stop={**data.stop, "reason": reason})
+        assert verify(ended, rebuild_agent(data.start, model), classifier).passed == passed, reason
+
+
+def test_models_with_a_bad_file_among_them_are_found(checked, model_cache, tmp_path):
+    data, model, _ = checked
+    for path in model_cache.glob("*.safetensors"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "0.safetensors").write_bytes(b"\xff" * 20)
+    (tmp_path / "00.safetensors").mkdir()
+    header = b'{"__metadata__":{"slads_bluesky":"' + b"[" * 5000 + b'"}}'
+    (tmp_path / "1.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert find_sampler_model(data.start, tmp_path).sha256 == model.sha256
+
+
 def test_another_seed_differs_from_the_first_event(checked):
     data, model, _ = checked
     start = {**data.start, "agent": {**data.start["agent"], "seed": 5}}

@@ -1,5 +1,8 @@
 """Spectra in HDF5 by a switch: the same client code, the same arrays."""
 
+import os
+import shutil
+
 import event_model
 import h5py
 import numpy as np
@@ -17,7 +20,7 @@ from slads_bluesky.record import (
 )
 from slads_bluesky.record.hdf5_spectra import SpectraToFiles, filled
 from slads_bluesky.record.location import spectra_directory
-from slads_bluesky.record.runs import catalog_documents, find_run
+from slads_bluesky.record.runs import catalog_documents, find_run, list_runs
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +116,45 @@ def test_missing_and_short_files_are_named(in_hdf5, tmp_path):
         list(filled(moved, tmp_path))
     with pytest.raises(ConfigError, match="'inline' or in 'hdf5'"):
         Recorder(tmp_path, spectra="tiff")
+
+
+@pytest.mark.parametrize(
+    "what", ["outside", "pipe", "link", "external data set", "external link", "group", "folder"]
+)
+def test_file_that_is_not_the_records_own_is_neither_read_nor_waited_for(in_hdf5, tmp_path, what):
+    directory, uid, _, _ = in_hdf5
+    documents = list(read_journal(journal_directory(directory) / f"{uid}.msgpack"))
+    folder, secret = tmp_path / "spectra", tmp_path / "secret.h5"
+    folder.mkdir()
+    with h5py.File(secret, "w") as file:
+        file["eds_spectrum"] = np.zeros((100, CHANNELS), "<i4")
+    path = folder / "a.h5"
+    uri = f"file://localhost{path}"
+    if what == "outside":
+        uri = f"file://localhost{folder}/../secret.h5"
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "link":
+        path.symlink_to(secret)
+    elif what == "folder":
+        path.mkdir()
+    else:
+        with h5py.File(path, "w") as file:
+            if what == "external data set":
+                file.create_dataset("eds_spectrum", (100, CHANNELS), "<i4", external=[(secret, 0, 816000)])
+            elif what == "external link":
+                file["eds_spectrum"] = h5py.ExternalLink(str(secret), "/eds_spectrum")
+            else:
+                file.create_group("eds_spectrum")
+    crafted = [(name, {**doc, "uri": uri} if name == "stream_resource" else doc) for name, doc in documents]
+    with pytest.raises(RecordError, match="spectra file"):
+        list(filled(crafted, folder))
+
+
+def test_journal_that_is_a_pipe_is_refused_and_hides_no_run(in_hdf5, tmp_path):
+    directory, uid, _, _ = in_hdf5
+    shutil.copytree(directory, tmp_path / "rec")
+    os.mkfifo(journal_directory(tmp_path / "rec") / "x.msgpack")
+    said = []
+    assert [run.uid for run in list_runs(tmp_path / "rec", said.append)] == [uid]
+    assert "x.msgpack is not a file" in said[0]
