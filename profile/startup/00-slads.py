@@ -30,5 +30,8 @@ make_agent = session.make_agent
 load, verify, replay = session.records.load, session.records.verify, session.records.replay
 save_phases = session.records.save_phases  # what collect_spectra took, for `slads-bluesky train classifier`
 
+# before a map: what it would take, whether it fits (check_map for the queue's clients), what stands in its way
+estimate, check_map, doctor = session.estimate, session.check_map, session.doctor
+
 # plans with plain arguments, for prompt and queue alike: RE(map_sample("steel 3", fraction=0.1))
 map_sample, resume_map, raster_map, collect_spectra = queue_plans(session)

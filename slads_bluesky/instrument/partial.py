@@ -121,7 +121,11 @@ class PartialSession:
             self.x, self.y = beam_axes(self.beam)
         self.make_agent, self.resumed_agent = missing("make_agent"), missing("resumed_agent")
         self.make_grid, self.prepare_map = missing("make_grid"), missing("prepare_map")
-        self.estimate, self.doctor = missing("estimate"), missing("doctor")
+        self.estimate, self.check_map, self.doctor = (
+            missing("estimate"),
+            missing("check_map"),
+            missing("doctor"),
+        )
 
     def _record(self, catalog: Any, models: MapModels) -> None:
         from bluesky.callbacks.best_effort import BestEffortCallback

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from .parts import Devices, MapModels
 from .prompt import end_process
 from .records import Records
 from .settings import InstrumentSettings
+
+if TYPE_CHECKING:
+    from .before import MapForecast, Preflight
 
 __all__ = ["Session"]
 
@@ -214,13 +217,40 @@ class Session:
         ConfigError
             If there is no classifier yet, or a value is not what it may be.
         """
+        self.agent = self.new_agent(
+            fraction,
+            shape=shape,
+            step_um=step_um,
+            centre_um=centre_um,
+            roi=roi,
+            seed=seed,
+            initial=initial,
+            stop_at=stop_at,
+            confidence=confidence,
+            smallest_feature=smallest_feature,
+        )
+        keep_models(self.recorder.directory / "models", self.models.sampler, self.models.classifier)
+        return self.agent
+
+    def new_agent(
+        self,
+        fraction: float | None = None,
+        *,
+        seed: int | None = None,
+        initial: float | None = None,
+        stop_at: float | None = None,
+        confidence: float | None = None,
+        smallest_feature: int | None = None,
+        **region: Any,
+    ) -> SladsAgent:
+        """Make an agent as `make_agent` does, and keep nothing for it: neither models nor the agent itself."""
         classifier, usual = self.models.classifier, self.settings.sampler
         if classifier is None:
             raise ConfigError(
                 "no classifier yet, so nothing can be mapped: take spectra with collect_spectra, train one with "
                 "`slads-bluesky train classifier`, and name it as classifier.file in instrument.yml"
             )
-        grid = self.make_grid(shape=shape, step_um=step_um, centre_um=centre_um, roi=roi)
+        grid = self.make_grid(**region)
         settings = AgentSettings.for_models(
             grid,
             classifier,
@@ -233,9 +263,23 @@ class Session:
             confidence=usual.confidence if confidence is None else confidence,
             smallest_feature=usual.smallest_feature if smallest_feature is None else smallest_feature,
         )
-        self.agent = SladsAgent.from_settings(settings, self.models.sampler)
-        keep_models(self.recorder.directory / "models", self.models.sampler, classifier)
-        return self.agent
+        return SladsAgent.from_settings(settings, self.models.sampler)
+
+    def estimate(self, **arguments: Any) -> MapForecast:
+        """Check a map, and forecast its time and dose; arguments as `map_sample`, see `forecast_map`."""
+        from .before import forecast_map
+
+        return forecast_map(self, **arguments)
+
+    def check_map(self, **arguments: Any) -> dict[str, Any]:
+        """As `estimate`, in plain values: for a client of the queue server, before it queues a map."""
+        return self.estimate(**arguments).to_json()
+
+    def doctor(self, timeout_s: float = 5.0) -> Preflight:
+        """Run the pre-flight check on the session's own devices, record and publishers."""
+        from .before import preflight
+
+        return preflight(self, timeout_s)
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
         """Make the agent of an interrupted map; see `Records.resumed_agent`."""
