@@ -18,7 +18,10 @@ from .trials import Report, Trial
 
 __all__ = ["PICTURES", "natural_images", "natural_trials", "summarise"]
 
-PICTURES = ("camera", "coins", "moon", "clock", "coffee", "rocket", "retina", "horse")
+PICTURES = (
+    *("camera", "coins", "moon", "clock", "coffee", "rocket", "retina", "horse"),
+    *("brick", "grass", "gravel", "page", "text"),
+)
 TRAINING_PICTURES = ("astronaut", "cell", "immunohistochemistry")
 """Pictures that SLADS is trained on."""
 PHASES = (2, 4)

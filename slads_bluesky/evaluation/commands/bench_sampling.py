@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-NATURAL, START, HUGE = "natural", "start", "huge"
+NATURAL, START, HUGE, GAPS = "natural", "start", "huge", "gaps"
 """Parts of the table beside its objects."""
 
 
@@ -42,7 +42,7 @@ def bench_sampling(
         str | None,
         typer.Option(
             help="only these parts, with commas between: pbsn-128, powder-256, pbsn-1024, powder-1024, natural, "
-            "start (start-up at 1024²), huge (the 4096² grid)"
+            "start (start-up at 1024²), huge (the 4096² grid), gaps (patches that a map can miss)"
         ),
     ] = None,
     huge: Annotated[bool, typer.Option(help="with the 4096² grid (not with --quick)")] = True,
@@ -54,7 +54,7 @@ def bench_sampling(
 ) -> None:
     """Print fractions needed, distortion left, decision times, coverage of the interval, start-up and memory."""
     from ...sampling.factory import check_name, sampler_names
-    from ..benchmarks import large, natural, sampling_figures
+    from ..benchmarks import gaps, large, natural, sampling_figures
     from ..benchmarks import objects as generated
     from ..benchmarks.coverage import coverage
     from ..benchmarks.trace import ADAPTED
@@ -76,6 +76,7 @@ def bench_sampling(
     trials = [
         *generated.object_trials(rows, names, seed),
         *natural.natural_trials(pictures, of_program, seed),
+        *(gaps.gap_trials(of_program, seed) if GAPS in parts else ()),
         *large.large_trials([name for name in of_program if name in ("slads", "learned")], sides, seed),
     ]
     with bench_output(json_file, "Figures of the samplers, medians") as output:
@@ -97,14 +98,14 @@ def bench_sampling(
         found["large"] = [result for result in results.values() if "side" in result]
         for show in (_show_objects, _show_natural, _show_coverage, _show_large):
             show(output, found)
-        output.figures = sampling_figures.sampling_figures(found)
+        output.figures = [*sampling_figures.sampling_figures(found), *gaps.gap_figures(results)]
 
 
 def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
     from ...errors import ConfigError
     from ..benchmarks.objects import ROWS
 
-    known = [*(row.name for row in ROWS), NATURAL, START, HUGE]
+    known = [*(row.name for row in ROWS), NATURAL, START, HUGE, GAPS]
     if objects is not None:
         chosen = [name.strip() for name in objects.split(",")]
         for name in chosen:
@@ -112,7 +113,7 @@ def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
                 raise ConfigError(f"unknown part '{name}' of the table; known: {', '.join(known)}")
         return set(chosen)
     if quick:
-        return {NATURAL, *(row.name for row in ROWS if row.size < 1024)}
+        return {NATURAL, GAPS, *(row.name for row in ROWS if row.size < 1024)}
     return set(known) - (set() if huge else {HUGE})
 
 
