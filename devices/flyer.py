@@ -102,6 +102,8 @@ class SparseFlyer:
         self._ready = threading.Condition()
         self._heard: list[Callable[[], None]] = []
         self._not_loaded = ""
+        self._launches = 0
+        self._starting, self._loaded = QuickStatus(done=True), QuickStatus(done=True)
         self.trouble = ""
         """Why the last list ended early; empty if it did not. Its status ends well all the same: see `missed`."""
         self.list_s = 0.0
@@ -131,38 +133,43 @@ class SparseFlyer:
         return [self]
 
     def prepare(self, points: PointList) -> QuickStatus:
-        """Load the list that the next `kickoff` starts."""
-        status, loaded = QuickStatus(), QuickStatus()
-        self._prepared, self._not_loaded = points, ""
-        self.engine.load(points, loaded)
+        """Load the list that the next `kickoff` starts; after the one that is being started, if one is."""
+        self._prepared = points
+        return self._load(points)
 
-        def done(_: QuickStatus) -> None:
+    def _load(self, points: PointList) -> QuickStatus:
+        """Load a list once the hardware has taken over the one before; the status always ends well."""
+        status = self._loaded = QuickStatus()
+        starting = self._starting
+
+        def load(_: QuickStatus) -> None:
+            loaded = QuickStatus()
+            loaded.add_callback(done)
+            self.engine.load(points, loaded)
+
+        def done(loaded: QuickStatus) -> None:
             error = loaded.exception(0)
             self._not_loaded = "" if error is None else str(error)
             status.set_finished()
 
-        loaded.add_callback(done)
+        starting.add_callback(load)
         return status
 
     def kickoff(self) -> QuickStatus:
         """Start the prepared list; done when it runs, so that another may be loaded."""
-        status = QuickStatus()
-        if self._prepared is None and self._points is None:
-            status.set_exception(InstrumentError(f"{self.name}: no list is prepared"))
-            return status
         if self._prepared is None or (self._status is not None and not self._status.done):
-            status.set_finished()  # a message that is replayed after a pause: the list was started
+            status = QuickStatus()
+            if self._prepared is None and self._points is None:
+                status.set_exception(InstrumentError(f"{self.name}: no list is prepared"))
+            else:  # a message that is replayed after a pause: the list was started
+                status.set_finished()
             return status
-        self._points, self._prepared = self._prepared, None
-        self._status = QuickStatus()
-        self.judge.begin(self._points)
-        self.trouble = self._not_loaded
-        if self.trouble:
-            self._finish()
-            status.set_finished()
-        else:
-            self._launch(self._points, status)
-        return status
+        points, self._prepared = self._prepared, None
+        self._points, self._status = points, QuickStatus()
+        self.judge.begin(points)
+        starting = self._starting = QuickStatus()
+        self._loaded.add_callback(self._launcher(points, starting))
+        return starting
 
     def complete(self) -> QuickStatus:
         """Return the status of the running list: done when its last pixel is classified."""
@@ -225,6 +232,7 @@ class SparseFlyer:
         """
         if self._status is not None and not self._status.done:
             self._held = True
+            self._launches += 1  # one that still waits for its list to be loaded must not go off later
             self._halt()
         if self._exposed:
             raise NoReplayAllowed
@@ -238,15 +246,23 @@ class SparseFlyer:
         if points is None or done.all():
             self._finish()
             return
-        left = points.take(np.flatnonzero(~done))
-        status = QuickStatus()
-        self.engine.load(left, status)
-        status.add_callback(lambda loaded: self._relaunch(left, loaded))
+        left, prepared = points.take(np.flatnonzero(~done)), self._prepared
+        # whoever waits for the start of the list waits for this one
+        starting = QuickStatus() if self._starting.done else self._starting
+        self._starting = QuickStatus(done=True)
+        self._load(left).add_callback(self._launcher(left, starting))
+        self._starting = starting
+        if (
+            prepared is not None
+        ):  # it was loaded before: again, once the rest of this list has been taken over
+            self._load(prepared)
 
     def stop(self, success: bool = True) -> None:
         """Stop the list, blank the beam; its status ends well, as nobody waits for it any more."""
         self._held = False
+        self._launches += 1
         self._halt()
+        self._starting.set_finished()
         if self._status is not None:
             self._status.set_finished()
 
@@ -298,19 +314,27 @@ class SparseFlyer:
 
     # ---- the thread that a list has
 
-    def _launch(self, points: PointList, started: QuickStatus) -> None:
+    def _launcher(self, points: PointList, starting: QuickStatus) -> Callable[[QuickStatus], None]:
+        """Return what starts a list once it is loaded, unless a pause came in between."""
+        self._launches += 1
+        number = self._launches
+
+        def launch(_: QuickStatus) -> None:
+            if number == self._launches:
+                self._launch(points, starting)
+
+        return launch
+
+    def _launch(self, points: PointList, starting: QuickStatus) -> None:
+        self.trouble = self._not_loaded
+        if self.trouble:
+            starting.set_finished()
+            self._finish()
+            return
         self._thread = threading.Thread(
-            target=self._run, args=(points, started), name=f"{self.name}-list", daemon=True
+            target=self._run, args=(points, starting), name=f"{self.name}-list", daemon=True
         )
         self._thread.start()
-
-    def _relaunch(self, left: PointList, loaded: QuickStatus) -> None:
-        error = loaded.exception(0)
-        if error is not None:
-            self.trouble = str(error)
-            self._finish()
-        else:
-            self._launch(left, QuickStatus())
 
     def _run(self, points: PointList, started: QuickStatus) -> None:
         began = time.perf_counter()

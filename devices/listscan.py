@@ -24,6 +24,9 @@ from .status import QuickStatus
 
 __all__ = ["EpicsListEngine", "MappingEDS", "PointListScan"]
 
+HEAD = 4
+"""Both waveforms of a buffer begin with its run, its number in that, its first pixel and how many pixels it holds."""
+
 SILENCE_S = 20.0
 """A list of which nothing is heard for so long, and the time of a buffer, has failed."""
 
@@ -54,40 +57,37 @@ class MappingEDS(Device):  # type: ignore[misc]
     current_pixel = Cpt(EpicsSignalRO, "CurrentPixel", auto_monitor=False, kind=Kind.omitted)
     filled = Cpt(EpicsSignalRO, "BuffersFilled", auto_monitor=True, kind=Kind.omitted)
     buffers_read = Cpt(EpicsSignal, "BuffersRead", kind=Kind.omitted)
+    run_number = Cpt(EpicsSignalRO, "RunNumber", auto_monitor=False, kind=Kind.omitted)
     overruns = Cpt(EpicsSignalRO, "Overruns", auto_monitor=False, kind=Kind.omitted)
-    spectra0 = Cpt(EpicsSignalRO, "Buffer0:Spectra", auto_monitor=False, kind=Kind.omitted)
-    header0 = Cpt(EpicsSignalRO, "Buffer0:Header", auto_monitor=False, kind=Kind.omitted)
-    spectra1 = Cpt(EpicsSignalRO, "Buffer1:Spectra", auto_monitor=False, kind=Kind.omitted)
-    header1 = Cpt(EpicsSignalRO, "Buffer1:Header", auto_monitor=False, kind=Kind.omitted)
-    spectra2 = Cpt(EpicsSignalRO, "Buffer2:Spectra", auto_monitor=False, kind=Kind.omitted)
-    header2 = Cpt(EpicsSignalRO, "Buffer2:Header", auto_monitor=False, kind=Kind.omitted)
-    spectra3 = Cpt(EpicsSignalRO, "Buffer3:Spectra", auto_monitor=False, kind=Kind.omitted)
-    header3 = Cpt(EpicsSignalRO, "Buffer3:Header", auto_monitor=False, kind=Kind.omitted)
+    spectra0 = Cpt(EpicsSignalRO, "Buffer0:Spectra", auto_monitor=True, kind=Kind.omitted)
+    header0 = Cpt(EpicsSignalRO, "Buffer0:Header", auto_monitor=True, kind=Kind.omitted)
+    spectra1 = Cpt(EpicsSignalRO, "Buffer1:Spectra", auto_monitor=True, kind=Kind.omitted)
+    header1 = Cpt(EpicsSignalRO, "Buffer1:Header", auto_monitor=True, kind=Kind.omitted)
+    spectra2 = Cpt(EpicsSignalRO, "Buffer2:Spectra", auto_monitor=True, kind=Kind.omitted)
+    header2 = Cpt(EpicsSignalRO, "Buffer2:Header", auto_monitor=True, kind=Kind.omitted)
+    spectra3 = Cpt(EpicsSignalRO, "Buffer3:Spectra", auto_monitor=True, kind=Kind.omitted)
+    header3 = Cpt(EpicsSignalRO, "Buffer3:Header", auto_monitor=True, kind=Kind.omitted)
 
     n_buffers = 4
 
-    def read_buffer(self, number: int, n_channels: int) -> MappingBuffer:
-        """Read the buffer that was filled as `number`, and give it back to the processor.
+    def buffer(self, spectra: Any, header: Any, n_channels: int) -> MappingBuffer:
+        """Make a buffer of the two waveforms that it is handed over in.
 
         Raises
         ------
         InstrumentError
             If it does not hold what its header says.
         """
-        slot = number % self.n_buffers
-        spectra = np.asarray(getattr(self, f"spectra{slot}").get())
-        header = np.asarray(getattr(self, f"header{slot}").get(), np.float64)
-        self.buffers_read.put(number + 1)
-        n = int(header[1]) if header.size >= 2 else -1
-        if n < 1 or header.size != 2 + 3 * n or spectra.size != n * n_channels:
+        counts, numbers = np.asarray(spectra), np.asarray(header, np.float64)
+        n = int(numbers[3]) if numbers.size >= HEAD else -1
+        if n < 1 or numbers.size != HEAD + 3 * n or counts.size != HEAD + n * n_channels:
             raise InstrumentError(
-                f"{self.name}: buffer {number} has {spectra.size} counts and {header.size} numbers for {n} pixels "
-                f"of {n_channels} channels"
+                f"{self.name}: a buffer of {counts.size} counts and {numbers.size} numbers for {n} pixels of "
+                f"{n_channels} channels"
             )
-        live, real, charge = header[2:].reshape(3, n)
-        return MappingBuffer(
-            int(header[0]), spectra.reshape(n, n_channels).astype(np.int32), live, real, charge
-        )
+        live, real, charge = numbers[HEAD:].reshape(3, n)
+        rows = counts[HEAD:].reshape(n, n_channels).astype(np.int32)
+        return MappingBuffer(int(numbers[2]), rows, live, real, charge)
 
 
 class EpicsListEngine:
@@ -119,8 +119,9 @@ class EpicsListEngine:
         self.pixels_per_buffer = pixels_per_buffer
         self.connection_timeout_s = connection_timeout_s
         self._changed = threading.Condition()
-        self._filled = 0
-        self._seen_running = self._ended = self._aborted = False
+        self._spectra: list[Any] = [()] * MappingEDS.n_buffers
+        self._headers: list[Any] = [()] * MappingEDS.n_buffers
+        self._seen_running = self._ended = False
         self._watching = False
         self._n_channels = 0
 
@@ -156,7 +157,10 @@ class EpicsListEngine:
         self._n_channels = int(self._eds.channels.get())
         if not self._watching:
             self._watching = True
-            self.mapping.filled.subscribe(self._on_filled)
+            for slot in range(self.mapping.n_buffers):
+                for kind, kept in (("spectra", self._spectra), ("header", self._headers)):
+                    signal = getattr(self.mapping, f"{kind}{slot}")
+                    signal.subscribe(functools.partial(self._on_buffer, kept, slot))
             self.scan.running.subscribe(self._on_running)
         for signal, value in (
             (self.mapping.advance_mode, "Gate"), (self.mapping.pixels_per_buffer, self.pixels_per_buffer),
@@ -194,9 +198,8 @@ class EpicsListEngine:
         InstrumentError
             If it cannot be started, or nothing is heard of it any more.
         """
-        with self._changed:
-            self._filled, self._aborted = 0, False
         self._put(self.mapping.arm)
+        run = int(self.mapping.run_number.get())
         with self._changed:
             self._seen_running = self._ended = False
         self._put(self.scan.start_list)
@@ -204,18 +207,20 @@ class EpicsListEngine:
         patience = SILENCE_S + float(points.dwell_s.max()) * self.pixels_per_buffer
         number = 0
         while True:
+            slot = number % self.mapping.n_buffers
             with self._changed:
-                heard = self._changed.wait_for(functools.partial(self._news, number), patience)
-                filled, ended = self._filled, self._ended
+                heard = self._changed.wait_for(lambda: self._is_here(run, number) or self._ended, patience)  # noqa: B023
+                here = self._is_here(run, number)
+                spectra, header = self._spectra[slot], self._headers[slot]
             if not heard:
                 raise InstrumentError(f"{self.scan.name}: nothing heard of the list for {patience:g} s")
-            while number < filled:
-                buffer = self.mapping.read_buffer(number, self._n_channels)
-                number += 1
-                take(buffer)
-                if buffer.first + len(buffer.spectra) >= len(points):
-                    return
-            if ended and number >= self._filled:
+            if not here:
+                return
+            number += 1
+            self.mapping.buffers_read.put(number)
+            buffer = self.mapping.buffer(spectra, header, self._n_channels)
+            take(buffer)
+            if buffer.first + len(buffer.spectra) >= len(points):
                 return
 
     def abort(self) -> None:
@@ -231,12 +236,17 @@ class EpicsListEngine:
         except TimeoutError:
             raise InstrumentError(f"{signal.name}: not done within {self.connection_timeout_s:g} s") from None
 
-    def _news(self, number: int) -> bool:
-        return self._filled > number or self._ended
+    def _is_here(self, run: int, number: int) -> bool:
+        """Whether both waveforms of a buffer have come; those of an earlier run may still be on their way."""
+        slot, head = number % self.mapping.n_buffers, (run, number)
+        return all(
+            len(kept[slot]) > HEAD and tuple(int(v) for v in kept[slot][:2]) == head
+            for kept in (self._spectra, self._headers)
+        )
 
-    def _on_filled(self, *, value: Any, **_: Any) -> None:
+    def _on_buffer(self, kept: list[Any], slot: int, *, value: Any, **_: Any) -> None:
         with self._changed:
-            self._filled = int(value)
+            kept[slot] = np.atleast_1d(value)
             self._changed.notify_all()
 
     def _on_running(self, *, value: Any, **_: Any) -> None:

@@ -80,6 +80,9 @@ class ListGroup(PVGroup):  # type: ignore[misc]
     stop = _choice("EDS:Map:StopAll", ("Done", "Stop"), "Ends the run")
     acquiring = _choice("EDS:Map:Acquiring", (_NO, _YES), "Whether pixels are still to come", read_only=True)
     current_pixel = _whole("EDS:Map:CurrentPixel", 0, "Pixels of this run so far", read_only=True)
+    run_number = _whole(
+        "EDS:Map:RunNumber", 0, "Runs armed so far; every buffer names its own", read_only=True
+    )
     filled = _whole("EDS:Map:BuffersFilled", 0, "Buffers handed over since Arm", read_only=True)
     buffers_read = _whole("EDS:Map:BuffersRead", 0, "Buffers that the client has read since Arm")
     overruns = _whole(
@@ -143,6 +146,7 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             for pv in (self.filled, self.buffers_read, self.overruns, self.current_pixel):
                 await pv.write(0)
             self._slot = 0
+            await self.run_number.write(self.run_number.value + 1)
             await self.acquiring.write(_YES)
             self._software = None
             if self.advance_mode.value == "Software":
@@ -237,10 +241,13 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             await self.overruns.write(self.overruns.value + 1)
         else:
             slot = self._slot % N_BUFFERS
-            header = np.concatenate([[first, n], buffer.live_s, buffer.real_s, buffer.charge_nc])
-            await self.slots[slot][0].write(buffer.spectra.ravel())
-            await self.slots[slot][1].write(header)
+            head = [int(self.run_number.value), self._slot, first, n]
+            header = np.concatenate([head, buffer.live_s, buffer.real_s, buffer.charge_nc])
             self._slot += 1
+            await self.slots[slot][0].write(
+                np.concatenate([np.array(head, np.int32), buffer.spectra.ravel()])
+            )
+            await self.slots[slot][1].write(header)
             await self.filled.write(self._slot)
         await self.current_pixel.write(first + n)
         await self.index.write(run.reached)
@@ -274,12 +281,13 @@ def buffer_properties(channels: int) -> dict[str, Any]:
     for k in range(N_BUFFERS):
         buffers[f"spectra{k}"] = pvproperty(
             name=f"EDS:Map:Buffer{k}:Spectra", value=np.zeros(1, np.int32), dtype=int, read_only=True,
-            max_length=MOST_PIXELS * channels, units="counts", doc="Spectra of a buffer, one after the other",
+            max_length=4 + MOST_PIXELS * channels, units="counts",
+            doc="Run, number of the buffer, first pixel, number of pixels; spectra, one after the other",
         )  # fmt: skip
         buffers[f"header{k}"] = pvproperty(
             name=f"EDS:Map:Buffer{k}:Header", value=np.zeros(1), dtype=float, read_only=True,
-            max_length=2 + 3 * MOST_PIXELS,
-            doc="First pixel, number of pixels n; n live times (s), n real times (s), n charges (nC)",
+            max_length=4 + 3 * MOST_PIXELS,
+            doc="Run, number, first pixel, pixels n; n live times (s), n real times (s), n charges (nC)",
         )  # fmt: skip
     return buffers
 

@@ -113,7 +113,12 @@ def _dwell_error(data: RunData, given: float | None) -> float | None:
     """Error that a map's dwell was adapted to; None for a fixed dwell. It is never guessed."""
     rule = data.start.get("sequential") or {}
     recorded = rule.get("error", given)
-    if recorded is None and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any():
+    by_lists = data.start.get("plan_args", {}).get("acquisition") == "list"  # their dwell is a real time
+    if (
+        recorded is None
+        and not by_lists
+        and (data.live_time_s < 0.99 * data.start["plan_args"]["dwell_s"]).any()
+    ):
         raise RecordError(
             f"run {data.uid[:8]} had an adaptive dwell and does not record its error; give --error"
         )

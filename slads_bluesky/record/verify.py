@@ -120,6 +120,8 @@ class _Lists:
         self.pixels = {int(pixel) for decision in data.lists for pixel in decision.pixels}
         self._row = {int(pixel): i for i, pixel in enumerate(data.pixels)}
         self._left = list(data.lists)
+        # one that was chosen and not measured before its run was cut off is chosen again by the next
+        self._of = {int(pixel): decision for decision in data.lists for pixel in decision.pixels}
         self._run = -1
         self._pending: set[int] = set()
 
@@ -140,7 +142,7 @@ class _Lists:
     def _compare(self, decision: ListDecision, again: list[Suggestion]) -> None:
         data, event = self._data, decision.seen + 1
         for j, pixel in enumerate(int(p) for p in decision.pixels):
-            row = self._row.get(pixel)
+            row = self._row.get(pixel) if self._of[pixel] is decision else None
             if j >= len(again):
                 self._result.add(Difference(event, pixel, "decision", pixel, "no pixel"))
             elif again[j].pixel != pixel:

@@ -265,7 +265,9 @@ def test_software_advance_gives_a_pixel_for_each_put(ca_flyer, fresh):
         mapping.next_pixel.set(1).wait(10)
     beam.blanker.set(True).wait(10)
     assert mapping.current_pixel.get() == 3
-    buffer = mapping.read_buffer(2, 2040)
+    buffer = mapping.buffer(
+        mapping.spectra2.get(use_monitor=False), mapping.header2.get(use_monitor=False), 2040
+    )
     assert buffer.first == 2
     assert buffer.spectra.shape == (1, 2040)
     mapping.advance_mode.set("Gate").wait(10)
