@@ -87,7 +87,7 @@ def test_readme_is_at_most_150_lines():
 
 def test_readme_table_names_every_command():
     table = text_of("README.md").split("| command |")[1].split("\n\n")[0]
-    rows = re.findall(r"`([\w …]+)`", table)
+    rows = re.findall(r"`([\w …-]+)`", table)
     group = typer.main.get_command(app)
     assert {row.split()[0] for row in rows} == set(group.commands)
     trained = {row.split()[1] for row in rows if row.startswith("train ")}

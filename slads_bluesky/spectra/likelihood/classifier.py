@@ -52,6 +52,20 @@ class PhaseClassifier(StoredClassifier):
     Only ``ok`` and ``mixed`` carry a phase's label (``mixed``: that of the larger part); the others carry
     `UNCLASSIFIED`.
     Made by `from_spectra`, `from_compositions` or `load`.
+
+    Examples
+    --------
+    From compositions, and a spectrum of about a hundred counts:
+
+    >>> import numpy as np
+    >>> from slads_bluesky import PhaseClassifier
+    >>> from slads_bluesky.phantom import training_spectra
+    >>> classifier = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
+    >>> spectrum = training_spectra("pbsn-64", n=1)["Sn"][0]
+    >>> counts = np.random.default_rng(0).binomial(spectrum, 1e-3).astype(np.int32)
+    >>> found = classifier.classify(counts)
+    >>> classifier.phases[found.label - 1], found.verdict
+    ('Sn', 'ok')
     """
 
     kind = "likelihood"
