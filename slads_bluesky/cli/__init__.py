@@ -54,6 +54,7 @@ for _module in (
     "view",
     "estimate",
     "doctor",
+    "plans",
     "train",
 ):
     importlib.import_module(f".{_module}", __name__).register(app)

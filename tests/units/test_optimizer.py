@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from bluesky_adaptive.plans import optimize
+from bluesky_adaptive.plans import default_acquire, optimize
 from bluesky_adaptive.protocols import (
     CanRegisterSuggestions,
     Checkpointable,
@@ -104,6 +104,25 @@ def test_optimize_maps_as_our_own_agent_would(phantom, n_points):  # noqa: F811
         sum(name == "stop" and doc["exit_status"] == "success" for name, doc in documents)
         == 40 // n_points + 1
     )
+
+
+def test_default_acquire_of_bluesky_adaptive_measures_our_spots(phantom):  # noqa: F811
+    beam, eds, _ = soft_microscope(phantom, FirstLook(phantom))
+    engine, labels = RunEngine({}, context_managers=[]), RunLabels()
+    engine.subscribe(labels)
+    optimizer = SladsOptimizer(make_agent(phantom, 40))
+    suggestions = optimizer.suggest(3)
+    outcomes = []
+
+    def plan():
+        uid = yield from default_acquire(suggestions, list(beam_axes(beam)), [eds])
+        outcomes.extend(labels.evaluate(uid, suggestions))
+
+    engine(plan())
+    optimizer.ingest(outcomes)
+    assert {one["_id"] for one in outcomes} == {one["_id"] for one in suggestions}
+    assert all(one["label"] in (0, phantom.truth.flat[one["_id"]]) for one in outcomes)
+    assert optimizer.agent.n_measured == 3
 
 
 class Diagonal:
