@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,24 +28,33 @@ def register(app: typer.Typer) -> None:
 def export(
     uid: Uid,
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Ends in .hspy, .zspy, .nxs, .msa, .npz or .csv.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Ends in .hspy, .zspy, .nxs, .msa, .tif, .npz or .csv; of a run that is no map, .npz or .csv.",
+        ),
     ],
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
     """Write a map into a file of another program."""
     from ..export.formats import export_map
+    from ..export.plain import export_run
+    from ..record.runs import find_run
 
     check_writable(json_file)
     console = make_console()
-    _, data = open_map(uid, catalog)
+    run = find_run(uid, catalog)
+    if "grid" in run.start:
+        _, data = open_map(run.uid, catalog)
+        figures: dict[str, Any] = {"uid": data.uid, "n_measured": data.n_measured}
+    else:
+        data, figures = None, {"uid": run.uid}
     with working(console, f"writing {path.name}"):
-        written = export_map(data, path)
+        written = export_map(data, path) if data is not None else export_run(run.documents(), path)
     for file in written:
         console.print(str(file))
-    write_json(
-        json_file, {"uid": data.uid, "n_measured": data.n_measured, "files": [str(file) for file in written]}
-    )
+    write_json(json_file, {**figures, "files": [str(file) for file in written]})
 
 
 def report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +67,12 @@ def model_folders(where: str | None) -> list[Path]:
 
 
 def runs(
-    since: Annotated[str | None, typer.Option(help="Only runs from this day on, such as 2026-03-01.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Only runs from then on: a day such as 2026-03-01, today, yesterday, 3 days, 2 hours."
+        ),
+    ] = None,
     sample: Annotated[str | None, typer.Option(help="Only runs of this sample.")] = None,
     object_name: Annotated[
         str | None, typer.Option("--object", help="Only runs of this simulated object.")
@@ -75,18 +81,13 @@ def runs(
     json_file: Json = None,
 ) -> None:
     """List the runs on record, the latest last."""
-    from datetime import datetime
-
     from rich.table import Table
 
     from ..record.runs import list_runs
 
     console = make_console()
     check_writable(json_file)
-    try:
-        after = datetime.fromisoformat(since).timestamp() if since else 0.0
-    except ValueError:
-        raise ConfigError(f"--since takes a day such as 2026-03-01, not '{since}'") from None
+    after = _since(since, datetime.now()) if since else 0.0
     rows: list[dict[str, Any]] = []
     for run in list_runs(catalog, lambda text: console.print(f"unreadable: {text}")):
         start, stop = run.start, run.stop or {}
@@ -103,8 +104,9 @@ def runs(
                 "plan_name": start.get("plan_name"),
                 "sample": start.get("sample"),
                 "shape": start.get("shape"),
-                "n_events": (stop.get("num_events") or {}).get("primary"),
+                "n_events": (stop.get("num_events") or {}).get("primary") if run.stop else run.count_events(),
                 "exit_status": run.exit_status,
+                "ending": run.ending,
                 "resumes": run.parent,
                 "left_out": run.left_out,
             }
@@ -121,7 +123,7 @@ def runs(
             _text(row["sample"]),
             " × ".join(map(str, row["shape"] or ())),
             _text(row["n_events"]),
-            row["exit_status"],
+            row["ending"],
             (row["resumes"] or "")[:8],
         )
     console.print(table if rows else "no runs", soft_wrap=not rows)
@@ -129,6 +131,24 @@ def runs(
         if row["left_out"]:
             console.print(f"run {row['uid'][:8]} is in the journal only: {row['left_out']}")
     write_json(json_file, {"runs": rows})
+
+
+def _since(text: str, now: datetime) -> float:
+    """Seconds since 1970 of a day or of a time ago; ConfigError if it is neither."""
+    from datetime import timedelta
+
+    words = text.lower().removesuffix(" ago").split()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        if words in (["today"], ["yesterday"]):
+            return (midnight - timedelta(days=words == ["yesterday"])).timestamp()
+        if len(words) == 2 and words[1].rstrip("s") in ("minute", "hour", "day", "week"):
+            return (now - timedelta(**{words[1].rstrip("s") + "s": float(words[0])})).timestamp()
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"--since takes a day such as 2026-03-01, today, yesterday, or a time such as '3 days', not '{text}'"
+        ) from None
 
 
 def show(uid: Uid, catalog: Where = None, json_file: Json = None) -> None:

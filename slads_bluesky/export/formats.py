@@ -27,7 +27,8 @@ def export_map(data: RunData, path: Path) -> list[Path]:
         With its spectra.
     path : Path
         ``.npz`` and ``.csv`` for scripts, ``.msa`` (EMSA/MAS, the sum of all spectra and one of each phase),
-        ``.hspy`` and ``.zspy`` (HyperSpy, by the extra ``hyperspy``), ``.nxs`` (NeXus, NXem).
+        ``.hspy`` and ``.zspy`` (HyperSpy, by the extra ``hyperspy``), ``.nxs`` (NeXus, NXem), ``.tif``
+        (the maps as images).
 
     Returns
     -------
@@ -57,6 +58,7 @@ def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:
     from .emsa import write_msa
     from .hyperspy import write_hyperspy
     from .nexus import write_nexus
+    from .tiff import write_tiff
 
     return {
         ".npz": write_npz,
@@ -65,4 +67,6 @@ def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:
         ".hspy": write_hyperspy,
         ".zspy": write_hyperspy,
         ".nxs": write_nexus,
+        ".tif": write_tiff,
+        ".tiff": write_tiff,
     }

@@ -41,7 +41,8 @@ class Recorder:
     directory : path, optional
         The record, ``journal/`` and ``catalog/`` in it; by default the user's own.
     catalog : str, optional
-        Another catalog than the embedded one in `directory`: a Tiled server's URI or a profile.
+        Another catalog than the embedded one in `directory`: a Tiled server's URI or a profile. It gets the runs of
+        this recorder; earlier ones by `slads_bluesky.record.catalog.writer.catch_up`.
     fsync : bool
         Wait for the disk after each document.
     spectra : {"inline", "hdf5"}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slads_bluesky.documents import check_document
 from slads_bluesky.errors import RecordError
 from slads_bluesky.metadata import typed_start
+from slads_bluesky.streams import events_by_stream
 
 from .catalog.left_out import reason_left_out
 from .catalog.store import open_catalog
@@ -75,6 +76,26 @@ class RecordedRun:
     def exit_status(self) -> str:
         """``success``, ``abort``, ``fail``, or ``unfinished`` without a stop document."""
         return str(self.stop["exit_status"]) if self.stop else "unfinished"
+
+    @property
+    def ending(self) -> str:
+        """How it ended: as `exit_status`, but ``stopped`` where an operator's ``RE.stop()`` ended a plan of ours.
+
+        The RunEngine calls that a success. Our plans say why they ended, that of others may end without a reason.
+        """
+        ours = "max_failed_points" in self.start.get("plan_args", {})
+        if ours and self.exit_status == "success" and not (self.stop or {}).get("reason"):
+            return "stopped"
+        return self.exit_status
+
+    def count_events(self, stream: str = "primary") -> int:
+        """Count the events of a stream by reading them: of a run without a stop document, which has their number."""
+        seen = set()
+        with contextlib.suppress(RecordError):
+            for name, of, doc in events_by_stream(self.documents()):
+                if name == "event" and of == stream:
+                    seen.add(doc["seq_num"])
+        return len(seen)
 
 
 def list_runs(

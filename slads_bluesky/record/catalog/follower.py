@@ -30,7 +30,7 @@ from slads_bluesky.errors import RecordError, SladsError
 
 from ..journal.reading import JournalTail
 from .left_out import first_line, note_left_out, note_written
-from .store import close_catalog, open_catalog
+from .store import close_catalog, is_profile, open_catalog
 from .writer import (
     Rewound,
     RunWriter,
@@ -270,7 +270,10 @@ def main() -> int:
         return 1
     report({"ready": True})
     try:
-        catch_up(catalog, journal_dir)
+        if "://" not in where and not is_profile(
+            where
+        ):  # a facility's server gets the runs of this session, none unasked
+            catch_up(catalog, journal_dir)
     except Exception as error:
         report({"problem": f"earlier runs could not be caught up: {first_line(error)}"})
     follower = Follower(catalog, report)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from datetime import datetime
 
 import event_model
 import numpy as np
@@ -12,6 +13,7 @@ from record_helpers import Detector, rewound_documents, run_engine, spectra_plan
 
 from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.cli import main
+from slads_bluesky.cli.record import _since
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal, journal_directory, open_catalog
 from slads_bluesky.record.replay import replay
@@ -295,11 +297,31 @@ def test_verify_exits_with_1_and_names_the_first_difference(
 
 
 @pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("today", "2026-03-10 00:00"), ("Yesterday", "2026-03-09 00:00"), ("3 days", "2026-03-07 12:30"),
+        ("1.5 hours ago", "2026-03-10 11:00"), ("2026-01-02", "2026-01-02 00:00"),
+    ],
+)  # fmt: skip
+def test_since_takes_days_and_times_ago(text, time):
+    now = datetime.fromisoformat("2026-03-10 12:30")
+    assert datetime.fromtimestamp(_since(text, now)) == datetime.fromisoformat(time)
+
+
+def test_ending_of_a_map_that_an_operator_stopped_is_named(mapped):
+    run = find_run(mapped[1], mapped[0])
+    assert run.ending == "success"
+    assert dataclasses.replace(run, stop={**run.stop, "reason": ""}).ending == "stopped"
+    assert dataclasses.replace(run, stop=None).ending == "unfinished"
+    assert run.count_events() == 276
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("show", "zzzz"), "no run 'zzzz'"),
         (("replay", "7"), "no run has the scan_id '7'"),
-        (("runs", "--since", "yesterday"), "--since takes a day"),
+        (("runs", "--since", "last summer"), "--since takes a day"),
         (("replay", "-1", "--speed", "-1"), "speed must be positive"),
         (("export", "-1", "map.jpg"), "its name must end in .npz"),
     ],
