@@ -96,7 +96,7 @@ class Session:
         if threading.current_thread() is threading.main_thread():
             self._open.enter_context(engine.ended_by_signals())
         guard = getattr(beam, "guard", None)
-        if guard is None or not guard.present:
+        if guard is None or not guard.look():
             engine.lease = FileLease(self.recorder.directory, getattr(beam, "prefix", self.settings.mode))
 
     def _marks(self) -> dict[str, Any]:
