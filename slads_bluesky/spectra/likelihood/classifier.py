@@ -29,7 +29,7 @@ from .kernel import bin_counts
 from .learning import learn_templates
 from .library import element_shapes
 from .nuisance import Nuisance
-from .nuisance_judge import ACCEPTED, FLAGGED, NEAR
+from .nuisance_judge import ACCEPTED, FLAGGED, NEAR, OTHER
 from .posterior import bin_batch
 from .settings import ClassifierSettings
 from .templates import STRAY, Templates, flat_shape
@@ -276,7 +276,7 @@ class PhaseClassifier(StoredClassifier):
             return Classification(UNCLASSIFIED, outside, "low_counts")
         if flag == NEAR:  # of this phase, or of another composition: too few counts to decide
             return Classification(UNCLASSIFIED, probability, "low_counts")
-        if flag == FLAGGED:
+        if flag in (FLAGGED, OTHER):
             verdict, parts = self._verdicts.explain(bins, total, best)
             accepted = probability >= self.settings.confidence
             if verdict == "mixed" and not accepted and self._verdicts.gain(bins, parts) < self._least_gain:
@@ -284,7 +284,7 @@ class PhaseClassifier(StoredClassifier):
                 return Classification(UNCLASSIFIED, probability, "low_counts")
             if verdict == "mixed":
                 return Classification(int(parts[:-1].argmax()) + 1, probability, "mixed")
-            if verdict != "ok" or self.nuisance is not None:
+            if verdict != "ok" or flag == OTHER:
                 return Classification(UNCLASSIFIED, sure, "ill" if verdict == "ill" else "unknown")
         if probability >= self.settings.confidence:
             return Classification(best + 1, probability, "ok")

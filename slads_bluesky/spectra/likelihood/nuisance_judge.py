@@ -24,10 +24,10 @@ from .nuisance import Nuisance
 from .templates import MIXTURE, Templates, mixture_log_ratio
 from .verdicts import LEVELS, make_thresholds
 
-__all__ = ["ACCEPTED", "FLAGGED", "NEAR", "NuisanceModel", "judge_nuisance", "make_nuisance_model"]
+__all__ = ["ACCEPTED", "FLAGGED", "NEAR", "OTHER", "NuisanceModel", "judge_nuisance", "make_nuisance_model"]
 
-ACCEPTED, NEAR, FLAGGED = 0, 1, 2
-"""What `judge_nuisance` says of the fit: accepted, perhaps of another composition, worse than allowed."""
+ACCEPTED, NEAR, FLAGGED, OTHER = 0, 1, 2, 3
+"""What `judge_nuisance` says of the fit: accepted, perhaps of another composition, worse than allowed, of another."""
 LOG_STEP = float(np.log(LEVELS[1] / LEVELS[0]))
 NEAR_RATE = 0.02
 """Part of good spectra that may be called near another composition, and so ``low_counts``."""
@@ -247,7 +247,7 @@ def judge_nuisance(
             return best, posterior[best], FLAGGED
     rise = 2.0 * (wide - narrow) / dispersion
     if rise > _between(model.near_limit[best, 1], total):
-        return best, posterior[best], FLAGGED
+        return best, posterior[best], OTHER
     if rise > _between(model.near_limit[best, 0], total):
         return best, posterior[best], NEAR
     return best, posterior[best], ACCEPTED

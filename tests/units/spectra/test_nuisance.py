@@ -198,3 +198,12 @@ def test_real_minerals_left_out_are_not_called_others(real_data):
         pytest.skip(f"no minerals in {real_data}")
     found = left_out(real_data, "minerals (EDAX)", [1000], 15, np.random.default_rng(9))
     assert np.mean([row["ok"] for row in found["1000"].values()]) <= 0.05
+
+
+def test_a_small_flat_background_that_training_did_not_have_is_ok(powder, powder_shapes):
+    rng = np.random.default_rng(10)
+    for label, shape in enumerate(powder_shapes.values(), start=1):
+        counts = rng.poisson(1.2e5 * shape, (10, len(shape))) + rng.poisson(2.0, (10, len(shape)))
+        labels, _, verdicts = powder.classify_batch(counts)
+        assert set(verdicts) == {"ok"}
+        assert set(labels) == {label}
