@@ -236,6 +236,18 @@ class DrivenSession:
         """Return what it last wrote to its log."""
         return "\n".join(self._path.read_text(errors="replace").splitlines()[-lines:])
 
+    def exits(self, patience_s: float) -> bool:
+        """Wait for the end of the process; if it does not end, say where it hangs in its log, and kill it."""
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.kill(signal.SIGUSR1)
+            time.sleep(1.0)
+            self.kill(signal.SIGKILL)
+            self.process.wait()
+            return False
+        return True
+
     @property
     def alive(self) -> bool:
         """Whether the process is there."""

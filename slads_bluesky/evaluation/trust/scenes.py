@@ -26,6 +26,8 @@ POINT = 9
 """Point at which a fault strikes: beyond the initial mask, where a decision depends on all labels before."""
 READER = record_steps.__name__
 """Program that reads a run from a catalog in a process of its own."""
+EXIT_S = 30.0
+"""A session that has ended leaves within so many seconds."""
 LONG_S = 3.0
 """Seconds by which the end of a long acquisition is late."""
 
@@ -160,6 +162,8 @@ def _finish(rig: Rig, pool: SessionPool, session: DrivenSession, fault: Fault, s
         session.do("resume")
         outcome = session.hear("outcome")
     seen.ended += "the session ended" if outcome is None else outcome["outcome"]
+    if outcome is None and not session.exits(EXIT_S):
+        seen.wrong.append(f"the process of the session lives on for {EXIT_S:g} s")
     if outcome is not None and outcome["error"]:
         seen.ended += f" ({outcome['error'][:160]})"
     if rig.lit:

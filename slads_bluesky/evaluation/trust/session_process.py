@@ -6,8 +6,10 @@ person. It reports on standard output, and says when a run reaches a moment that
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -85,6 +87,7 @@ def _moment_of(msg: Any) -> str:
 
 def main(arguments: list[str]) -> None:
     """Open the session of a file and do what is asked for until the input ends."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where it hangs, if it does
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a session prints is for its log
     link = Link(sys.stdin, out)
@@ -104,7 +107,13 @@ def main(arguments: list[str]) -> None:
 
 
 def _commands(link: Link) -> Iterator[Mapping[str, Any]]:
-    while (command := link.hear())["do"] != "quit":
+    while True:
+        try:
+            command = link.hear()
+        except KeyboardInterrupt:  # at the prompt it does nothing
+            continue
+        if command["do"] == "quit":
+            return
         yield command
 
 
