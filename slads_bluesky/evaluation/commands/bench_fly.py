@@ -25,7 +25,9 @@ def bench_fly(
     objects: Annotated[
         str, typer.Option(help="Objects of pace, with commas between, each with its fraction.")
     ] = "pbsn-128:0.1,powder-256:0.1",
-    batch: Annotated[str, typer.Option(help="Batch of pace: a number, a part under 1, or auto.")] = "0.01",
+    batch: Annotated[
+        str, typer.Option(help="Batches of pace, with commas between: a number, a part under 1, or auto.")
+    ] = "0.02,auto",
     rasters: Annotated[
         str, typer.Option(help="Objects that are compared with a raster.")
     ] = "pbsn-256,powder-256",
@@ -47,30 +49,33 @@ def bench_fly(
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
     if unknown := sorted(set(wanted) - set(PARTS)):
         raise ConfigError(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    size = _batch(batch)
+    sizes = [_batch(text.strip()) for text in batch.split(",")]
     with bench_output(json_file, "Maps by point lists") as output:
         if "pace" in wanted:
             paces = []
             for text in objects.split(","):
-                name, _, fraction = text.partition(":")
-                paces.append(
-                    measure_pace(
-                        name.strip(), float(fraction or 0.1), batch=size, seed=seed, progress=output.progress
+                name, _, fraction = text.strip().partition(":")
+                for size in sizes:
+                    paces.append(
+                        measure_pace(
+                            name, float(fraction or 0.1), batch=size, seed=seed, progress=output.progress
+                        )
                     )
-                )
-                output.figures += pace_figures(paces[-1])
+                    output.figures += pace_figures(paces[-1])
             if large:
                 paces.append(
-                    measure_pace("pbsn-1024", 0.05, batch=size, points=0, seed=seed, progress=output.progress)
+                    measure_pace(
+                        "pbsn-1024", 0.05, batch=sizes[0], points=0, seed=seed, progress=output.progress
+                    )
                 )
                 output.figures += large_figures(paces[-1])
             output.results["pace"] = paces
             output.table(
                 "By lists, in real time over Channel Access, 1 ms dwell and 50 µs settle",
-                ("object", "points", "lists", "wall, s", "hardware, s", "ratio", "software, µs a pixel",
+                ("object", "batch", "points", "lists", "wall, s", "hardware, s", "ratio", "software, µs a pixel",
                  "decision, ms", "TD"),
                 [
-                    (p["object"], p["n"], p["lists"], p["wall_s"], p["hardware_s"], p["ratio"],
+                    (p["object"], str(p["batch"]), p["n"], p["lists"], p["wall_s"], p["hardware_s"], p["ratio"],
                      p["overhead_us_a_pixel"], p["decide_ms"], p["td"])
                     for p in paces
                 ],
