@@ -50,16 +50,20 @@ def test_file_lease_of_another_process_is_refused_until_it_is_killed(holder, tmp
 
 
 def test_file_lease_is_held_while_a_plan_is_paused(tmp_path, soft_engine):
-    from bluesky import plan_stubs as bps
-    from bluesky.utils import RunEngineInterrupted
+    from bluesky.utils import Msg, RunEngineInterrupted
+
+    def pausing():
+        yield Msg("checkpoint")
+        yield Msg("pause")
+        yield Msg("null")
 
     engine, other = soft_engine(tmp_path), soft_engine(tmp_path)
     with pytest.raises(RunEngineInterrupted):
-        engine(iter([*bps.checkpoint(), *bps.pause(), *bps.null()]))
+        engine(pausing())
     with pytest.raises(InstrumentError, match="in use"):
-        other(bps.null())
+        other([Msg("null")])
     engine.resume()
-    other(bps.null())
+    other([Msg("null")])
 
 
 @pytest.fixture
