@@ -76,7 +76,10 @@ class Listener:
         self.documents.clear()
 
     def close(self):
-        self._dispatcher.loop.call_soon_threadsafe(self._dispatcher.stop)
+        loop = (
+            self._dispatcher.loop
+        )  # stop() closes the loop, which must not run then: its task is cancelled instead
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
         self._thread.join(10)
 
 
@@ -99,7 +102,7 @@ def _same(one, other):
 
 def test_a_map_arrives_whole_and_in_order_at_another_dispatcher(soft, proxy, listener):
     emitted = []
-    with ZMQPublisher(f"127.0.0.1:{proxy.into}") as publisher:
+    with ZMQPublisher(f"127.0.0.1:{proxy.into}", patience_s=60) as publisher:
         listener.hears(publisher)
         soft.RE.subscribe(publisher)
         soft.RE.subscribe(lambda name, doc: emitted.append((name, doc)))
