@@ -58,8 +58,6 @@ class Fault:
     catalog: bool = False
     """Whether the catalog must be complete at its next opening."""
     moments: tuple[str, ...] = MOMENTS
-    lost: bool = False
-    """Whether what was measured is lost, so that the run must end with an error that names the journal."""
     loses_vote: bool = False
     """Whether the point that is struck rightly ends without a label, so that later decisions may differ."""
 
@@ -174,7 +172,6 @@ FAULTS = (
           _free_disk, watch_s=2.0),
     Fault("catalog's folder removed", "rebuilt from the journal at the next opening", _remove_catalog,
           catalog=True, moments=("decide",)),
-    Fault("journal removed", "noticed at once, by its name; the run ends blanked", _remove_journal,
-          moments=("decide",), lost=True),
+    Fault("journal removed", "noticed and written again, the same map", _remove_journal, moments=("decide",)),
 )  # fmt: skip
 """Each is tried at each of its moments."""

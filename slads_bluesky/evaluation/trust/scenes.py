@@ -106,12 +106,7 @@ def play(rig: Rig, pool: SessionPool, fault: Fault, moment: str, reference: RunD
         session = pool.get()
         before = {run.uid for run in list_runs(session.record)} if session.record.is_dir() else set()
         session = _strike(rig, session, fault, moment, seen)
-        _finish(rig, pool, session, fault, seen)
-        if fault.lost:
-            if "journal" not in seen.ended:
-                seen.wrong.append("the loss of the journal was not noticed")
-            pool.drop(new_record=True)
-            return seen
+        _finish(rig, pool, session, seen)
         _judge(pool.get(), rig, fault, before, reference, seen)
         if fault.catalog:
             _catalog(pool, seen)
@@ -150,7 +145,7 @@ def _strike(rig: Rig, session: DrivenSession, fault: Fault, moment: str, seen: S
     return session
 
 
-def _finish(rig: Rig, pool: SessionPool, session: DrivenSession, fault: Fault, seen: Seen) -> None:
+def _finish(rig: Rig, pool: SessionPool, session: DrivenSession, seen: Seen) -> None:
     """Wait for the end of the run; resume it from a pause, or as a new run if it was cut off."""
     outcome = session.hear("outcome")
     for _ in range(3):
@@ -169,8 +164,6 @@ def _finish(rig: Rig, pool: SessionPool, session: DrivenSession, fault: Fault, s
     if rig.lit:
         seen.wrong.append("the beam is lit after the run")
         rig.put("Beam:Blank", 1)
-    if fault.lost:
-        return
     session = pool.get()
     status = find_run("-1", session.record).exit_status
     if status in ("unfinished", "abort", "fail"):

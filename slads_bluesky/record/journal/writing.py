@@ -87,6 +87,8 @@ class Journal:
         except RecordError:
             if name in ("event", "event_page"):
                 self._lost.add(run)  # the RunEngine counts it all the same, in the stop document
+            elif name == "stop":  # the run is over all the same, and can be resumed by this very process
+                self._close_run(run)
             raise
         self._count(run, name, doc)
         if name == "stop":

@@ -137,6 +137,7 @@ def test_a_full_disk_stops_the_plan_and_leaves_a_readable_file(tmp_path):
     assert 3 <= sum(name == "event" for name, _ in back) <= 8
     assert not said
     assert engine.state == "idle"
+    assert not is_being_taken(path)  # though not even the stop document could be written
     for (_, ours), (_, theirs) in zip(documents, back, strict=False):
         if "data" in ours:
             assert same(ours, theirs)
