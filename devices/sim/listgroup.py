@@ -56,8 +56,8 @@ class ListGroup(PVGroup):  # type: ignore[misc]
     """Scan generator ``Scan:`` and mapping mode ``EDS:Map:``; the buffers are added by `make_lists`."""
 
     # --- the scan generator
-    x = _waveform("Scan:X", "Points to visit, x", "µm")
-    y = _waveform("Scan:Y", "Points to visit, y", "µm")
+    x = _waveform("Scan:X", "Points to visit, x", "um")
+    y = _waveform("Scan:Y", "Points to visit, y", "um")
     dwell = _waveform("Scan:Dwell", "Real time at each point", "s")
     start = _choice(
         "Scan:Start", ("Done", "Start"), "Latches the waveforms and starts; the put does not wait"
@@ -67,7 +67,7 @@ class ListGroup(PVGroup):  # type: ignore[misc]
     index = _whole("Scan:Index", 0, "Points visited so far", read_only=True)
     inline = _choice("Scan:InlineBlank", (_YES, _NO), "Blanks between points; only Yes is simulated")
     settle_base = _number("Scan:SettleBase", 50e-6, "Settle time of the shortest move", "s")
-    settle_per_um = _number("Scan:SettlePerUm", 0.0, "Settle time for each µm of a move", "s/µm")
+    settle_per_um = _number("Scan:SettlePerUm", 0.0, "Settle time for each µm of a move", "s/um")
 
     # --- the X-ray processor in mapping mode
     pixels_per_run = _whole("EDS:Map:PixelsPerRun", 0, "Pixels that are to come after the next Arm")
