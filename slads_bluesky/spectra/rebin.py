@@ -59,7 +59,7 @@ def rebinned(
     >>> import numpy as np
     >>> from slads_bluesky.spectra.axis import EnergyAxis
     >>> fine, coarse = EnergyAxis(0.0, 0.005, 40), EnergyAxis(0.0025, 0.01, 20)
-    >>> rebinned(np.ones(40), fine, coarse).sum()
+    >>> float(rebinned(np.ones(40), fine, coarse).sum())
     40.0
     """
     array = np.asarray(counts, dtype=np.float64)

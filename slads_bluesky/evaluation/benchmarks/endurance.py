@@ -154,7 +154,7 @@ def flatness(values: Sequence[float]) -> float:
 
     Examples
     --------
-    >>> flatness([100.0] * 90 + [105.0] * 10)
+    >>> round(flatness([100.0] * 90 + [105.0] * 10), 6)
     0.05
     """
     tenth = max(1, round(SHARE * len(values)))

@@ -95,7 +95,7 @@ def mutate(samples: Sequence[bytes], choose: Choose, most: int = 4) -> bytes:
     Examples
     --------
     >>> mutate([b"live_time: 10"], lambda low, high: high, most=1)
-    b''
+    b'live_time: 10'
     """
     data = samples[choose(0, len(samples) - 1)]
     for _ in range(choose(1, most)):

@@ -307,7 +307,7 @@ def write_emsa(
     >>> from slads_bluesky.spectra.io.emsa import read_emsa, write_emsa
     >>> path = Path(tempfile.mkdtemp()) / "iron.msa"
     >>> _ = write_emsa(path, np.arange(100), EnergyAxis(0.0, 0.01, 100), title="iron", when=datetime.now(UTC))
-    >>> read_emsa(path).counts.sum()
+    >>> float(read_emsa(path).counts.sum())
     4950.0
     """
     path = Path(path)
