@@ -23,10 +23,14 @@ def phase_templates(classifier: Any) -> NDArray[np.float64] | None:
         Rows sum to 1, label l in row l - 1. None for a classifier that has none, such as the paper's networks.
     """
     from ...spectra import PhaseClassifier
-    from ...spectra.likelihood.kernel import bin_starts
 
     if not isinstance(classifier, PhaseClassifier):
         return None
-    starts = bin_starts(classifier.axis, classifier.settings.resolution_ev)
+    starts = classifier.bin_starts
     widths = np.diff(starts)
-    return np.repeat(np.asarray(classifier.templates.shape, np.float64) / widths, widths, axis=1)
+    shapes = np.asarray(classifier.templates.shape, np.float64)
+    out = np.zeros(
+        (len(shapes), classifier.n_channels)
+    )  # channels that are not used (strobe peak, over the beam): 0
+    out[:, starts[0] : starts[-1]] = np.repeat(shapes / widths, widths, axis=1)
+    return out
