@@ -6,6 +6,13 @@ from pathlib import Path
 # before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+if (
+    os.environ.get("OPHYD_CONTROL_LAYER") == "pyepics"
+):  # before anything makes a connection: see `reserve_ports`
+    from slads_bluesky.devices.sim.process import reserve_ports
+
+    reserve_ports(8)
+
 import pytest
 from hypothesis import settings
 

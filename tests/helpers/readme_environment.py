@@ -11,7 +11,7 @@ from importlib import abc, metadata
 
 from packaging.requirements import Requirement
 
-TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "pip", "setuptools")
+TOOLS = ("pytest", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "pip", "setuptools")
 
 
 def closure(*names: str) -> set[str]:
