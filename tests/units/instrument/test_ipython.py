@@ -115,7 +115,7 @@ def test_slips_at_the_prompt_are_one_line_each_and_reprs_are_short(profile_copy,
     assert "Run aborted" not in output + done.stderr
     for words in (
         "TransitionError: ",
-        "ConfigError: a sample is named by a text, not 42",
+        "ConfigError: map_sample: sample must be a valid string, not 42",
         "InstrumentError: beam: ",
         "<SladsAgent: 64 × 64 pixels, 41 measured of 41 wanted>",
         "ConfigError: the agent knows 41 pixels of an earlier map",
