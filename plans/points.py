@@ -124,7 +124,7 @@ def measure_or_fail(
     return reason
 
 
-def blank_at_last(beam: Beam, tries: int = 3) -> Generator[Msg, Any, None]:
+def blank_at_last(beam: Beam, tries: int = 6) -> Generator[Msg, Any, None]:
     """Blank the beam; a lost connection may take seconds to come back. A beam that stays lit ends the run."""
     for left in reversed(range(tries)):
         try:
