@@ -151,8 +151,10 @@ def _log_likelihoods(
     """(L, rows, columns) log-likelihood of each phase's template at every pixel, from the pulses of one dwell."""
     shape = classifier.templates.shape
     starts = np.asarray(classifier.bin_starts)
-    channel_bin = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    logs = np.log(np.maximum(shape, 1e-12))
+    # channels outside all bins (strobe peak, over the beam energy) count for no phase: a last column of zeros
+    channel_bin = np.full(phantom.axis.n_channels, len(starts) - 1)
+    channel_bin[starts[0] : starts[-1]] = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    logs = np.pad(np.log(np.maximum(shape, 1e-12)), ((0, 0), (0, 1)))
     labels, choice = phantom.labels.ravel(), phantom.choice.ravel()
     out = np.zeros((len(shape), labels.size), np.float32)
     ill = phantom.recipe.ill_rate * np.ones(phantom.axis.n_channels)
