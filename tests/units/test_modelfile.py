@@ -132,7 +132,9 @@ def test_arrays_that_may_hold_nan_are_named_by_the_reader(tmp_path):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(max_size=4)), min_size=1, max_size=4))
-@pytest.mark.parametrize("load", [LearnedModel.load, SladsModel.load, load_classifier], ids=["learned", "slads", "classifier"])
+@pytest.mark.parametrize(
+    "load", [LearnedModel.load, SladsModel.load, load_classifier], ids=["learned", "slads", "classifier"]
+)
 def test_changed_bytes_of_a_header_never_give_another_error(tmp_path, load, changes):
     content = bytearray(SHIPPED.read_bytes())
     (length,) = struct.unpack("<Q", content[:8])
