@@ -10,9 +10,9 @@ from bluesky.utils import Msg
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.protocols import Beam, Detector, EventKeys
 
-from .adaptive import versions
 from .ledger import Ledger
 from .run import Limits, Points, RunOptions, in_order, one_run
+from .start import versions
 
 __all__ = ["PHASE_KEY", "SPOT_KEY", "CollectPoint", "collect_phase", "spots"]
 

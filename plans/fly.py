@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .points import blank_at_last
 from .readables import MapReadable, ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
+from .start import start_document
 from .stubs import in_thread, record
 
 __all__ = ["AUTO", "FlyerLike", "adaptive_lists", "auto_batch", "batch_size", "suggest_besides"]
@@ -232,8 +233,6 @@ def adaptive_lists(
     InstrumentError
         If the grid does not lie in the field, or too many points failed.
     """
-    from .adaptive import start_document
-
     limits = Limits(
         dwell_s=dwell_s if dwell_s is not None else QUANTUM_S,
         timeout_s=timeout_s,

@@ -9,10 +9,10 @@ from slads_bluesky.errors import ConfigError
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.protocols import Beam, Detector, EventKeys, Suggestion
 
-from .adaptive import versions
 from .ledger import Ledger
 from .readables import ScanPoint
 from .run import Limits, Points, RunOptions, in_order, one_run
+from .start import versions
 
 __all__ = ["list_map", "raster_map"]
 

@@ -216,7 +216,7 @@ def _verify(
 ) -> None:
     import time
 
-    from ..plans.adaptive import versions
+    from ..plans.start import versions
     from ..progress import tracker
     from ..record.resume import find_classifier, find_sampler_model, load_sampler_model, rebuild_agent
     from ..record.verify import explain, verify

@@ -135,7 +135,7 @@ def _take(work: Path, phantom: Any, models: Any, points: int, seed: int) -> dict
 def _documents(phantom: Any, models: Any, agent: Any, points: int) -> Iterator[tuple[str, Any]]:
     import event_model
 
-    from ...plans.adaptive import versions
+    from ...plans.start import versions
 
     configuration = agent.configuration()
     bundle = event_model.compose_run(
