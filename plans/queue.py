@@ -194,7 +194,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         notes=_NOTES,
     )
     @checked
-    def resume_map(run: str = "-1", notes: str = "") -> Plan:
+    def resume_map(run: str | int = "-1", notes: str = "") -> Plan:
         """Resume a map that was cut off, as a new run that names its parent."""
         agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
         arguments = session.prepare_map(**dose)

@@ -18,4 +18,8 @@ NOT_RUN = {
     "$ .venv/bin/ruff format . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports": _CHECKS,
     "$ slads-bluesky paper --quick --markdown table.md": "minutes and hours; test_paper.py runs the command on less",
     "$ slads-bluesky bench point --points 200": "minutes each; each benchmark has a test that runs it on less",
+    "from bluesky.callbacks.zmq import RemoteDispatcher": "it receives until it is stopped; see test_publish.py",
+    "from bluesky_kafka import RemoteDispatcher": "needs a Kafka broker",
+    "$ qserver function execute '{\"name\": \"check_map\", \"kwargs\": {\"rows\": 256, \"columns\": 256}}'":
+    "asks the manager of the section before; test_before.py calls check_map in a session",
 }  # fmt: skip
