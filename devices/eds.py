@@ -204,6 +204,7 @@ class EDSDetector(Device):  # type: ignore[misc]
             "live_time": self.preset_live_time, "real_time": self.preset_real_time, "counts": self.preset_counts,
         }  # fmt: skip
         check_presets(self.name, values)
+        connect(self, self.connection_timeout_s)  # configured before it was ever staged, in a script say
         before = self.read_configuration()
         if "classifier" in values:
             if self._n_channels:  # staged already, so what was checked then is checked again

@@ -55,7 +55,7 @@ class SessionLike(Protocol):
     def make_agent(self, fraction: float | None = None, **changes: Any) -> Agent:
         """Make an agent for one map."""
 
-    def resumed_agent(self, run: str) -> tuple[Agent, dict[str, Any], dict[str, Any]]:
+    def resumed_agent(self, run: str | int) -> tuple[Agent, dict[str, Any], dict[str, Any]]:
         """Agent of a map that was cut off, metadata of the run that resumes it, and its dwell and error."""
 
     def prepare_map(self, **changes: Any) -> dict[str, Any]:
