@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FRONT = "slads_bluesky"
 API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("The public names", FRONT, ()),
-    ("Plans", "slads_bluesky.plans.adaptive", ()),
+    ("Plans: the start document", "slads_bluesky.plans.start", ()),
     (
         "Plans: point lists",
         "slads_bluesky.plans.fly",
