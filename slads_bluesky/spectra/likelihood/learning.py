@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,25 +16,18 @@ from ..physics.detector import Detector
 from ..physics.spectrum import expected_counts
 from .computed import DetectorCalibration, computed_phase
 from .kernel import binned as sum_bins
-from .marginal import fit_phase
 from .nuisance import (
-    MEASURED,
-    Direction,
-    Family,
     Nuisance,
     build_nuisance,
-    families_in,
     join_nuisances,
     library_families,
-    phase_directions,
 )
+from .scatter import measured_directions
 from .settings import ClassifierSettings
-from .templates import Templates, build_templates
+from .tempering import retempered
+from .templates import Templates, assumed_tempering, build_templates
 
 __all__ = ["add_nuisance", "learn_templates"]
-
-ASSUMED_LINE = 0.03
-"""Relative scatter of a line's strength where too few spectra were measured to learn it."""
 
 
 def learn_templates(
@@ -90,13 +81,9 @@ def learn_templates(
         except ConfigError as error:
             raise ConfigError(f"phase {name!r}: {error}") from error
         binned[name] = computed[name].shape[None]
-    templates = build_templates(
-        [binned[name] for name in phases],
-        np.array([name in compositions for name in phases]),
-        starts,
-        axis,
-        settings,
-    )
+    rows = [binned[name] for name in phases]
+    is_computed = np.array([name in compositions for name in phases])
+    templates = build_templates(rows, is_computed, starts, axis, settings)
     if settings.model == 1:
         return phases, templates, None
     library = library_families(
@@ -111,8 +98,10 @@ def learn_templates(
         if name in compositions:
             found.append(computed[name].directions(shape, library, starts, axis))
         else:
-            found.append(_measured_directions(binned[name], shape, library, starts, axis, settings))
-    return phases, templates, build_nuisance(found, len(starts) - 1)
+            found.append(measured_directions(binned[name], shape, library, starts, axis, settings))
+    nuisance = build_nuisance(found, len(starts) - 1)
+    templates = retempered(templates, nuisance, rows, is_computed, starts, assumed_tempering(settings))
+    return phases, templates, nuisance
 
 
 def add_nuisance(
@@ -131,62 +120,8 @@ def add_nuisance(
         settings.takeoff_deg,
         Detector(resolution_ev=settings.resolution_ev),
     )
-    new = build_nuisance([_measured_directions(rows, shape, library, starts, axis, settings)], len(shape))
+    new = build_nuisance([measured_directions(rows, shape, library, starts, axis, settings)], len(shape))
     return join_nuisances(nuisance, new)
-
-
-def _measured_directions(
-    rows: NDArray[np.float64],
-    shape: NDArray[np.float64],
-    library: tuple[Family, ...],
-    starts: NDArray[np.int32],
-    axis: EnergyAxis,
-    settings: ClassifierSettings,
-) -> list[Direction]:
-    families = families_in(shape, library)
-    priors = replace(MEASURED, gain=settings.gain_sd, offset_kev=settings.offset_sd_kev)
-    sds = _learnt_sds(rows, shape, families, starts, axis)
-    return phase_directions(shape, families, sds, library, starts, axis, priors)
-
-
-def _learnt_sds(
-    rows: NDArray[np.float64],
-    shape: NDArray[np.float64],
-    families: list[Family],
-    starts: NDArray[np.int32],
-    axis: EnergyAxis,
-) -> list[float]:
-    """Relative scatter of each family's strength between training spectra beyond counting statistics.
-
-    Of fewer than three spectra it is not known: `ASSUMED_LINE` stands in.
-    """
-    if not families:
-        return []
-    if len(rows) < 3:
-        return [ASSUMED_LINE] * len(families)
-    trial = np.array([0.1 * (f.counts - f.counts.sum() * shape) for f in families])
-    fisher = (trial / shape) @ trial.T
-    bound = np.full(len(families), 9.0)
-    found = np.zeros((len(rows), len(families)))
-    noise = np.zeros((len(rows), len(families)))
-    for i, row in enumerate(rows):
-        total = float(row.sum())
-        fit_phase(
-            row,
-            total,
-            shape,
-            trial,
-            fisher,
-            -bound,
-            bound,
-            np.ones(len(families)),
-            6,
-            found[i],
-            np.empty(len(shape)),
-        )
-        noise[i] = np.diag(np.linalg.inv(np.eye(len(families)) + total * fisher))
-    excess = found.var(axis=0, ddof=1) - noise.mean(axis=0)
-    return [max(0.1 * math.sqrt(max(e, 0.0)), MEASURED.line) for e in excess]
 
 
 def _computed(

@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from ..axis import EnergyAxis
 from ..physics.composition import Composition
@@ -47,8 +46,6 @@ BROADENING_KEV2 = 2e-4
 """Variance that one unit of the width direction adds to every line: a FWHM of 126 eV at Mn Kα becomes 130 eV."""
 LOW_TAIL_KEV = 0.3
 EFFICIENCY_KEV = 0.35
-LEAST_FAMILY = 3e-3
-"""Part of the counts from which on a line family of a measured template is a direction of its own."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,15 @@ LEAST_WIDER = 0.5
 
 @dataclass(frozen=True)
 class Family:
-    """Lines of one shell of one element in a template: parts of the counts in bins, (n_bins,)."""
+    """Lines of one shell of one element in a template: parts of the counts in bins, (n_bins,).
+
+    `share`: its part of all line counts of the pure element.
+    """
 
     z: int
     shell: str
     counts: NDArray[np.float64]
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +173,11 @@ def _library(
     out = []
     for z in LIBRARY_Z:
         found = family_photons(Composition((z,), (1.0,)), response.shape[1], beam_energy_kev, takeoff_deg)
-        for (number, shell), photons in found.items():
-            row = binned(response @ photons, edges)
+        rows = {shell: binned(response @ photons, edges) for (_, shell), photons in found.items()}
+        whole = sum(float(row.sum()) for row in rows.values())
+        for shell, row in rows.items():
             if row.sum() > 0.0:
-                out.append(Family(number, shell, row / row.sum()))
+                out.append(Family(z, shell, row / row.sum(), float(row.sum()) / whole))
     return tuple(out)
 
 
@@ -191,20 +193,6 @@ def library_families(
     return _library(key, starts.tobytes(), beam_energy_kev, takeoff_deg, detector)
 
 
-def families_in(shape: NDArray[np.float64], library: tuple[Family, ...]) -> list[Family]:
-    """Line families that a measured shape (n_bins,) holds, by non-negative least squares over a smooth continuum."""
-    weight = 1.0 / np.sqrt(shape + 1e-6)
-    grid = np.linspace(0.0, 1.0, len(shape))
-    smooth = [np.exp(-0.5 * ((grid - c) / 0.06) ** 2) for c in np.linspace(0.0, 1.0, 17)]
-    table = np.array([f.counts for f in library] + smooth)
-    amplitude, _ = nnls((table * weight).T, shape * weight)
-    return [
-        Family(f.z, f.shell, a * f.counts)
-        for f, a in zip(library, amplitude, strict=False)
-        if a > LEAST_FAMILY
-    ]
-
-
 def _contaminant(library: tuple[Family, ...], z: int) -> NDArray[np.float64] | None:
     return next((f.counts for f in library if f.z == z and f.shell == "K"), None)
 
@@ -216,6 +204,22 @@ def _pile_up(shape: NDArray[np.float64], starts: NDArray[np.int32], axis: Energy
     channels[starts[0] : starts[-1]] = np.repeat(shape / widths, widths)
     detector = Detector(pile_up=0.5)  # all pulses leave their place, half as many appear at the sum
     return binned(detector.piled_up(channels, axis), starts)
+
+
+def scale_directions(
+    shape: NDArray[np.float64], starts: NDArray[np.int32], axis: EnergyAxis, priors: NuisancePriors
+) -> list[NDArray[np.float64]]:
+    """Changes (n_bins,) of a shape under one standard deviation of gain, of offset, and of the line widths."""
+
+    def moved(gain: float, offset: float) -> NDArray[np.float64]:
+        return shift_shape(shape, starts, axis, gain, offset)
+
+    side = float(np.sqrt(3.0 * BROADENING_KEV2))  # weights 1/6, 2/3, 1/6 at −h, 0, h have a variance of h²/3
+    return [
+        0.5 * (moved(priors.gain, 0.0) - moved(-priors.gain, 0.0)),
+        0.5 * (moved(0.0, priors.offset_kev) - moved(0.0, -priors.offset_kev)),
+        priors.width * (moved(0.0, side) + moved(0.0, -side) - 2.0 * shape) / 6.0,
+    ]
 
 
 def phase_directions(
@@ -253,14 +257,10 @@ def phase_directions(
         if np.abs(change - change.sum() * shape).sum() > 1e-5:
             out.append(Direction(name, change, low, high, wide if wide is not None else (1.0, low, high)))
 
-    def moved(gain: float, offset: float) -> NDArray[np.float64]:
-        return shift_shape(shape, starts, axis, gain, offset)
-
-    put("gain", 0.5 * (moved(priors.gain, 0.0) - moved(-priors.gain, 0.0)))
-    put("offset", 0.5 * (moved(0.0, priors.offset_kev) - moved(0.0, -priors.offset_kev)))
-    side = float(np.sqrt(3.0 * BROADENING_KEV2))  # weights 1/6, 2/3, 1/6 at −h, 0, h have a variance of h²/3
-    broader = (moved(0.0, side) + moved(0.0, -side) - 2.0 * shape) / 6.0
-    put("width", priors.width * broader, max(-4.0, -1.0 / priors.width), 5.0)
+    gain, offset, width = scale_directions(shape, starts, axis, priors)
+    put("gain", gain)
+    put("offset", offset)
+    put("width", width, max(-4.0, -1.0 / priors.width), 5.0)
     lines = np.zeros(len(shape))
     for family, sd in zip(families, family_sd, strict=True):
         lines += family.counts

@@ -149,7 +149,7 @@ def build_templates(
     scatter = np.zeros((n_phases, n_phases))
     rate = np.full((n_phases, 2), np.nan)
     counted = np.array([0 if c else len(rows) for c, rows in zip(computed, spectra, strict=True)])
-    assumed = settings.template_error**2 / SCATTER_DIRECTIONS
+    assumed = assumed_tempering(settings)
     left_out: list[NDArray[np.float64]] = []
     for phase, rows in enumerate(spectra):
         variance = np.maximum((ratio[phase] ** 2) @ shape[phase] - (ratio[phase] @ shape[phase]) ** 2, 0.0)
@@ -174,7 +174,7 @@ def build_templates(
             extra = max(float(totals.var(ddof=1) - mean), 0.0)
             rate[phase] = mean / settings.live_time_s, max(math.sqrt(extra) / mean, 0.01)
     tempering = max(
-        _tempering(np.array(left_out)) if left_out else 0.0, assumed if (counted < 3).any() else 0.0
+        best_tempering(np.array(left_out)) if left_out else 0.0, assumed if (counted < 3).any() else 0.0
     )
     changes = scale_changes(shape, starts, axis, settings.gain_sd, settings.offset_sd_kev)
     return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate, np.array([tempering]))
@@ -237,11 +237,30 @@ def shrunk_shapes(
     return np.asarray((1.0 - STRAY) * shape + STRAY * flat)
 
 
-def _tempering(left_out: NDArray[np.float64]) -> float:
+def assumed_tempering(settings: ClassifierSettings) -> float:
+    """ω of phases whose scatter no spectra have shown."""
+    return settings.template_error**2 / SCATTER_DIRECTIONS
+
+
+def best_tempering(left_out: NDArray[np.float64]) -> float:
     """ω under which left-out spectra, rows (log-likelihoods less that of the truth, total), are likeliest."""
+    return float(TEMPERING[int(np.argmax(tempering_gains(left_out)))])
+
+
+def tempering_gains(left_out: NDArray[np.float64], mislabelled: float = 0.0) -> NDArray[np.float64]:
+    """Log-likelihood of left-out spectra under each of `TEMPERING`.
+
+    Rows are log-likelihoods less that of the truth, and the total. `mislabelled` is the part of the spectra that may
+    be of any phase: it bounds what a single one says.
+    """
     values, totals = left_out[:, :-1], left_out[:, -1:]
-    gain = [-np.logaddexp.reduce(values / (1.0 + omega * totals), axis=1).sum() for omega in TEMPERING]
-    return float(TEMPERING[int(np.argmax(gain))])
+    other = math.log(mislabelled / values.shape[1]) if mislabelled else -math.inf
+    right = math.log1p(-mislabelled)
+    gains = [
+        np.logaddexp(right - np.logaddexp.reduce(values / (1.0 + omega * totals), axis=1), other).sum()
+        for omega in TEMPERING
+    ]
+    return np.array(gains)
 
 
 def _omega(rows: NDArray[np.float64], totals: NDArray[np.float64], others: NDArray[np.float64]) -> float:

@@ -87,5 +87,5 @@ def test_real_identity_with_another_file_classifier_or_number_of_phases_changes(
 def test_full_map_of_the_dacite_agrees_with_its_segmentation(dacite):
     found = read_map(dacite)
     reference, labels = full_map(found, learn_phases(found, found.labels, seed=0))
-    assert (reference == found.labels).mean() > 0.93  # 0.940 with the second version of the classifier
-    assert (labels > 0).mean() > 0.65  # 0.69 with the second version, over 0.8 with the first: see CHANGELOG
+    assert (reference == found.labels).mean() > 0.95
+    assert (labels > 0).mean() > 0.80
