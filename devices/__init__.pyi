@@ -4,5 +4,14 @@ from .flyer import SparseFlyer as SparseFlyer
 from .listscan import MappingEDS as MappingEDS
 from .listscan import PointListScan as PointListScan
 from .microscope import Microscope as Microscope
+from .openbeam import OpenBeamScan as OpenBeamScan
 
-__all__ = ["EDSDetector", "MappingEDS", "Microscope", "PointListScan", "SEMBeam", "SparseFlyer"]
+__all__ = [
+    "EDSDetector",
+    "MappingEDS",
+    "Microscope",
+    "OpenBeamScan",
+    "PointListScan",
+    "SEMBeam",
+    "SparseFlyer",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ophyd import Component as Cpt
@@ -22,7 +22,7 @@ from .connect import connect
 from .mapping import MappingBuffer
 from .status import QuickStatus
 
-__all__ = ["EpicsListEngine", "MappingEDS", "PointListScan"]
+__all__ = ["EpicsListEngine", "MappingEDS", "PointListScan", "ScanGenerator"]
 
 HEAD = 4
 """Both waveforms of a buffer begin with its run, its number in that, its first pixel and how many pixels it holds."""
@@ -31,8 +31,40 @@ SILENCE_S = 20.0
 """A list of which nothing is heard for so long, and the time of a buffer, has failed."""
 
 
+class ScanGenerator(Protocol):
+    """What visits the points of a list; its gate advances the X-ray processor by a pixel."""
+
+    name: str
+    drives_blanker: bool
+    """Whether it lights and blanks by the microscope's own blanker; else that has to be open while a list runs."""
+    trouble: str
+    """Why the last list ended early, empty if it did not or the generator does not know."""
+
+    @property
+    def settling(self) -> Settling:
+        """How long the beam settles after a move."""
+
+    def open(self) -> None:
+        """Connect and make ready; InstrumentError naming what does not answer."""
+
+    def close(self) -> None:
+        """Leave the hardware as it was found."""
+
+    def load(self, points: PointList, status: QuickStatus) -> None:
+        """Load a list, also while another runs; finish the status when it may be launched."""
+
+    def launch(self) -> None:
+        """Start the loaded list and return once it runs."""
+
+    def abort(self) -> None:
+        """Stop the running list; called from another thread."""
+
+    def on_running(self, listener: Callable[[bool], None]) -> None:
+        """Call `listener` with True at the start of each list and False at its end."""
+
+
 class PointListScan(Device):  # type: ignore[misc]
-    """Scan generator for point lists, such as ``SEM:Scan:``."""
+    """Scan generator for point lists over EPICS, such as ``SEM:Scan:``; satisfies `ScanGenerator`."""
 
     x = Cpt(EpicsSignal, "X", auto_monitor=False, kind=Kind.omitted)
     y = Cpt(EpicsSignal, "Y", auto_monitor=False, kind=Kind.omitted)
@@ -43,6 +75,68 @@ class PointListScan(Device):  # type: ignore[misc]
     index = Cpt(EpicsSignalRO, "Index", auto_monitor=False, kind=Kind.omitted)
     settle_base_s = Cpt(EpicsSignal, "SettleBase", kind=Kind.config)
     settle_per_um_s = Cpt(EpicsSignal, "SettlePerUm", kind=Kind.config)
+
+    drives_blanker = True
+    trouble = ""
+
+    def __init__(self, *args: Any, connection_timeout_s: float = 5.0, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.connection_timeout_s = connection_timeout_s
+        self._listeners: list[Callable[[bool], None]] = []
+
+    @property
+    def settling(self) -> Settling:
+        """How long the beam settles after a move."""
+        return Settling(float(self.settle_base_s.get()), float(self.settle_per_um_s.get()))
+
+    def open(self) -> None:
+        """Connect."""
+        connect(self, self.connection_timeout_s)
+
+    def close(self) -> None:
+        """Nothing to restore: the lists are its only use here."""
+
+    def load(self, points: PointList, status: QuickStatus) -> None:
+        """Put the waveforms; latched at `launch`, so another list may run meanwhile."""
+        left, lock = [3], threading.Lock()
+
+        def one() -> None:
+            with lock:
+                left[0] -= 1
+            if left[0] == 0:
+                status.set_finished()
+
+        for signal, value in ((self.x, points.x_um), (self.y, points.y_um), (self.dwell, points.dwell_s)):
+            put(signal, value, status, one)
+
+    def launch(self) -> None:
+        """Start the list."""
+        put_and_wait(self.start_list, 1, self.connection_timeout_s)
+
+    def abort(self) -> None:
+        """Stop after the point that it is at."""
+        if self.abort_list.connected:
+            self.abort_list.put(1)
+
+    def on_running(self, listener: Callable[[bool], None]) -> None:
+        """Call `listener` with True at the start of each list and False at its end."""
+        if not self._listeners:
+            self.running.subscribe(self._on_running)
+        self._listeners.append(listener)
+
+    def _on_running(self, *, value: Any, **_: Any) -> None:
+        for listener in self._listeners:
+            listener(str(value) in ("1", "Yes"))
+
+
+def put_and_wait(signal: Any, value: Any, timeout_s: float) -> None:
+    """Put with completion and wait for it; InstrumentError naming the signal if it is not done in time."""
+    status = QuickStatus()
+    put(signal, value, status, status.set_finished)
+    try:
+        status.wait(timeout_s)
+    except TimeoutError:
+        raise InstrumentError(f"{signal.name}: not done within {timeout_s:g} s") from None
 
 
 class MappingEDS(Device):  # type: ignore[misc]
@@ -91,11 +185,11 @@ class MappingEDS(Device):  # type: ignore[misc]
 
 
 class EpicsListEngine:
-    """Runs point lists by a scan generator and an X-ray processor; see `flyer.ListEngine`.
+    """Runs point lists by a scan generator and an X-ray processor over EPICS; see `flyer.ListEngine`.
 
     Parameters
     ----------
-    scan : PointListScan
+    scan : ScanGenerator
     mapping : MappingEDS
     eds : EDSDetector
         The same detector's record: its channels and calibration.
@@ -107,7 +201,7 @@ class EpicsListEngine:
 
     def __init__(
         self,
-        scan: PointListScan,
+        scan: ScanGenerator,
         mapping: MappingEDS,
         eds: Any,
         beam: Any,
@@ -148,12 +242,13 @@ class EpicsListEngine:
     @property
     def settling(self) -> Settling:
         """How long the beam settles after a move."""
-        return Settling(float(self.scan.settle_base_s.get()), float(self.scan.settle_per_um_s.get()))
+        return self.scan.settling
 
     def stage(self) -> None:
         """Connect, watch, and set the processor to advance by the gate."""
-        for device in (self.scan, self.mapping, self._eds, self._beam):
+        for device in (self.mapping, self._eds, self._beam):
             connect(device, self.connection_timeout_s)
+        self.scan.open()
         self._n_channels = int(self._eds.channels.get())
         if not self._watching:
             self._watching = True
@@ -161,32 +256,27 @@ class EpicsListEngine:
                 for kind, kept in (("spectra", self._spectra), ("header", self._headers)):
                     signal = getattr(self.mapping, f"{kind}{slot}")
                     signal.subscribe(functools.partial(self._on_buffer, kept, slot))
-            self.scan.running.subscribe(self._on_running)
-        for signal, value in (
-            (self.mapping.advance_mode, "Gate"), (self.mapping.pixels_per_buffer, self.pixels_per_buffer),
-        ):  # fmt: skip
-            status = QuickStatus()
-            put(signal, value, status, status.set_finished)
-            status.wait(self.connection_timeout_s)
+            self.scan.on_running(self._on_running)
+        put_and_wait(self.mapping.advance_mode, "Gate", self.connection_timeout_s)
+        put_and_wait(self.mapping.pixels_per_buffer, self.pixels_per_buffer, self.connection_timeout_s)
 
     def unstage(self) -> None:
-        """Nothing to restore: the lists are the scan generator's only use here."""
+        """Leave the scan generator as it was found."""
+        self.scan.close()
 
     def load(self, points: PointList, status: QuickStatus) -> None:
-        """Put the waveforms; latched when the list is started, so another may run meanwhile."""
-        left, lock = [4], threading.Lock()
+        """Load the scan generator and say to the processor how many pixels come; another list may run meanwhile."""
+        scan = QuickStatus()
 
-        def one() -> None:
-            with lock:
-                left[0] -= 1
-            if left[0] == 0:
-                status.set_finished()
+        def count(done: QuickStatus) -> None:
+            error = done.exception(0)
+            if error is not None:
+                status.set_exception(error)
+                return
+            put(self.mapping.pixels_per_run, len(points), status, status.set_finished)
 
-        for signal, value in (
-            (self.scan.x, points.x_um), (self.scan.y, points.y_um), (self.scan.dwell, points.dwell_s),
-            (self.mapping.pixels_per_run, len(points)),
-        ):  # fmt: skip
-            put(signal, value, status, one)
+        scan.add_callback(count)
+        self.scan.load(points, scan)
 
     def run(
         self, points: PointList, take: Callable[[MappingBuffer], None], started: Callable[[], None]
@@ -198,24 +288,38 @@ class EpicsListEngine:
         InstrumentError
             If it cannot be started, or nothing is heard of it any more.
         """
-        self._put(self.mapping.arm)
+        put_and_wait(self.mapping.arm, 1, self.connection_timeout_s)
         run = int(self.mapping.run_number.get())
         with self._changed:
             self._seen_running = self._ended = False
-        self._put(self.scan.start_list)
-        started()
+        if self.scan.drives_blanker:
+            self.scan.launch()
+            started()
+            self._read(run, points, take)
+            return
+        self._beam.blanker.set(False).wait(self.connection_timeout_s)
+        try:
+            self.scan.launch()
+            started()
+            self._read(run, points, take)
+        finally:
+            self._beam.blanker.set(True).wait(self.connection_timeout_s)
+
+    def _read(self, run: int, points: PointList, take: Callable[[MappingBuffer], None]) -> None:
         patience = SILENCE_S + float(points.dwell_s.max()) * self.pixels_per_buffer
         number = 0
         while True:
             slot = number % self.mapping.n_buffers
             with self._changed:
                 heard = self._changed.wait_for(lambda: self._is_here(run, number) or self._ended, patience)  # noqa: B023
-                here = self._is_here(run, number)
-                spectra, header = self._spectra[slot], self._headers[slot]
             if not heard:
                 raise InstrumentError(f"{self.scan.name}: nothing heard of the list for {patience:g} s")
-            if not here:
+            if not self._is_here(run, number) and not self._last_buffer(run, number):
+                if self.scan.trouble:
+                    raise InstrumentError(self.scan.trouble)
                 return
+            with self._changed:
+                spectra, header = self._spectra[slot], self._headers[slot]
             number += 1
             self.mapping.buffers_read.put(number)
             buffer = self.mapping.buffer(spectra, header, self._n_channels)
@@ -223,18 +327,20 @@ class EpicsListEngine:
             if buffer.first + len(buffer.spectra) >= len(points):
                 return
 
+    def _last_buffer(self, run: int, number: int) -> bool:
+        """Whether one more buffer comes of a list that has ended: one that was not full, or is still on its way."""
+        if not self.scan.drives_blanker:  # the processor does not know of the end
+            put_and_wait(self.mapping.stop_all, 1, self.connection_timeout_s)
+        if int(self.mapping.filled.get(use_monitor=False)) <= number:
+            return False
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_here(run, number), self.connection_timeout_s)
+
     def abort(self) -> None:
         """Stop the list after the point that it is at."""
-        if self.scan.abort_list.connected:
-            self.scan.abort_list.put(1)
-
-    def _put(self, signal: Any) -> None:
-        status = QuickStatus()
-        put(signal, 1, status, status.set_finished)
-        try:
-            status.wait(self.connection_timeout_s)
-        except TimeoutError:
-            raise InstrumentError(f"{signal.name}: not done within {self.connection_timeout_s:g} s") from None
+        if not self.scan.drives_blanker and self._beam.blanker.setpoint.connected:
+            self._beam.blanker.set(True)  # sooner than what is on its way to the generator is over
+        self.scan.abort()
 
     def _is_here(self, run: int, number: int) -> bool:
         """Whether both waveforms of a buffer have come; those of an earlier run may still be on their way."""
@@ -249,8 +355,7 @@ class EpicsListEngine:
             kept[slot] = np.atleast_1d(value)
             self._changed.notify_all()
 
-    def _on_running(self, *, value: Any, **_: Any) -> None:
-        running = str(value) in ("1", "Yes")
+    def _on_running(self, running: bool) -> None:
         with self._changed:
             if running:
                 self._seen_running = True

@@ -60,6 +60,10 @@ class Driver:
     """Called before the beam changes."""
     on_blank: list[Callable[[bool], None]] = field(default_factory=list)
     """Called when somebody blanks or unblanks the beam."""
+    list_running: bool = False
+    """Whether a scan generator visits a list: the beam is lit in it, though not between points."""
+    external: bool = False
+    """Whether another scan generator has the blanker's line; it says itself when the beam is lit."""
 
     def __post_init__(self) -> None:
         if not self.time_scale >= 0:
@@ -196,7 +200,12 @@ class Driver:
 
     def _idle_dose(self) -> None:
         """Count the time that the beam stood unblanked with nothing acquired; only where the clock is the wall's."""
-        if self._lit_since is not None and self.exposure is None and self.time_scale == 1:
+        if (
+            self._lit_since is not None
+            and self.exposure is None
+            and self.time_scale == 1
+            and not self.external
+        ):
             self.sem.expose(_now() - self._lit_since)
             self._lit_since = _now()
 

@@ -19,6 +19,7 @@ from .caserver import LoopbackContext
 from .driver import Driver
 from .listgroup import make_lists
 from .model import SimulatedSEM
+from .openbeam import OpenBeamServer
 from .ports import free_port
 from .pvgroup import make_group
 
@@ -26,7 +27,7 @@ __all__ = ["main", "open_specimen", "run_until", "serve"]
 
 
 async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: float = 0.0,
-                log: Path | None = None, ready: Any = None) -> None:  # fmt: skip
+                log: Path | None = None, open_beam: int = 0, ready: Any = None) -> None:  # fmt: skip
     """Serve a specimen under the beam on loopback until cancelled.
 
     Parameters
@@ -40,6 +41,8 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
         See `driver`.
     log : Path, optional
         File for a line of JSON for each acquisition.
+    open_beam : int
+        Port of a stand-in for an Open Beam Interface over the same specimen; 0: none.
     ready : callable of int, optional
         Called with the port once clients can connect.
 
@@ -62,6 +65,8 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
     async def started(_: Any) -> None:
         if context.port != port:
             raise InstrumentError(f"no free port: {port} was taken in the meantime")
+        if open_beam:
+            await OpenBeamServer(driver, lists).serve(open_beam)
         if ready is not None:
             ready(port)
 
@@ -108,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 for a free one")
     parser.add_argument("--time-scale", type=float, default=0.0)
     parser.add_argument("--log", type=Path, help="file for a line of JSON for each acquisition")
+    parser.add_argument(
+        "--open-beam", type=int, default=0, help="port of a stand-in for an Open Beam Interface"
+    )
     parser.add_argument("--until-eof", action="store_true", help="exit when standard input closes")
     options = parser.parse_args(arguments)
 
@@ -130,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             time_scale=options.time_scale,
             log=options.log,
+            open_beam=options.open_beam,
             ready=ready,
         )
         await run_until(stop, serving)

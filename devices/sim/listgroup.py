@@ -16,7 +16,7 @@ from caproto.server import PVGroup, pvproperty
 
 from ...pointlist import MOST_POINTS, Settling
 from .driver import Driver
-from .listrun import ListRun
+from .listrun import GateRun, ListRun
 
 __all__ = ["MOST_PIXELS", "N_BUFFERS", "ListGroup", "buffer_properties", "make_lists"]
 
@@ -102,6 +102,9 @@ class ListGroup(PVGroup):  # type: ignore[misc]
         self._task: asyncio.Task[None] | None = None
         self._software: tuple[float, int] | None = None
         self._slot = 0
+        self.gate = GateRun(driver.sem)
+        """Pixels since the processor was armed, if another generator's gate makes them."""
+        self._expected = 0
         driver.on_change.append(self._catch_up)
         driver.on_blank.append(self._blanked)
 
@@ -118,6 +121,7 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             raise ValueError(f"{len(x)} x, {len(y)} y and {len(dwell)} dwells")
         self.driver.stop()
         self._run = ListRun(self.driver.sem, x, y, dwell, settling)
+        self.driver.list_running = True
         self._stop = asyncio.Event()
         self._began = asyncio.get_running_loop().time()
         await self.running.write(_YES)
@@ -148,14 +152,16 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             self._slot = 0
             await self.run_number.write(self.run_number.value + 1)
             await self.acquiring.write(_YES)
+            self.gate, self._expected = GateRun(self.driver.sem), int(self.pixels_per_run.value)
             self._software = None
             if self.advance_mode.value == "Software":
                 self._software = (asyncio.get_running_loop().time(), 0)
         return "Done"
 
     async def put_stop(self, instance: Any, value: Any) -> Any:
-        """End the run."""
+        """End the run; what another generator's gate has made by now is handed over first."""
         if _is(instance, value, 1):
+            await self._hand_over_gate(1)
             await self.acquiring.write(_NO)
             self._software = None
         return "Done"
@@ -214,17 +220,36 @@ class ListGroup(PVGroup):  # type: ignore[misc]
                 await self._hand_over(run, run.reached - run.waiting)
         finally:
             self._run = None
+            self.driver.list_running = False
             await self.index.write(run.reached)
             await self.acquiring.write(_NO)
             await self.running.write(_NO)
-            sem = self.driver.sem
-            for name, number in (("dose", sem.dose_nc), ("pixel_dose", sem.pixel_dose_nc)):
-                await self.shown[name].write(number)
+            await self._show_dose()
+
+    async def gate_closed(self) -> None:
+        """Take the pixel that another generator's gate has ended."""
+        if self.acquiring.value == _NO or self.gate.reached >= self._expected:
+            return  # not armed: the pixel is lost
+        self.gate.next_pixel()
+        whole = self.gate.reached >= self._expected
+        await self._hand_over_gate(1 if whole else int(self.pixels_per_buffer.value))
+        if whole:
+            await self.acquiring.write(_NO)
+
+    async def _hand_over_gate(self, least: int) -> None:
+        while self.gate.waiting >= least:
+            await self._hand_over(self.gate, self.gate.reached - self.gate.waiting)
+            await self._show_dose()
+
+    async def _show_dose(self) -> None:
+        sem = self.driver.sem
+        for name, number in (("dose", sem.dose_nc), ("pixel_dose", sem.pixel_dose_nc)):
+            await self.shown[name].write(number)
 
     shown: dict[str, Any]
     """PVs of the beam that a list changes; given by `make_lists`."""
 
-    async def _hand_over(self, run: ListRun, first: int) -> None:
+    async def _hand_over(self, run: ListRun | GateRun, first: int) -> None:
         buffer = run.hand_over(int(self.pixels_per_buffer.value))
         if self.late_read.value > 0:
             await asyncio.sleep(float(self.late_read.value))

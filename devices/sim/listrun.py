@@ -17,7 +17,7 @@ from ..mapping import MappingBuffer
 from .exposure import PULSE_S, LogEntry
 from .model import SimulatedSEM
 
-__all__ = ["ListRun"]
+__all__ = ["GateRun", "ListRun"]
 
 
 class ListRun:
@@ -35,8 +35,6 @@ class ListRun:
     ----------
     ends_s : (n,) float64
         When each point's dwell is over, s since the start.
-    reached : int
-        Points that are over.
     """
 
     def __init__(
@@ -54,13 +52,13 @@ class ListRun:
         self.ends_s = np.cumsum(settle_times(x_um, y_um, settling, (sem.x_um, sem.y_um)) + dwell_s)
         self._begins_s = self.ends_s - dwell_s
         self._at = 0.0
-        self.reached = 0
-        self._counts = np.zeros(channels, np.int32)
-        self._live = self._real = self._charge = 0.0
-        self._spectra: list[NDArray[np.int32]] = []
-        self._times: list[tuple[float, float, float]] = []
-        self._handed = 0
+        self._pixels = _Pixels(channels)
         sem.blanked = True
+
+    @property
+    def reached(self) -> int:
+        """Points that are over."""
+        return self._pixels.reached
 
     @property
     def over(self) -> bool:
@@ -70,7 +68,7 @@ class ListRun:
     @property
     def waiting(self) -> int:
         """Points that are over and not handed over."""
-        return self.reached - self._handed
+        return self._pixels.waiting
 
     def advance(self, time_s: float, *, partly: bool = False) -> None:
         """Let the hardware come to `time_s` since its start, with the beam as it is now.
@@ -88,25 +86,72 @@ class ListRun:
             self._at = max(self._at, until)
             if until < self.ends_s[i]:
                 return
-            self._spectra.append(self._counts)
-            self._times.append((self._live, self._real, self._charge))
-            self._counts = np.zeros_like(self._counts)
-            self._live = self._real = self._charge = 0.0
-            self.reached += 1
+            self._pixels.next_pixel()
 
     def hand_over(self, most: int) -> MappingBuffer:
         """Return the next points that are over, at most `most` of them."""
-        m = min(most, self.waiting)
-        times = np.array(self._times[:m], np.float64).reshape(-1, 3)
-        spectra = np.array(self._spectra[:m], np.int32)
-        del self._times[:m], self._spectra[:m]
-        first, self._handed = self._handed, self._handed + m
-        return MappingBuffer(first, spectra, times[:, 0], times[:, 1], times[:, 2])
+        return self._pixels.hand_over(most)
 
     def _expose(self, i: int, real_s: float) -> None:
         sem = self._sem
         sem.move(x_um=float(self._x[i]), y_um=float(self._y[i]))
         sem.blanked = False
+        self._pixels.expose(sem, real_s)
+        sem.blanked = True
+
+
+class GateRun:
+    """Pixels that the gate of another scan generator makes: one each time that it was open.
+
+    Parameters
+    ----------
+    sem : SimulatedSEM
+        Moved by whoever opens the gate; no counts and no dose while it is blanked.
+    """
+
+    def __init__(self, sem: SimulatedSEM) -> None:
+        self._sem = sem
+        self._pixels = _Pixels(int(sem.specimen.axis.n_channels))
+
+    @property
+    def reached(self) -> int:
+        """Pixels that are over."""
+        return self._pixels.reached
+
+    @property
+    def waiting(self) -> int:
+        """Pixels that are over and not handed over."""
+        return self._pixels.waiting
+
+    def expose(self, real_s: float) -> None:
+        """Expose the pixel under way for so long, where the beam stands and as it is."""
+        self._pixels.expose(self._sem, real_s)
+
+    def next_pixel(self) -> None:
+        """Close the gate."""
+        self._pixels.next_pixel()
+
+    def hand_over(self, most: int) -> MappingBuffer:
+        """Return the next pixels that are over, at most `most` of them."""
+        return self._pixels.hand_over(most)
+
+
+class _Pixels:
+    """What an X-ray processor in mapping mode holds: the pixel under way, and those that were not handed over."""
+
+    def __init__(self, n_channels: int) -> None:
+        self.reached = 0
+        self._handed = 0
+        self._spectra: list[NDArray[np.int32]] = []
+        self._times: list[tuple[float, float, float]] = []
+        self._counts = np.zeros(n_channels, np.int32)
+        self._live = self._real = self._charge = 0.0
+
+    @property
+    def waiting(self) -> int:
+        return self.reached - self._handed
+
+    def expose(self, sem: SimulatedSEM, real_s: float) -> None:
         pixel, before = sem.pixel_here(), sem.dose_nc
         live = real_s
         if pixel >= 0:
@@ -120,10 +165,24 @@ class ListRun:
             sem.log.append(LogEntry(len(sem.log) + 1, pixel, visit, live, int(counts.sum()), crc, True))
         sem.expose(real_s)
         sem.clock_s += real_s
-        sem.blanked = True
         self._live += live
         self._real += real_s
         self._charge += sem.dose_nc - before
+
+    def next_pixel(self) -> None:
+        self._spectra.append(self._counts)
+        self._times.append((self._live, self._real, self._charge))
+        self._counts = np.zeros_like(self._counts)
+        self._live = self._real = self._charge = 0.0
+        self.reached += 1
+
+    def hand_over(self, most: int) -> MappingBuffer:
+        m = min(most, self.waiting)
+        times = np.array(self._times[:m], np.float64).reshape(-1, 3)
+        spectra = np.array(self._spectra[:m], np.int32)
+        del self._times[:m], self._spectra[:m]
+        first, self._handed = self._handed, self._handed + m
+        return MappingBuffer(first, spectra, times[:, 0], times[:, 1], times[:, 2])
 
 
 def _short(

@@ -117,6 +117,8 @@ class SimulatedMicroscope:
         0 for a free one.
     log : Path, optional
         The IOC appends a line of JSON to it for each acquisition.
+    open_beam : bool
+        Whether a stand-in for an Open Beam Interface scans the same specimen, at the port `open_beam_port`.
     control_layer : {"caproto", "pyepics"}, optional
         See `point_clients_at`.
     start_timeout_s : float
@@ -137,6 +139,7 @@ class SimulatedMicroscope:
         *,
         port: int = 0,
         log: Path | None = None,
+        open_beam: bool = False,
         control_layer: Literal["caproto", "pyepics"] | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
@@ -144,6 +147,7 @@ class SimulatedMicroscope:
             raise ConfigError(f"PV prefix must be a word, not {prefix!r}")
         self.object_name, self.seed, self.prefix, self.time_scale = object_name, seed, prefix, time_scale
         self.port, self.log = port, log
+        self.open_beam_port = free_port() if open_beam else 0
         self._control_layer = control_layer
         self._timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -189,7 +193,7 @@ class SimulatedMicroscope:
         command = [
             sys.executable, "-m", "slads_bluesky.devices.sim.ioc", "--object", self.object_name,
             "--seed", str(self.seed), "--prefix", self.prefix, "--port", str(port),
-            "--time-scale", str(self.time_scale), "--until-eof",
+            "--time-scale", str(self.time_scale), "--open-beam", str(self.open_beam_port), "--until-eof",
         ]  # fmt: skip
         if self.log is not None:
             command += ["--log", str(self.log)]

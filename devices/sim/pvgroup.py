@@ -236,7 +236,7 @@ class SEMGroup(GuardPVs):
 
     async def watchdog_blanks(self) -> bool:
         """Blank the beam; return whether it was lit."""
-        if self.driver.sem.blanked:
+        if self.driver.sem.blanked and not self.driver.list_running:
             return False
         await self.blank.write("Blanked")
         return True

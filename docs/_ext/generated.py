@@ -39,6 +39,7 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("Devices", "slads_bluesky.devices", ()),
     ("Devices: point lists", "slads_bluesky.devices.flyer", ()),
     ("Devices: scan generator and mapping mode", "slads_bluesky.devices.listscan", ()),
+    ("Devices: Open Beam Interface", "slads_bluesky.devices.openbeam", ()),
     ("Soft devices", "slads_bluesky.devices.sim.soft", ()),
     ("Sampling", "slads_bluesky.sampling", ()),
     ("Spectra", "slads_bluesky.spectra", ()),

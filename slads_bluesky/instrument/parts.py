@@ -236,7 +236,7 @@ _NEEDED = {
     "beam": ("set", "blanker", "read", "describe"),
     "eds": ("trigger", "configure", "read", "describe"),
     "sem": ("read", "describe"),
-    "scan": ("read", "describe"),
+    "scan": ("load", "launch", "abort", "settling"),
     "mapping": ("read", "describe"),
 }
 """What plans use of each role; see `protocols.Beam` and `protocols.Detector`."""

@@ -99,6 +99,23 @@ def test_watchdog_with_a_living_client_leaves_the_beam(another, put):
     assert put("Beam:WatchdogTripped").get() == 0
 
 
+def test_watchdog_without_beats_stops_a_list_that_runs(put):
+    n = 400
+    put("Scan:X").set([0.5] * n).wait(10)
+    put("Scan:Y").set([0.5] * n).wait(10)
+    put("Scan:Dwell").set([0.05] * n).wait(10)  # 20 s in all
+    put("Beam:Heartbeat").set(1).wait(10)
+    put("Scan:Start").set(1).wait(10)
+    wait_until(lambda: not put("Scan:Running").get(), 10)
+    assert put("Beam:WatchdogTripped").get() == 1
+    assert 0 < put("Scan:Index").get() < n
+    dose = put("Beam:Dose").get()
+    assert 0 < dose < 0.5 * n * 0.05  # 1 nA
+    put("EDS:mca1.PRTM").set(0.1).wait(10)
+    put("EDS:mca1EraseStart").set(1).wait(10)
+    assert put("Beam:Dose").get() == dose
+
+
 def test_watchdog_without_a_beat_leaves_a_person_alone(put):
     put("Beam:Heartbeat").set(0).wait(10)
     put("Beam:WatchdogTime").set(0.1).wait(10)
