@@ -16,5 +16,10 @@ _FLAGS = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def compiled(function: F) -> F:
-    """Compile at the first call and keep the machine code on disk."""
-    return cast(F, njit(cache=True, fastmath=_FLAGS, nogil=True)(function))
+    """Compile at the first call and keep the machine code on disk.
+
+    What a compiled function calls becomes part of it. Else there would be two versions of the machine code, which
+    add up in different orders: the callee's own, used in the process that compiled it, and the copy in its
+    caller's file, used in every later process.
+    """
+    return cast(F, njit(cache=True, fastmath=_FLAGS, nogil=True, forceinline=True)(function))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...images.distortion import boundary_fraction
 from ...images.labels import compact_labels
 from ...progress import Progress, no_progress
+from ...threads import one_thread
 from ..error_forecast import Record, covariates
 from ..stopping import stop_curve
 from .engine import rebuild, run_recorded
@@ -116,6 +117,7 @@ def _run(image: NDArray[np.uint8], own: bool, model: SladsModel, entropy: list[i
     )
 
 
+@one_thread()
 def _states(run: _Run, model: SladsModel, pixel_error: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariates and log((W + 2) / (S + 2)) at each checkpoint of a run, (n, 6)."""
     image = run.image

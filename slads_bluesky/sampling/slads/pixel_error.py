@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ...threads import one_thread
 from .features import tile_edges
 from .state import CLOSED, LANES, N_VOTES, OUTSIDE, SHIFT
 
@@ -105,6 +106,7 @@ def map_pixel_error(field, b):  # type: ignore[no-untyped-def]
     return total, agreed, n_total, n_agreed
 
 
+@one_thread()
 def fit_pixel_error(
     features: NDArray[np.float64],
     wrong: NDArray[np.bool_],

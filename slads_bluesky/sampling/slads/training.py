@@ -24,6 +24,7 @@ from ...errors import DataError
 from ...images.distortion import boundary_fraction
 from ...images.labels import check_label_image, compact_labels
 from ...progress import Progress, no_progress
+from ...threads import one_thread
 from ..base import MAX_LABELS
 from .engine import rebuild
 from .error_calibration import GENERATED, calibrate, crop
@@ -78,6 +79,7 @@ def image_sha256(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
+@one_thread()
 def _normal_equations(
     image: NDArray[np.uint8],
     density: float,
@@ -117,6 +119,7 @@ def _normal_equations(
     return gram, moment
 
 
+@one_thread()
 def _solve(gram: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least squares from normal equations, each term scaled to unit norm first."""
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError, DataError
+from ...threads import one_thread
 from ..axis import EnergyAxis
 from ..counts import check_counts
 from ..physics.composition import Composition
@@ -39,6 +40,7 @@ LEAST_COUNTS = 5000.0
 STROBE_KEV = 0.06
 
 
+@one_thread()
 def calibrate(
     materials: Mapping[str, tuple[str | Mapping[str, float] | Composition, NDArray[Any]]],
     axis: EnergyAxis,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
+from ...threads import one_thread
 from ..axis import EnergyAxis
 from ..counts import check_phases, check_training
 from ..physics.composition import Composition
@@ -30,6 +31,7 @@ from .templates import Templates, assumed_tempering, build_templates
 __all__ = ["add_nuisance", "learn_templates"]
 
 
+@one_thread()
 def learn_templates(
     spectra: Mapping[str, NDArray[Any]],
     compositions: Mapping[str, str | Mapping[str, float] | Composition],
@@ -104,6 +106,7 @@ def learn_templates(
     return phases, templates, nuisance
 
 
+@one_thread()
 def add_nuisance(
     nuisance: Nuisance,
     rows: NDArray[np.float64],

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...threads import one_thread
 from ..axis import EnergyAxis
 from .settings import ClassifierSettings
 
@@ -180,6 +181,7 @@ def build_templates(
     return Templates(shape, changes, omega, counted.astype(np.int64), scatter, rate, np.array([tempering]))
 
 
+@one_thread()
 def add_template(
     templates: Templates,
     rows: NDArray[np.float64],

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...errors import ConfigError
+from ...threads import one_thread
 from ..axis import EnergyAxis
 from ..counts import check_training
 from .classifier import PaperClassifier
@@ -113,11 +114,10 @@ def _silent(what: str, part: float) -> None:
 def _torch_as_it_was(seed: int) -> Iterator[None]:
     """One thread and a seed of our own inside; afterwards what was before."""
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
-        torch.set_num_threads(
-            1
-        )  # layers of this size lose by more, and sums come out the same on every machine
+        # layers of this size lose by more, and sums come out the same on every machine
+        torch.set_num_threads(1)
         try:
             yield
         finally:
