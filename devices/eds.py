@@ -30,6 +30,8 @@ from .reading import (
     describe_eds,
     judge,
     look,
+    n_hypotheses,
+    weigh,
 )
 from .status import QuickStatus
 
@@ -371,6 +373,7 @@ class EDSDetector(Device):  # type: ignore[misc]
                 return
         else:
             judgement = judge(self.classifier, counts, live)
+        log_likelihood = weigh(self.classifier, counts)
         self.classify_s = time.perf_counter() - before
         real = float(self.real_time.get())
         if self.beam is not None:
@@ -378,7 +381,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self._kept.uncertain and (changed := self._kept.differences()):
             raise InstrumentError(f"settings changed during the acquisition: {', '.join(changed)}")
         dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
-        self.reading = EDSReading(counts, live, real, dead, judgement)
+        self.reading = EDSReading(counts, live, real, dead, judgement, log_likelihood=log_likelihood)
         self._blank_again().add_callback(lambda of: _follow(of, status))
 
     def _spectrum(self) -> NDArray[np.int32]:
@@ -399,8 +402,9 @@ class EDSDetector(Device):  # type: ignore[misc]
         """Describe the values of `read`."""
         n_channels = self._n_channels or int(self.channels.get())
         return describe_eds(
-            self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None
-        )
+            self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None,
+            hypotheses=n_hypotheses(self.classifier),
+        )  # fmt: skip
 
     def stop(self, *, success: bool = False) -> None:
         """Stop acquiring."""

@@ -20,7 +20,7 @@ from bluesky.utils import NoReplayAllowed
 from ..errors import ConfigError, InstrumentError
 from ..pointlist import PointList, Settling
 from .mapping import ListJudge, MappingBuffer, describe_rows
-from .reading import check_classifier, data_key, judge
+from .reading import check_classifier, data_key, judge, n_hypotheses
 from .status import QuickStatus
 
 __all__ = ["ListEngine", "SparseFlyer"]
@@ -181,10 +181,11 @@ class SparseFlyer:
 
     def describe_collect(self) -> dict[str, Any]:
         """Describe a row of the pages, the keys of an adaptive map's Event."""
-        classified = getattr(self._eds, "classifier", None) is not None
+        classifier = getattr(self._eds, "classifier", None)
         return describe_rows(
-            self._scan, self._eds.name, self._beam.name, self.engine.n_channels, classified=classified
-        )
+            self._scan, self._eds.name, self._beam.name, self.engine.n_channels,
+            classified=classifier is not None, hypotheses=n_hypotheses(classifier),
+        )  # fmt: skip
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
         """Yield what is classified and was not collected yet as a partial event page."""

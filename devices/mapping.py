@@ -23,7 +23,7 @@ from ..errors import InstrumentError
 from ..pointlist import PointList
 from ..protocols import Classification, Classifier, StopRule
 from .beamwatch import BeamWatch
-from .reading import BEAM_FIELDS, data_key, describe_eds, judge
+from .reading import BEAM_FIELDS, data_key, describe_eds, judge, weigh
 
 __all__ = ["ListJudge", "MappingBuffer", "describe_rows"]
 
@@ -87,18 +87,19 @@ class _Row:
     dose_nc: float
     passes: int
     judgement: Classification | None
+    log_likelihood: NDArray[np.float64] | None = None
     time: float = field(default_factory=time.time)
 
 
 def describe_rows(
-    scan: str, eds: str, beam: str, n_channels: int, *, classified: bool
+    scan: str, eds: str, beam: str, n_channels: int, *, classified: bool, hypotheses: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Data keys of the rows: those of an adaptive map's Event, by the names of its devices."""
     keys = {
         f"{scan}_{key}": data_key(f"plan:{scan}", dtype, numpy_dtype, units=units)
         for key, (dtype, numpy_dtype, units) in SCAN_FIELDS.items()
     }
-    keys.update(describe_eds(eds, n_channels, f"LIST:{eds}", classified=classified))
+    keys.update(describe_eds(eds, n_channels, f"LIST:{eds}", classified=classified, hypotheses=hypotheses))
     keys[f"{eds}_passes"] = data_key(f"LIST:{eds}#passes", "integer", "<i8")
     for key, (units, precision) in BEAM_FIELDS.items():
         keys[f"{beam}_{key}"] = data_key(
@@ -190,7 +191,8 @@ class ListJudge:
             return None
         if self.rule is None:
             judgement = judge(self.classifier, counts, live)
-            return _Row(index, counts, live, real, charge, self._dose_nc, 1, judgement)
+            evidence = weigh(self.classifier, counts)
+            return _Row(index, counts, live, real, charge, self._dose_nc, 1, judgement, evidence)
         if grown is None:
             rule = copy.copy(self.rule)
             rule.reset()
@@ -209,7 +211,7 @@ class ListJudge:
         self._decided_s.append(grown.real_s)
         return _Row(
             index, grown.counts, grown.live_s, grown.real_s, grown.charge_nc, self._dose_nc, grown.passes,
-            decision,
+            decision, weigh(self.classifier, grown.counts),
         )  # fmt: skip
 
     def first_dwell_s(self, quantum_s: float) -> float:
@@ -271,6 +273,9 @@ class ListJudge:
             data[f"{eds}_label"] = [int(j.label) for j in judged]
             data[f"{eds}_probability"] = [float(j.probability) for j in judged]
             data[f"{eds}_verdict"] = [str(j.verdict) for j in judged]
+        weighed = [row.log_likelihood for row in rows if row.log_likelihood is not None]
+        if weighed:
+            data[f"{eds}_log_likelihood"] = np.stack(weighed)
         data[f"{eds}_passes"] = [row.passes for row in rows]
         data[f"{beam}_x"] = of("x_um")
         data[f"{beam}_y"] = of("y_um")

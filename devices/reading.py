@@ -30,6 +30,8 @@ __all__ = [
     "describe_eds",
     "judge",
     "look",
+    "n_hypotheses",
+    "weigh",
 ]
 
 BEAM_FIELDS: dict[str, tuple[str, int]] = {
@@ -102,6 +104,8 @@ class EDSReading:
     dead_percent: float
     judgement: Classification | None
     timestamp: float = field(default_factory=time.time)
+    log_likelihood: NDArray[np.float64] | None = None
+    """(L + 1,): see `weigh`."""
 
     def as_reading(self, name: str) -> dict[str, dict[str, Any]]:
         """Reading for an Event, keys ``{name}_spectrum`` and so on; see `describe_eds`."""
@@ -115,6 +119,8 @@ class EDSReading:
         if self.judgement is not None:
             label, probability, verdict = self.judgement
             values.update(label=int(label), probability=float(probability), verdict=str(verdict))
+        if self.log_likelihood is not None:
+            values["log_likelihood"] = self.log_likelihood
         return {f"{name}_{key}": {"value": v, "timestamp": self.timestamp} for key, v in values.items()}
 
 
@@ -136,8 +142,13 @@ def data_key(
     return key
 
 
-def describe_eds(name: str, n_channels: int, source: str, *, classified: bool) -> dict[str, dict[str, Any]]:
-    """Data keys of an `EDSReading` by a detector called `name` with `n_channels` channels."""
+def describe_eds(
+    name: str, n_channels: int, source: str, *, classified: bool, hypotheses: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Data keys of an `EDSReading` by a detector called `name` with `n_channels` channels.
+
+    `hypotheses` is the length of its log-likelihoods (`n_hypotheses`), 0 where it has none.
+    """
 
     def at(field_name: str) -> str:
         return f"{source}#{field_name}"
@@ -153,6 +164,8 @@ def describe_eds(name: str, n_channels: int, source: str, *, classified: bool) -
         keys["label"] = data_key(at("label"), "integer", "<i8")
         keys["probability"] = data_key(at("probability"), "number", "<f8", precision=4)
         keys["verdict"] = data_key(at("verdict"), "string", "<U10")
+    if hypotheses:
+        keys["log_likelihood"] = data_key(at("log_likelihood"), "array", "<f8", shape=(hypotheses,))
     return {f"{name}_{key}": value for key, value in keys.items()}
 
 
@@ -165,6 +178,21 @@ def judge(
     if live_s is not None and getattr(classifier, "uses_live_time", False):
         return cast(RateClassifier, classifier).classify(counts, live_s)
     return classifier.classify(counts)
+
+
+def weigh(classifier: Classifier | None, counts: NDArray[np.int32]) -> NDArray[np.float64] | None:
+    """Log-likelihood of a spectrum under each phase and under none of them, (L + 1,); None of other classifiers."""
+    weighs = getattr(
+        classifier, "log_likelihoods", None
+    )  # isinstance would look at every property, hashes too
+    return None if weighs is None else cast("NDArray[np.float64]", weighs(counts))
+
+
+def n_hypotheses(classifier: Classifier | None) -> int:
+    """Return the length of what `weigh` returns, 0 for None."""
+    if classifier is None or not hasattr(classifier, "log_likelihoods"):
+        return 0
+    return len(classifier.phases) + 1
 
 
 def look(rule: StopRule, counts: NDArray[np.int32], live_s: float, preset: int) -> Classification | None:

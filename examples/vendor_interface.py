@@ -30,6 +30,8 @@ from slads_bluesky.devices.reading import (
     data_key,
     describe_eds,
     judge,
+    n_hypotheses,
+    weigh,
 )
 from slads_bluesky.devices.status import QuickStatus
 from slads_bluesky.errors import InstrumentError
@@ -259,6 +261,7 @@ class SpotJobEDS:
                 result.real_time_s,
                 dead,
                 judge(self.classifier, counts, result.live_time_s),
+                log_likelihood=weigh(self.classifier, counts),
             )
             status.set_finished()
         except Exception as error:
@@ -290,7 +293,11 @@ class SpotJobEDS:
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""
         return describe_eds(
-            self.name, self.jobs.n_channels, f"PY:{self.name}", classified=self.classifier is not None
+            self.name,
+            self.jobs.n_channels,
+            f"PY:{self.name}",
+            classified=self.classifier is not None,
+            hypotheses=n_hypotheses(self.classifier),
         )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Detector",
     "EventKeys",
     "Evidence",
+    "HasLogLikelihoods",
     "HasPosterior",
     "RateClassifier",
     "Sampler",
@@ -91,6 +92,7 @@ class EventKeys:
     live_time: str = "eds_live_time"
     real_time: str = "eds_real_time"
     dose: str = "beam_pixel_dose"
+    log_likelihood: str = "eds_log_likelihood"
 
 
 @runtime_checkable
@@ -176,6 +178,14 @@ class HasPosterior(Classifier, Protocol):
         self, phase: int, counts: int, n: int, rng: np.random.Generator
     ) -> NDArray[np.float64]:
         """Posteriors (n, L + 1) of `n` spectra of `counts` counts drawn from the phase of that index."""
+
+
+@runtime_checkable
+class HasLogLikelihoods(Classifier, Protocol):
+    """A classifier that says how well each phase explains a spectrum: what an Event records as evidence."""
+
+    def log_likelihoods(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Log-likelihood of one spectrum under each phase and, last, under none of them: (L + 1,), the greatest 0."""
 
 
 @runtime_checkable

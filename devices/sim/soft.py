@@ -27,6 +27,8 @@ from ..reading import (
     describe_eds,
     judge,
     look,
+    n_hypotheses,
+    weigh,
 )
 from ..status import QuickStatus
 from .exposure import Presets
@@ -296,8 +298,9 @@ class SoftEDS(_Soft):
             return status
         if rule is None:
             judgement = judge(self.classifier, counts, live)
+        log_likelihood = weigh(self.classifier, counts)
         self.classify_s = time.perf_counter() - before
-        self.reading = EDSReading(counts, live, real, dead, judgement)
+        self.reading = EDSReading(counts, live, real, dead, judgement, log_likelihood=log_likelihood)
         return QuickStatus(done=True)
 
     def stop(self, success: bool = True) -> None:
@@ -312,7 +315,10 @@ class SoftEDS(_Soft):
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the values of `read`."""
         n_channels = self.sem.specimen.axis.n_channels
-        return describe_eds(self.name, n_channels, f"SIM:{self.name}", classified=self.classifier is not None)
+        return describe_eds(
+            self.name, n_channels, f"SIM:{self.name}", classified=self.classifier is not None,
+            hypotheses=n_hypotheses(self.classifier),
+        )  # fmt: skip
 
 
 class SoftMicroscope(_Soft):

@@ -95,6 +95,9 @@ class RunData:
     """Events of the stream ``map`` without the prefix of their keys, in their order."""
     ledger: dict[str, Any]
     """What the stream ``ledger`` holds; empty without one."""
+    log_likelihoods: NDArray[np.float64] | None = None
+    """(N, L + 1): of each spectrum under each phase and under none of them, NaN where it was not recorded; None if it
+    never was."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
 
@@ -149,6 +152,8 @@ class RunData:
                 keys.probability: float(self.probabilities[i]),
                 keys.verdict: str(self.verdicts[i]),
             }
+            if self.log_likelihoods is not None and not np.isnan(self.log_likelihoods[i]).any():
+                data[keys.log_likelihood] = self.log_likelihoods[i]
             yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
 
     def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:
@@ -314,6 +319,7 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         settings=_first(gathered.streams.get("baseline", {})),
         maps=tuple(_unprefixed(event["data"]) for event in gathered.streams.get("map", {}).values()),
         ledger=_first(gathered.streams.get("ledger", {})),
+        log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
     )
 
@@ -359,6 +365,17 @@ def _lists(stream: dict[tuple[int, int], dict[str, Any]]) -> Iterator[ListDecisi
         data = event["data"]
         pixels = np.asarray(data["lists_pixels"], np.int64)[: int(data["lists_n"])]
         yield ListDecision(run, int(data["lists_seen"]), int(data["lists_asked"]), pixels)
+
+
+def _log_likelihoods(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64] | None:
+    """(N, L + 1), NaN for events without; RecordError if they are of several lengths."""
+    found = [np.asarray(row[key], np.float64) for row in rows if key in row]
+    if not found:
+        return None
+    if {one.shape for one in found} != {(found[0].size,)}:
+        raise RecordError(f"'{key}' is not of one length in every event")
+    missing = np.full(found[0].size, np.nan)
+    return np.array([row.get(key, missing) for row in rows], np.float64)
 
 
 def _first(stream: dict[tuple[int, int], dict[str, Any]]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def relabelled(
             if name == "descriptor" and stream in (*POINTS, "baseline") and stream not in composers:
                 composers[stream] = bundle.compose_descriptor(
                     name=stream,
-                    data_keys=doc["data_keys"],
+                    data_keys=_data_keys(doc["data_keys"], data.keys.log_likelihood, classifier),
                     object_keys=doc.get("object_keys"),
                     configuration=_configuration(doc, classifier),
                 )
@@ -99,7 +99,12 @@ def relabelled(
                 yield "event", _event(composers["baseline"], doc["data"], doc["timestamps"])
     for pixel in data.pixels.tolist():
         stream, doc = points[pixel]
-        event = _event(composers[stream], {**doc["data"], **calls.get(pixel, {})}, doc["timestamps"])
+        kept = {key: value for key, value in doc["data"].items() if key != data.keys.log_likelihood}
+        stamps = {key: value for key, value in doc["timestamps"].items() if key != data.keys.log_likelihood}
+        called = calls.get(pixel, {})
+        if data.keys.log_likelihood in called:
+            stamps[data.keys.log_likelihood] = doc["time"]
+        event = _event(composers[stream], {**kept, **called}, stamps)
         agent.ingest(event)
         yield "event", event
     the_map = {f"map_{key}": value for key, value in agent.map_data().items()}
@@ -117,14 +122,25 @@ def _calls(data: RunData, classifier: Classifier) -> dict[int, dict[str, Any]]:
     asked = np.flatnonzero(~data.failed)
     labels, probabilities, verdicts = classifier.classify_batch(spectra[asked])
     keys = data.keys
+    weighs = getattr(classifier, "log_likelihoods", None)
     return {
         int(data.pixels[i]): {
             keys.label: int(labels[j]),
             keys.probability: float(probabilities[j]),
             keys.verdict: str(verdicts[j]),
+            **({} if weighs is None else {keys.log_likelihood: weighs(spectra[i])}),
         }
         for j, i in enumerate(asked)
     }
+
+
+def _data_keys(keys: Mapping[str, Any], evidence: str, classifier: Classifier) -> dict[str, Any]:
+    """Data keys of the points; the log-likelihoods are those of the new classifier's phases, if it has any."""
+    out = {key: about for key, about in keys.items() if key != evidence}
+    if hasattr(classifier, "log_likelihoods") and any(key.endswith("_spectrum") for key in keys):
+        shape = [len(classifier.phases) + 1]
+        out[evidence] = {"source": "relabel", "dtype": "array", "dtype_numpy": "<f8", "shape": shape}
+    return out
 
 
 def _configuration(doc: Mapping[str, Any], classifier: Classifier) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from slads_bluesky.analysis.run_data import ListDecision, RunData
 from slads_bluesky.plans.budget import BUDGET_SPENT
 from slads_bluesky.plans.fly import suggest_besides
 from slads_bluesky.progress import Progress, no_progress
-from slads_bluesky.protocols import Agent, Classifier, RateClassifier, Suggestion
+from slads_bluesky.protocols import Agent, Classifier, HasLogLikelihoods, RateClassifier, Suggestion
 
 __all__ = ["Difference", "Verification", "explain", "verify"]
 
@@ -31,7 +31,7 @@ class Difference:
     """Number of the event in the map, from 1; 0 for the map as a whole."""
     pixel: int
     what: str
-    """``decision``, ``erd``, ``label``, ``verdict``, ``probability``, ``stop``, ``map``."""
+    """``decision``, ``erd``, ``label``, ``verdict``, ``probability``, ``log_likelihood``, ``stop``, ``map``."""
     recorded: Any
     again: Any
 
@@ -185,6 +185,16 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
                 result.add(Difference(i + 1, pixel, what, ours, theirs))
         if recorded[:2] == again[:2] and not _same(recorded[2], again[2]):
             result.add(Difference(i + 1, pixel, "probability", recorded[2], again[2]))
+        if data.log_likelihoods is not None and hasattr(classifier, "log_likelihoods"):
+            weighed = data.log_likelihoods[i]
+            if not np.isnan(weighed).any():
+                now = cast(HasLogLikelihoods, classifier).log_likelihoods(spectra[i])
+                if not np.array_equal(weighed, now):  # bit for bit: it is the same arithmetic
+                    result.add(Difference(i + 1, pixel, "log_likelihood", _short(weighed), _short(now)))
+
+
+def _short(values: Any) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def _end(data: RunData, agent: Agent, result: Verification) -> None:

@@ -42,6 +42,8 @@ OWN_ELEMENT = 0.15
 """Chi-square per count under which an element's computed spectrum is that of a phase, and no alternative to it."""
 NUISANCE = "nuisance."
 """Prefix of the names of the nuisances' arrays in a model file."""
+LEAST_LOG = -600.0
+"""Log-likelihood, against the best, that stands for everything under it."""
 OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
 
@@ -327,6 +329,24 @@ class PhaseClassifier(StoredClassifier):
     def posterior(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Posterior of each phase and, last, of none of them: (L + 1,) for one spectrum (n_channels,)."""
         return self._engine.judge(*self._binned(counts))[3]
+
+    def log_likelihoods(self, counts: NDArray[Any]) -> NDArray[np.float64]:
+        """Log-likelihood of one spectrum (n_channels,) under each phase and, last, under none of them: (L + 1,).
+
+        The greatest is 0, and none is under `LEAST_LOG`. They are tempered as the posterior is: the posterior is
+        their softmax with the priors, (1 - `OUTSIDE`) / L for a phase and `OUTSIDE` for none of them.
+
+        Raises
+        ------
+        DataError
+            If it is no such spectrum.
+        """
+        posterior = self._engine.judge(*self._binned(counts))[3]
+        n = len(self.phases)
+        out = np.log(np.maximum(posterior, np.exp(LEAST_LOG)))
+        out[:n] -= math.log((1.0 - OUTSIDE) / n)
+        out[n] -= math.log(OUTSIDE)
+        return np.asarray(np.maximum(out - out.max(), LEAST_LOG))
 
     def evidence(self, counts: NDArray[Any]) -> Evidence:
         """All that a sequential test needs of one spectrum, at the price of one look.

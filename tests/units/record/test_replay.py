@@ -101,6 +101,33 @@ def test_models_with_a_bad_file_among_them_are_found(checked, model_cache, tmp_p
     assert find_sampler_model(data.start, tmp_path).sha256 == model.sha256
 
 
+class Weighing:
+    """A classifier with log-likelihoods, those of a spectrum's first channels."""
+
+    def __init__(self, classifier):
+        self._classifier = classifier
+
+    def __getattr__(self, name):
+        return getattr(self._classifier, name)
+
+    def log_likelihoods(self, counts):
+        return -np.sqrt(np.arange(3.0) + counts[:3])
+
+
+def test_verify_changed_log_likelihood_is_found_bit_for_bit(checked):
+    data, model, classifier = checked
+    weighing = Weighing(classifier)
+    recorded = np.array([weighing.log_likelihoods(spectrum) for spectrum in data.spectra])
+    recorded[9] = np.nan  # not recorded
+    for changed, found in ((None, []), (5, [(6, "log_likelihood")])):
+        values = recorded.copy()
+        if changed is not None:
+            values[changed, 1] = np.nextafter(values[changed, 1], -np.inf)
+        agent = rebuild_agent(data.start, model)
+        result = verify(dataclasses.replace(data, log_likelihoods=values), agent, weighing)
+        assert [(d.event, d.what) for d in result.differences] == found
+
+
 def test_another_seed_differs_from_the_first_event(checked):
     data, model, _ = checked
     start = {**data.start, "agent": {**data.start["agent"], "seed": 5}}

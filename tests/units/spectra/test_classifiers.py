@@ -10,6 +10,7 @@ import pytest
 from slads_bluesky.errors import ConfigError, DataError, ModelFileError
 from slads_bluesky.protocols import UNCLASSIFIED, Classifier, HasPosterior
 from slads_bluesky.spectra import PaperClassifier, PhaseClassifier, load_classifier, train_paper_classifier
+from slads_bluesky.spectra.likelihood.classifier import OUTSIDE
 
 VERDICTS = {"ok", "low_counts", "mixed", "unknown", "ill"}
 ALL = ["powder", "computed", "paper"]
@@ -197,3 +198,15 @@ def test_training_spectra_that_cannot_be_are_refused_by_phase(train, axis):
         train({"a": good, " ": good}, axis)
     with pytest.raises(ConfigError, match="phases"):
         train({}, axis)
+
+
+def test_log_likelihoods_with_the_priors_give_the_posterior(alloy, alloy_shapes):
+    rng = np.random.default_rng(11)
+    prior = np.append(np.full(2, (1 - OUTSIDE) / 2), OUTSIDE)
+    for counts in (3, 40, 3000):
+        spectrum = rng.multinomial(counts, alloy_shapes["Sn"] / alloy_shapes["Sn"].sum())
+        weighed = alloy.log_likelihoods(spectrum)
+        assert weighed.shape == (3,)
+        assert weighed.max() == 0.0
+        product = prior * np.exp(weighed)
+        np.testing.assert_allclose(product / product.sum(), alloy.posterior(spectrum), atol=1e-9)

@@ -108,6 +108,12 @@ def test_presets_of_counts_lead_to_the_same_decision(alloy, alloy_shapes):
     assert np.mean(used) < 150
 
 
+def test_first_look_of_easy_phases_is_at_fewer_counts_than_of_hard_ones(alloy, powder):
+    easy, hard = SequentialTest(powder).next_counts(), SequentialTest(alloy).next_counts()
+    assert easy < 12 < hard
+    assert SequentialTest(alloy, 1e-2).next_counts() < hard  # a smaller certainty takes fewer counts
+
+
 def test_the_single_preset_gives_the_error(alloy, alloy_shapes):
     preset = count_preset(alloy, 1e-2)
     assert 40 < preset < 150
