@@ -49,6 +49,13 @@ def demo(
     soft: Annotated[
         bool, typer.Option("--soft", help="In-process devices instead of an IOC over Channel Access.")
     ] = False,
+    lists: Annotated[
+        bool,
+        typer.Option(
+            "--lists",
+            help="Visit the points in lists, at the hardware's own pace; a fixed dwell is real time then.",
+        ),
+    ] = False,
     stop_at: Annotated[
         float | None,
         typer.Option(help="Let the stop rule end the map at this total distortion, if that comes first."),
@@ -101,6 +108,11 @@ def demo(
     if not 0 < wanted <= 1:
         raise ConfigError(f"fraction must be above 0 and at most 1, not {wanted:g}")
     dwell_s = _dwell(dwell)
+    if lists and classifier == "paper":
+        raise ConfigError(
+            "--lists: the paper's networks know spectra of one live time, and lists give real time; "
+            "use --classifier likelihood"
+        )
     check_writable(json_file)
     check_writable(figure)
 
@@ -137,6 +149,7 @@ def demo(
             soft=soft,
             dwell_s=dwell_s or CAP_S,
             error=None if dwell_s else error,
+            batch="auto" if lists else None,
             subscribers=[recorder, MapProgress(agent.distortion_estimate), VerdictWatch(console.print)],
             scan_id_source=scan_id_source(recorder.directory),
         )

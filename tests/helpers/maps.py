@@ -13,10 +13,12 @@ class Killed(BaseException):
     """The end of a process, as far as one process can play it."""
 
 
-def take_map(directory, cache, *, fraction=0.12, kill_after=None, md=None, agent=None, seed=0):
+def take_map(directory, cache, *, fraction=0.12, kill_after=None, md=None, agent=None, seed=0, batch=None):
     """Record one map into a journal; with `kill_after`, nothing of what follows that event is recorded."""
     phantom = make_object(OBJECT, seed)
-    models = prepare_models(OBJECT, seed=seed, cache=cache)
+    # the paper's networks know spectra of one live time; a list's dwell is real time
+    kind = {} if batch is None else {"classifier": "likelihood"}
+    models = prepare_models(OBJECT, seed=seed, cache=cache, **kind)
     agent = agent or make_agent(phantom, models, fraction=fraction, seed=seed)
     journal = Journal(journal_directory(directory))
     uids = []
@@ -30,7 +32,7 @@ def take_map(directory, cache, *, fraction=0.12, kill_after=None, md=None, agent
             seen.append(doc)
 
     seen = []
-    run_map(phantom, models, agent, soft=True, subscribers=[record], md=md)
+    run_map(phantom, models, agent, soft=True, subscribers=[record], md=md, batch=batch)
     journal.close()
     return uids[0]
 

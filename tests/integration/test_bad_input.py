@@ -33,6 +33,7 @@ def _refused(capsys, *arguments):
         (["demo", "--json", "no/such/folder/x.json"], "no/such/folder/x.json"),
         (["demo", "--figure", "no/such/folder/x.png"], "no/such/folder/x.png"),
         (["demo", "--seed", "-1"], "-1"),
+        (["demo", "--lists", "--classifier", "paper"], "--lists"),
     ],
 )
 def test_a_demo_that_cannot_be(capsys, tmp_path, arguments, culprit):

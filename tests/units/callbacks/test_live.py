@@ -55,6 +55,28 @@ def view():
     made.close()
 
 
+def test_a_map_by_lists_is_drawn_as_one_by_points(soft, view):
+    from small_map import make_agent
+
+    from slads_bluesky.devices.flyer import SparseFlyer
+    from slads_bluesky.devices.sim.softlist import SoftListEngine
+    from slads_bluesky.plans.fly import adaptive_lists
+
+    documents = []
+    soft.RE.subscribe(view)
+    soft.RE.subscribe(lambda name, doc: documents.append((name, doc)))
+    flyer = SparseFlyer(SoftListEngine(soft.beam.sem), soft.eds, soft.beam)
+    agent = make_agent(soft.phantom, 120)
+    soft.RE(adaptive_lists(flyer, soft.beam, soft.eds, agent, batch=50, dwell_s=1.0, baseline=[soft.sem]))
+    assert view.flush()
+    assert not view.off
+    data = data_of(documents)
+    assert data.n_measured == 120
+    assert {name for name, _ in documents} >= {"event_page"}
+    check_panels(view, data)
+    np.testing.assert_array_equal(view.figure.lines["spectrum"].get_ydata(), data.spectra[-1])
+
+
 def test_a_map_as_it_stands_at_its_end(soft, view):
     documents = []
     soft.RE.subscribe(view)

@@ -1,4 +1,4 @@
-"""One small real map, loaded, for the tests of what is exported."""
+"""A small real map by points and one by lists, loaded, for the tests of what is exported."""
 
 import pytest
 from maps import take_map
@@ -7,11 +7,11 @@ from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.record.runs import find_run
 
 
-@pytest.fixture(scope="session")
-def recorded(tmp_path_factory):
+@pytest.fixture(scope="session", params=[None, 40], ids=["points", "lists"])
+def recorded(tmp_path_factory, request):
     """Directory and uid of a recorded map."""
     directory = tmp_path_factory.mktemp("exported")
-    return directory, take_map(directory, tmp_path_factory.getbasetemp() / "map-models")
+    return directory, take_map(directory, tmp_path_factory.getbasetemp() / "map-models", batch=request.param)
 
 
 @pytest.fixture(scope="session")
