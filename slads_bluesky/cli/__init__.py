@@ -50,6 +50,7 @@ for _module in (
     "carry",
     "relabel",
     "classify",
+    "quantify",
     "calibrate_detector",
     "view",
     "estimate",

@@ -20,6 +20,7 @@ MODULES: tuple[str, ...] = (
     "bench_endurance",
     "bench_house",
     "bench_fly",
+    "bench_elements",
 )
 """Modules of this package, each adding one sub-command in its ``register(app)``."""
 

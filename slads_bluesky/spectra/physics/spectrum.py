@@ -113,6 +113,22 @@ def emitted_photons(
 ) -> NDArray[np.float64]:
     """Photons per electron that leave the sample, as if into 4π, on the grid ``TRUE_KEV * k``: (n_true,)."""
     sine = math.sin(math.radians(takeoff_deg))
+    photons = continuum_photons(material, n_true, beam_energy_kev, takeoff_deg)
+    for z, fraction in zip(material.z, material.mass_fraction, strict=True):
+        strength = line_strengths(material, z, fraction, beam_energy_kev, sine)
+        if len(strength):
+            place_lines(photons, element_lines(z).energy_kev, strength)
+    if coating is not None:
+        film = Film(coating.formula, coating.density, coating.thickness_um / sine)
+        photons *= film.transmission(np.arange(n_true, dtype=np.float64) * TRUE_KEV)
+    return photons
+
+
+def continuum_photons(
+    material: Composition, n_true: int, beam_energy_kev: float, takeoff_deg: float
+) -> NDArray[np.float64]:
+    """Photons of the continuum alone, as `emitted_photons` counts them: (n_true,)."""
+    sine = math.sin(math.radians(takeoff_deg))
     photons = np.zeros(n_true)
     last = min(n_true - 1, math.floor(beam_energy_kev / TRUE_KEV))
     # The continuum is smooth but for absorption edges: XPP on every fourth energy, absorption on all.
@@ -122,13 +138,6 @@ def emitted_photons(
     nearest = np.minimum(np.arange(len(grid)) // 4, len(coarse.area) - 1)
     escaping = coarse.emitted(mass_attenuation(material, grid) / sine, nearest)
     photons[20:last] = generated * escaping / coarse.area[nearest]
-    for z, fraction in zip(material.z, material.mass_fraction, strict=True):
-        strength = _line_strengths(material, z, fraction, beam_energy_kev, sine)
-        if len(strength):
-            _place_lines(photons, element_lines(z).energy_kev, strength)
-    if coating is not None:
-        film = Film(coating.formula, coating.density, coating.thickness_um / sine)
-        photons *= film.transmission(np.arange(n_true, dtype=np.float64) * TRUE_KEV)
     return photons
 
 
@@ -150,27 +159,35 @@ def cross_section(beam_energy_kev: float, edge_kev: NDArray[np.float64]) -> NDAr
     return np.asarray(reduced * psi * phi * relativistic * np.log(u) / u)
 
 
-def _band_average(material: Composition, energies_kev: NDArray[np.float64]) -> NDArray[np.float64]:
+def line_attenuation(material: Composition, energies_kev: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mass attenuation averaged over the width of a line that valence electrons make, in cm²/g."""
     spread = mass_attenuation(material, energies_kev[:, None] + BAND_NODES_KEV)
     return np.asarray(spread @ BAND_WEIGHTS)
 
 
-def _line_strengths(
+def ionised_shells(
+    material: Composition, z: int, fraction: float, beam_energy_kev: float
+) -> tuple[NDArray[np.intp], PhiRhoZ, NDArray[np.float64]]:
+    """Shells of element `z` that the beam ionises, their φ(ρz), and ionisations per electron, g/cm² and unit of φ."""
+    element = element_lines(z)
+    excited = np.flatnonzero(beam_energy_kev > MIN_OVERVOLTAGE * np.nan_to_num(element.edge_kev, nan=np.inf))
+    edge, exponent = element.edge_kev[excited], _exponents(z)[excited]
+    depth = PhiRhoZ.xpp(material, beam_energy_kev, edge, exponent)
+    cross = element.electrons[excited] * cross_section(beam_energy_kev, edge)
+    return excited, depth, fraction * AVOGADRO / xraylib.AtomicWeight(z) * cross
+
+
+def line_strengths(
     material: Composition, z: int, fraction: float, beam_energy_kev: float, sine: float
 ) -> NDArray[np.float64]:
     """Photons per electron of each line of element `z`, in the order of `element_lines`; empty if none is excited."""
     element = element_lines(z)
-    excited = np.flatnonzero(beam_energy_kev > MIN_OVERVOLTAGE * np.nan_to_num(element.edge_kev, nan=np.inf))
+    excited, depth, ionised = ionised_shells(material, z, fraction, beam_energy_kev)
     if not (len(excited) and len(element.energy_kev)):
         return np.zeros(0)
-    edge, exponent = element.edge_kev[excited], _exponents(z)[excited]
-    depth = PhiRhoZ.xpp(material, beam_energy_kev, edge, exponent)
-    cross = element.electrons[excited] * cross_section(beam_energy_kev, edge)
-    ionised = fraction * AVOGADRO / xraylib.AtomicWeight(z) * cross
     # Coster–Kronig: a vacancy made in shell i ends in shell j at the same depth, so depth integrals are i's.
     target = element.shell
-    chi = _band_average(material, element.energy_kev) / sine
+    chi = line_attenuation(material, element.energy_kev) / sine
     reach = np.zeros(len(target))
     for position, source in enumerate(excited):
         moved = element.transfer[source, target]
@@ -180,7 +197,7 @@ def _line_strengths(
     return np.asarray(reach * element.yields[target] * element.rate)
 
 
-def _place_lines(
+def place_lines(
     photons: NDArray[np.float64], energies_kev: NDArray[np.float64], strength: NDArray[np.float64]
 ) -> None:
     """Add lines to `photons`, each split between the two grid energies around it."""
@@ -212,14 +229,14 @@ def family_photons(
     sine = math.sin(math.radians(takeoff_deg))
     out: dict[tuple[int, str], NDArray[np.float64]] = {}
     for z, fraction in zip(material.z, material.mass_fraction, strict=True):
-        strength = _line_strengths(material, z, fraction, beam_energy_kev, sine)
+        strength = line_strengths(material, z, fraction, beam_energy_kev, sine)
         if not len(strength):
             continue
         element = element_lines(z)
         family = np.array([SHELLS[shell][0] for shell in element.shell])
         for name in np.unique(family):
             photons = np.zeros(n_true)
-            _place_lines(photons, element.energy_kev, np.where(family == name, strength, 0.0))
+            place_lines(photons, element.energy_kev, np.where(family == name, strength, 0.0))
             if photons.any():
                 out[z, str(name)] = photons
     return out

@@ -1,0 +1,1 @@
+"""From a spectrum to a composition: fit, standards, matrix correction, uncertainties."""

@@ -1,0 +1,180 @@
+"""``slads-bluesky quantify``: the composition of spectra in files, and of the phases of a recorded map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from ..files import check_writable, write_json
+from ..terminal import make_console
+from .options import Json
+from .record import Where
+
+if TYPE_CHECKING:
+    from ..analysis.quantification.result import Quantification
+
+__all__ = ["quantify", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command(context_settings={"ignore_unknown_options": True})(quantify)  # "-1" is a run, not an option
+
+
+def quantify(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|RUN", help="Spectra in any format that is read, or a run: a uid, scan_id or -1."
+        ),
+    ],
+    elements: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS", help="Elements, such as O,Mg,Si; default: those whose lines are found."
+        ),
+    ] = None,
+    ignore: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS", help="Elements whose lines are fitted but do not count: a coating's."
+        ),
+    ] = None,
+    standard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE=FORMULA[:SYMBOLS]", help="Spectrum of a standard, and what it is the standard of."
+        ),
+    ] = None,
+    oxygen: Annotated[
+        str, typer.Option(metavar="measured|stoichiometry", help="Where oxygen comes from.")
+    ] = ("measured"),
+    valence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL=N", help="Valence for oxygen by stoichiometry, such as Fe=3."),
+    ] = None,
+    line: Annotated[
+        list[str] | None, typer.Option(metavar="SYMBOL=K|L|M", help="Line family to use for an element.")
+    ] = None,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Scale to 100 % with standards, too.")
+    ] = False,
+    beam_energy: Annotated[
+        float | None, typer.Option(metavar="KEV", help="Beam energy, where the file does not say it.")
+    ] = None,
+    takeoff: Annotated[float | None, typer.Option(metavar="DEG", help="Take-off angle.")] = None,
+    dose: Annotated[float | None, typer.Option(metavar="NC", help="Beam current × live time.")] = None,
+    resolution: Annotated[
+        float | None, typer.Option(metavar="EV", help="FWHM at Mn Kα to start from.")
+    ] = None,
+    catalog: Where = None,
+    json_file: Json = None,
+) -> None:
+    """Quantify spectra: mass and atomic fractions, uncertainties, detection limits, goodness of fit."""
+    from ..analysis.quantification.sources import quantify_file, read_standard
+
+    check_writable(json_file)
+    console = make_console()
+    given = {
+        "beam_energy_kev": beam_energy,
+        "takeoff_deg": takeoff,
+        "dose_nc": dose,
+        "resolution_ev": resolution,
+    }
+    options: dict[str, Any] = {
+        "elements": _symbols(elements),
+        "ignored": _symbols(ignore),
+        "standards": [read_standard(text, given) for text in standard or ()],
+        "oxygen": oxygen,
+        "valences": {symbol: _number(value, text) for symbol, value, text in _pairs(valence, "--valence")},
+        "lines": {symbol: value.upper() for symbol, value, _ in _pairs(line, "--line")},
+        "normalise": normalise,
+    }
+    results: list[dict[str, Any]] = []
+    if Path(source).suffix and Path(source).exists():
+        for title, found in quantify_file(source, given=given, **options):
+            _show(console, title, found)
+            results.append({"file": source, "title": title, **found.to_json()})
+    else:
+        for title, found in _of_run(source, catalog, given, options):
+            _show(console, title, found)
+            results.append({"run": source, "phase": title, **found.to_json()})
+    write_json(json_file, {"results": results})
+
+
+def _of_run(
+    uid: str, where: str | None, given: dict[str, float | None], options: dict[str, Any]
+) -> list[tuple[str, Quantification]]:
+    from ..analysis.quantification.sources import quantify_phases
+    from ..export.conditions import conditions_of_map
+    from .record import open_map
+
+    if Path(uid).suffix:
+        raise ConfigError(f"{uid}: there is no such file")
+    _, data = open_map(uid, where)
+    found = quantify_phases(data, conditions_of_map(data, given), **options)
+    if not found:
+        raise ConfigError(f"run {data.uid[:8]}: no phase has spectra enough to quantify")
+    return [
+        (f"{data.phases[label - 1]}, {counts:.0f} counts", result)
+        for label, (counts, result) in found.items()
+    ]
+
+
+def _symbols(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
+
+
+def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str, str]]:
+    out = []
+    for text in texts or ():
+        symbol, sign, value = text.partition("=")
+        if not (sign and symbol and value):
+            raise ConfigError(f"{option} takes SYMBOL=VALUE, not {text!r}")
+        out.append((symbol.strip(), value.strip(), text))
+    return out
+
+
+def _number(value: str, text: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigError(f"--valence takes a number, not {text!r}") from None
+
+
+def _show(console: Any, title: str, found: Quantification) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    head = f"{title}: {found.method}"
+    if found.analytical_total is not None:
+        head += f", analytical total {100 * found.analytical_total:.1f} ± {100 * (found.total_sd or 0):.1f} %"
+    else:
+        head += ", normalised to 100 %"
+    fit = found.fit
+    table = Table(title=escape(head), title_justify="left", box=None, pad_edge=False)
+    for name in ("element", "line", "mass %", "± 95 %", "atom %", "limit %", "counts", "k-ratio", "standard"):
+        table.add_column(name, justify="left" if name in ("element", "line", "standard") else "right")
+    for e in found.elements:
+        by_valence = e.line == "stoichiometry"
+        table.add_row(
+            e.symbol,
+            e.line if not by_valence else "–",
+            f"{100 * e.mass_fraction:.2f}",
+            f"{100 * 1.96 * e.mass_fraction_sd:.2f}",
+            f"{100 * e.atomic_fraction:.2f}",
+            "–" if by_valence else f"{100 * e.detection_limit:.2g}",
+            "–" if by_valence else f"{e.counts:.0f}",
+            "–" if by_valence else f"{e.k_ratio:.4f}",
+            escape(e.standard) or e.method,
+        )
+    console.print(table)
+    console.print(
+        f"fit: χ² {fit.reduced_chi2:.2f}, misfit {fit.misfit:.2f}; {fit.resolution_ev:.1f} eV at Mn Kα",
+        markup=False,
+    )
+    for warning in found.warnings:
+        console.print(f"note: {warning}", markup=False)

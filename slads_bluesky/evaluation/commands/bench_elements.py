@@ -1,0 +1,75 @@
+"""``slads-bluesky bench elements``: compositions of known glasses and element maps from few pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...cli.options import Json
+from ...errors import ConfigError
+
+__all__ = ["bench_elements", "register"]
+
+PARTS = ("glasses",)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command("elements")(bench_elements)
+
+
+def bench_elements(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with nist_msa/, bruker_k309/, adm6005a/ and p45_dacite.npz.")
+    ] = None,
+    parts: Annotated[str, typer.Option(help=f"Parts, of {','.join(PARTS)}.")] = ",".join(PARTS),
+    quick: Annotated[bool, typer.Option("--quick", help="One spectrum of each glass.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Measure quantification against certified glasses; parts without their data say 'skipped'."""
+    from ..benchmarks.glasses import glass_figures, measure_glasses
+    from .output import bench_output
+
+    wanted = [part.strip() for part in parts.split(",")]
+    for part in wanted:
+        if part not in PARTS:
+            raise ConfigError(f"--parts takes {', '.join(PARTS)}, not {part!r}")
+    if data is not None and not data.is_dir():
+        raise ConfigError(f"{data}: there is no such folder")
+    with bench_output(json_file, "Elements") as output:
+        if "glasses" in wanted:
+            rows = measure_glasses(data, spectra=1 if quick else 5, progress=output.progress) if data else []
+            output.results["glasses"] = rows
+            if rows:
+                output.table(
+                    "Glasses: first spectrum of each",
+                    ("glass", "mode", "total %", "misfit", "error ± sd of each element, %"),
+                    _glass_rows(rows),
+                    left=("mode", "error ± sd of each element, %"),
+                )
+                output.figures += glass_figures(rows)
+            else:
+                output.print("glasses: skipped, no spectra of them")
+
+
+def _glass_rows(rows: list[dict[str, object]]) -> list[list[object]]:
+    shown: dict[tuple[object, object], list[dict[str, object]]] = {}
+    first: dict[object, object] = {}
+    for row in rows:
+        if first.setdefault(row["glass"], row["file"]) == row["file"]:
+            shown.setdefault((row["glass"], row["mode"]), []).append(row)
+    out: list[list[object]] = []
+    for (glass, mode), group in shown.items():
+        total = group[0]["total"]
+        text = ", ".join(
+            f"{r['element']} {_percent(r['error']):+.1f} ± {_percent(r['sd']):.1f}" for r in group
+        )
+        out.append([glass, mode, None if total is None else _percent(total), group[0]["misfit"], text])
+    return out
+
+
+def _percent(value: object) -> float:
+    assert isinstance(value, float)
+    return 100.0 * value
