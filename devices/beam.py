@@ -10,7 +10,7 @@ from typing import Any
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
-from ..errors import InstrumentError
+from ..errors import DeviceAwayError, InstrumentError, in_one_line, is_away
 from .connect import connect
 from .encoding import unit_text, usual_units
 from .guard import InstrumentGuard
@@ -39,7 +39,29 @@ def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None
             signal.put(value)
             completed()
     except Exception as error:
-        status.set_exception(InstrumentError(f"{signal.name}: {error}"))
+        status.set_exception(not_taken(signal, error))
+
+
+def not_taken(signal: EpicsSignal, error: Exception) -> InstrumentError:
+    """Say in one line why a signal did not take a value."""
+    if is_away(error) and not signal.connected:
+        return DeviceAwayError(
+            f"{signal.name}: {getattr(signal, 'setpoint_pvname', signal.name)} does not answer"
+        )
+    return (DeviceAwayError if is_away(error) else InstrumentError)(in_one_line(signal.name, error))
+
+
+def put_if_there(signal: EpicsSignal, value: Any) -> bool:
+    """Put a value on the way out of something, where nothing may be raised; whether it was put, or else logged."""
+    try:
+        if signal.connected:
+            signal.put(value)
+            return True
+    except Exception as error:
+        if not is_away(error):
+            raise
+    _log.error("%s: %s does not answer; it is not set to %s", signal.name, signal.setpoint_pvname, value)
+    return False
 
 
 class Blanker(Device):  # type: ignore[misc]
@@ -215,7 +237,8 @@ class SEMBeam(Device):  # type: ignore[misc]
             try:
                 value = float(signal.get())
             except Exception as error:
-                raise InstrumentError(f"{self.name}: {signal.pvname}: {error}") from error
+                kind = DeviceAwayError if is_away(error) else InstrumentError
+                raise kind(f"{self.name}: {signal.pvname}: {in_one_line('', error)}") from error
             reading[f"{self.name}_{key}"] = {"value": value, "timestamp": signal.timestamp}
         return reading
 
@@ -233,15 +256,21 @@ class SEMBeam(Device):  # type: ignore[misc]
         return list(super().stage())
 
     def unstage(self) -> list[Any]:
-        """Blank, and go back to where the beam stood; give the instrument back."""
+        """Blank, and go back to where the beam stood; give the instrument back, whatever goes wrong with that."""
         self._kept.forget()
         before, self._before = self._before, None
-        if not self.blanker.setpoint.connected:
-            _log.error("%s: %s does not answer; nothing is restored", self.name, self.blanker.setpoint.pvname)
-        elif before is not None:
-            self.set(before).wait(self.connection_timeout_s)
-            self.mode.set(self._mode_before).wait(self.connection_timeout_s)
-        self.guard.release(self.name)
+        try:
+            if not self.blanker.setpoint.connected:
+                raise DeviceAwayError(f"{self.blanker.setpoint.pvname} does not answer")
+            if before is not None:
+                self.set(before).wait(self.connection_timeout_s)
+                self.mode.set(self._mode_before).wait(self.connection_timeout_s)
+        except Exception as error:
+            if not (is_away(error) or isinstance(error, InstrumentError)):
+                raise
+            _log.error("%s: nothing is restored: %s", self.name, in_one_line("", error))
+        finally:
+            self.guard.release(self.name)
         return list(super().unstage())
 
     def connect(self, timeout_s: float) -> None:
@@ -266,10 +295,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     def stop(self, *, success: bool = False) -> None:
         """Blank; the RunEngine calls this on a pause and at every end of a plan."""
         self.blanker.note_lit(False)
-        if self.blanker.setpoint.connected:
-            self.blanker.setpoint.put(1)
-        else:
-            _log.error("%s: %s does not answer", self.name, self.blanker.setpoint.pvname)
+        put_if_there(self.blanker.setpoint, 1)
 
     def pause(self) -> None:
         """Blank while the RunEngine is paused."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from weakref import WeakSet
 
 from ophyd import Device
 
-from ..errors import InstrumentError
+from ..errors import DeviceAwayError, InstrumentError
 
 __all__ = ["connect"]
+
+_answered: WeakSet[Device] = WeakSet()
+"""Devices that have answered once: they may be away, where others were never there."""
 
 
 def connect(device: Device, timeout_s: float = 5.0) -> None:
@@ -23,7 +27,7 @@ def connect(device: Device, timeout_s: float = 5.0) -> None:
     Raises
     ------
     InstrumentError
-        Naming the device and the PVs that did not answer.
+        Naming the device and the PVs that did not answer; DeviceAwayError if it has answered before.
     """
     limit = time.monotonic() + timeout_s
     silent = []
@@ -35,5 +39,8 @@ def connect(device: Device, timeout_s: float = 5.0) -> None:
         except TimeoutError:
             names = {getattr(signal, "setpoint_pvname", None), getattr(signal, "pvname", None)} - {None}
             silent.append(" and ".join(sorted(str(name) for name in names)) or signal.name)
-    if silent:
-        raise InstrumentError(f"{device.name}: no answer within {timeout_s:g} s from {', '.join(silent)}")
+    if not silent:
+        _answered.add(device)
+    else:
+        kind = DeviceAwayError if device in _answered else InstrumentError
+        raise kind(f"{device.name}: no answer within {timeout_s:g} s from {', '.join(silent)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -17,7 +16,7 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError
 from ..protocols import Classifier, StopRule
-from .beam import SEMBeam, put
+from .beam import SEMBeam, put, put_if_there
 from .beamwatch import BeamWatch
 from .connect import connect
 from .kept import KeptSettings
@@ -33,11 +32,10 @@ from .reading import (
     n_hypotheses,
     weigh,
 )
+from .saturation import check_saturation
 from .status import QuickStatus
 
 __all__ = ["EDSDetector"]
-
-_log = logging.getLogger(__name__)
 
 CHECK_S = 0.5
 """How often it is looked whether a long acquisition makes progress, s."""
@@ -193,10 +191,7 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.classifier, self.stop_rule = self._rules_before
             self._rules_before = None
         for signal, value in self._restore.items():
-            if signal.connected:
-                signal.put(value)
-            else:
-                _log.error("%s: %s does not answer; %s is not restored", self.name, signal.pvname, value)
+            put_if_there(signal, value)
         self._restore = {}
         return list(super().unstage())
 
@@ -306,8 +301,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if pending is not None and not pending.done:
             self._abandoned = True
             pending.set_finished()
-            if self.stop_acquiring.connected:
-                self.stop_acquiring.put(1)
+            put_if_there(self.stop_acquiring, 1)
         if self._lights and self.beam is not None:
             self._lights = False
             self.beam.stop()
@@ -363,6 +357,7 @@ class EDSDetector(Device):  # type: ignore[misc]
     def _finish(self, status: QuickStatus) -> None:
         counts = self._spectrum()
         live = float(self.live_time.get())
+        check_saturation(counts, live, float(self.real_time.get()))
         before = time.perf_counter()
         if self.stop_rule is not None:
             judgement = look(self.stop_rule, counts, live, self._preset)

@@ -11,7 +11,7 @@ import math
 import threading
 from typing import Any
 
-from ..errors import InstrumentError
+from ..errors import DeviceAwayError, InstrumentError
 
 __all__ = ["KeptSettings"]
 
@@ -121,7 +121,7 @@ class KeptSettings:
             try:
                 value = signal.get()
             except Exception as error:
-                raise InstrumentError(f"{self._name}: {signal.name} cannot be read back: {error}") from error
+                raise DeviceAwayError(f"{self._name}: {signal.name} cannot be read back: {error}") from error
             if not _equal(value, wanted):
                 found.append((signal, value, wanted))
         return found

@@ -15,9 +15,9 @@ import numpy as np
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
-from ..errors import InstrumentError
+from ..errors import DeviceAwayError, InstrumentError
 from ..pointlist import PointList, Settling
-from .beam import put
+from .beam import put, put_if_there
 from .connect import connect
 from .mapping import MappingBuffer
 from .status import QuickStatus
@@ -115,8 +115,7 @@ class PointListScan(Device):  # type: ignore[misc]
 
     def abort(self) -> None:
         """Stop after the point that it is at."""
-        if self.abort_list.connected:
-            self.abort_list.put(1)
+        put_if_there(self.abort_list, 1)
 
     def on_running(self, listener: Callable[[bool], None]) -> None:
         """Call `listener` with True at the start of each list and False at its end."""
@@ -130,13 +129,13 @@ class PointListScan(Device):  # type: ignore[misc]
 
 
 def put_and_wait(signal: Any, value: Any, timeout_s: float) -> None:
-    """Put with completion and wait for it; InstrumentError naming the signal if it is not done in time."""
+    """Put with completion and wait for it; DeviceAwayError naming the signal if it is not done in time."""
     status = QuickStatus()
     put(signal, value, status, status.set_finished)
     try:
         status.wait(timeout_s)
     except TimeoutError:
-        raise InstrumentError(f"{signal.name}: not done within {timeout_s:g} s") from None
+        raise DeviceAwayError(f"{signal.name}: not done within {timeout_s:g} s") from None
 
 
 class MappingEDS(Device):  # type: ignore[misc]

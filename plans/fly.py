@@ -8,10 +8,12 @@ next, where new picks fill the places of those that were decided.
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from time import perf_counter
 from typing import Any, Literal, Protocol
@@ -20,19 +22,22 @@ import numpy as np
 from bluesky.preprocessors import finalize_wrapper
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, DeviceAwayError
 from slads_bluesky.pointlist import MOST_POINTS, PointList, Settling
 from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 
+from . import away
+from .away import ask, until_answered
 from .budget import MARGIN, DoseBudget
 from .ledger import Ledger
-from .points import blank_at_last
 from .readables import MapReadable, ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
 from .start import start_document
-from .stubs import in_thread, record
+from .stubs import blank_at_last, in_thread, record
 
 __all__ = ["AUTO", "FlyerLike", "adaptive_lists", "auto_batch", "batch_size", "suggest_besides"]
+
+_log = logging.getLogger(__name__)
 
 AUTO = "auto"
 """A batch that grows with what is known; see `auto_batch`."""
@@ -338,15 +343,9 @@ class _Lists:
     def body(self) -> Generator[Msg, Any, Ending]:
         """Run the lists; whatever ends them, what was measured is recorded."""
         yield Msg("subscribe", None, self._rows, "all")
-        staged = yield Msg("stage", self.flyer)
+        staged = yield from until_answered(self._begin, away.AWAY_S)
         if staged is None:  # nobody runs the messages
             return Ending("a dry run")
-        engine, budget = self.flyer.engine, self.limits.budget
-        self._settling, self._current_na = engine.settling, float(engine.current_na)
-        self._dose0 = self._dose_before = self.flyer.dose_nc
-        cap_s = budget.cap_nc / self._current_na if budget.limited and self._current_na > 0 else 0.0
-        yield Msg("configure", self.flyer, {"real_time": cap_s})
-        yield Msg("declare_stream", None, self.flyer, name="primary", collect=True)
         yield Msg("checkpoint")
         ending: Ending = yield from finalize_wrapper(self._run(), self._leave)
         yield from self._draw()
@@ -354,11 +353,32 @@ class _Lists:
         yield from record("ledger", [self._ledger])
         return ending
 
+    def _begin(self) -> Generator[Msg, Any, Any]:
+        """Stage the flyer and declare its stream; None where nobody runs the messages."""
+        staged = yield from ask("stage", self.flyer)
+        if staged is None:
+            return None
+        engine, budget = self.flyer.engine, self.limits.budget
+        self._settling, self._current_na = engine.settling, float(engine.current_na)
+        self._dose0 = self._dose_before = self.flyer.dose_nc
+        cap_s = budget.cap_nc / self._current_na if budget.limited and self._current_na > 0 else 0.0
+        yield from ask("configure", self.flyer, {"real_time": cap_s})
+        yield Msg("declare_stream", None, self.flyer, name="primary", collect=True)
+        return staged
+
+    def _ask(self, command: str, *arguments: Any) -> Generator[Msg, Any, Any]:
+        """Give the flyer a message, waiting for hardware that is away."""
+        return (yield from until_answered(partial(ask, command, self.flyer, *arguments), away.AWAY_S))
+
     def _leave(self) -> Generator[Msg, Any, None]:
         """Stop the hardware, record what is measured, and let the flyer go."""
-        yield Msg("stop", self.flyer)
-        yield from self._collect()
-        yield Msg("unstage", self.flyer)
+        for command in ("stop", "unstage"):
+            try:
+                yield from ask(command, self.flyer)
+            except DeviceAwayError as error:
+                _log.error("%s does not %s: %s", self.flyer.name, command, error)
+            if command == "stop":
+                yield from self._collect()
 
     def _run(self) -> Generator[Msg, Any, Ending]:
         next_map = self.map_every
@@ -370,7 +390,7 @@ class _Lists:
             running, began = following, perf_counter()
             if running is not None:
                 self._dose_before = self.flyer.dose_nc
-                status = yield Msg("kickoff", self.flyer)
+                status = yield from self._ask("kickoff")
                 yield from until_done(status)
                 yield Msg("checkpoint")
             carry, self._carry = self._carry, None
@@ -392,7 +412,7 @@ class _Lists:
         """Collect while a list runs, and load the following one as soon as it is decided."""
         status = None
         if running is not None:
-            status = yield Msg("complete", self.flyer)
+            status = yield from self._ask("complete")
         following: PointList | None = None
         patience = self._patience_s(running)
         limit = perf_counter() + patience
@@ -407,7 +427,7 @@ class _Lists:
             yield from self._news(None if over else status, None if decided else work)
             yield from self._collect()
             if not over and perf_counter() > limit:
-                yield Msg("stop", self.flyer)
+                yield from self._ask("stop")
         yield from self._collect()
         return following
 
@@ -463,7 +483,7 @@ class _Lists:
         affordable = self._affordable(points.ordered(), running)
         if affordable is None:
             return None
-        status = yield Msg("prepare", self.flyer, affordable)
+        status = yield from self._ask("prepare", affordable)
         yield from until_done(status)
         yield Msg("checkpoint")
         return affordable

@@ -10,6 +10,7 @@ from typing import Any
 
 from bluesky.utils import Msg
 
+from .away import ask
 from .budget import DoseBudget
 
 __all__ = ["Patience"]
@@ -91,4 +92,4 @@ class Patience:
     def preset(self, eds: Any) -> Generator[Msg, Any, None]:
         """Give the detector the real time that is left to the pixel, where a dose is limited."""
         if isfinite(self.dose_limit_s) and self._presets.get("real_time"):
-            yield Msg("configure", eds, {"real_time": self.dose_limit_s})
+            yield from ask("configure", eds, {"real_time": self.dose_limit_s})

@@ -5,17 +5,15 @@ from typing import Any
 
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import InstrumentError
 from slads_bluesky.protocols import UNCLASSIFIED, Beam, Detector, EventKeys
 
+from . import away
+from .away import as_instrument_error, ask, until_answered
 from .ledger import Ledger
 from .patience import Patience
-from .stubs import blank, measure
+from .stubs import blank_at_last, measure
 
-__all__ = ["POINT_ERRORS", "FailedPoint", "blank_at_last", "measure_or_fail"]
-
-POINT_ERRORS = (TimeoutError, InstrumentError, OSError)
-"""What a second try may cure; anything else ends the run."""
+__all__ = ["FailedPoint", "measure_or_fail"]
 
 
 class FailedPoint:
@@ -94,6 +92,19 @@ def measure_or_fail(
     str
         Empty, or why the second try failed too; the beam is blanked then.
     """
+
+    def prepare(attempt: int) -> Generator[Msg, Any, str]:
+        """Stop the detector, and give it what is left to the pixel; why there is no other try, empty if there is."""
+        if hasattr(eds, "stop"):
+            yield from ask("stop", eds)
+        if attempt > 1:
+            return ""
+        reading = yield from ask("read", beam)
+        if spent := patience.nothing_left((reading or {}).get(dose_key)):
+            return spent
+        yield from patience.preset(eds)
+        return ""
+
     reason = ""
     for attempt in (1, 2):
         yield Msg("checkpoint")
@@ -107,31 +118,18 @@ def measure_or_fail(
                 tolerance_um=tolerance_um,
                 ledger=ledger,
             )
-        except POINT_ERRORS as error:
-            reason = str(error) or type(error).__name__
+        except Exception as error:
+            known = as_instrument_error("", error)
+            if known is None:
+                raise  # no second try cures it
+            reason = str(known)
             yield Msg("checkpoint")
             yield from blank_at_last(beam)
-            if hasattr(eds, "stop"):
-                yield Msg("stop", eds)
+            spent = yield from until_answered(lambda: prepare(attempt), away.AWAY_S)  # noqa: B023
+            if spent:
+                return f"{reason}; not tried again: {spent}"
             if attempt == 1:
-                reading = yield Msg("read", beam)
-                if spent := patience.nothing_left((reading or {}).get(dose_key)):
-                    return f"{reason}; not tried again: {spent}"
-                yield from patience.preset(eds)
                 yield Msg("sleep", None, retry_after_s)
         else:
             return ""
     return reason
-
-
-def blank_at_last(beam: Beam, tries: int = 6) -> Generator[Msg, Any, None]:
-    """Blank the beam; a lost connection may take seconds to come back. A beam that stays lit ends the run."""
-    for left in reversed(range(tries)):
-        try:
-            yield from blank(beam)
-        except POINT_ERRORS:
-            if not left:
-                raise
-            yield Msg("sleep", None, 1.0)
-        else:
-            return

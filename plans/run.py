@@ -4,8 +4,10 @@ Whatever measures points one after the other is a `Points`: each tried twice, re
 booked on the run's budget of dose.
 """
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from time import time
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -13,9 +15,11 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from bluesky.preprocessors import finalize_wrapper, suspend_wrapper
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.errors import ConfigError, DeviceAwayError, InstrumentError
 from slads_bluesky.protocols import Agent, Beam, Detector, EventKeys, StopRule
 
+from . import away
+from .away import ask, until_answered
 from .budget import DoseAccount, DoseBudget
 from .ledger import Ledger
 from .patience import Patience
@@ -32,6 +36,8 @@ __all__ = [
     "in_order",
     "one_run",
 ]
+
+_log = logging.getLogger(__name__)
 
 MAX_FAILED_POINTS = 10
 """Points that may fail unless a plan is given another number."""
@@ -277,25 +283,34 @@ def one_run(
         yield Msg("subscribe", None, points.collector, "all")
         staged = None
         for device in devices:
-            staged = yield Msg("stage", device)
+            staged = yield from until_answered(partial(ask, "stage", device), away.STAGE_S)
         if staged is not None and hasattr(beam, "check_value"):  # None where nobody runs the messages
             for place in places:
                 beam.check_value(place)
-        yield from _preset(beam, eds, limits, points.patience)
+        yield from until_answered(lambda: _preset(beam, eds, limits, points.patience), away.STAGE_S)
         yield Msg("open_run", None, **start)
         if baseline:
-            yield from record("baseline", baseline)
+            yield from until_answered(lambda: record("baseline", baseline), away.AWAY_S)
         yield Msg("checkpoint")
         ending = yield from _suspended_by(suspenders, body())
         if baseline:
-            yield from record("baseline", baseline)
+            yield from _last_baseline(baseline)
         status = "fail" if ending.failed else "success"
         yield Msg("close_run", None, exit_status=status, reason=ending.reason)
         if ending.failed:
             raise InstrumentError(ending.reason)
         return ending.reason
 
-    reason: str = yield from finalize_wrapper(scan(), lambda: leave(beam, devices))
+    raised: list[Exception] = []
+
+    def noted() -> Generator[Msg, Any, str]:
+        try:
+            return (yield from scan())
+        except InstrumentError as error:
+            raised.append(error)
+            raise
+
+    reason: str = yield from finalize_wrapper(noted(), lambda: leave(beam, devices, raised))
     return reason
 
 
@@ -368,13 +383,21 @@ def _preset(beam: Any, eds: Any, limits: Limits, patience: Patience) -> Generato
     if limits.budget.limited:
         if not hasattr(beam, "current"):
             raise ConfigError(f"{beam.name} has no current, without which a dose budget cannot be kept")
-        reading = yield Msg("read", beam.current)
+        reading = yield from ask("read", beam.current)
         current = next((float(value["value"]) for value in (reading or {}).values()), 0.0)
         if current > 0:
             presets["real_time"] = limits.budget.cap_nc / current
     patience.start(current, presets)
     if presets:
-        yield Msg("configure", eds, presets)
+        yield from ask("configure", eds, presets)
+
+
+def _last_baseline(baseline: Sequence[Any]) -> Generator[Msg, Any, None]:
+    """Read the settings once more after the last point; a map that is whole does not fail for them."""
+    try:
+        yield from until_answered(lambda: record("baseline", baseline), away.LEAVE_S)
+    except DeviceAwayError as error:
+        _log.warning("the settings at the end of the run are not recorded: %s", error)
 
 
 def _unique(devices: Sequence[Any]) -> list[Any]:

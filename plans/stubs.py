@@ -5,25 +5,30 @@ Raw messages instead of bluesky's stubs where a point passes: each stub decorate
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from bluesky.utils import FailedStatus, Msg
+from bluesky.utils import IllegalMessageSequence, Msg
 
 from slads_bluesky.errors import InstrumentError
 from slads_bluesky.protocols import Beam, Detector
 from slads_bluesky.streams import StreamRouter
 
+from . import away
+from .away import ask, ask_and_wait, until_answered
 from .ledger import Ledger
 
-__all__ = ["EventCollector", "blank", "in_thread", "leave", "measure", "record"]
+__all__ = ["EventCollector", "blank", "blank_at_last", "in_thread", "leave", "measure", "record"]
 
 T = TypeVar("T")
 Plan = Generator[Msg, Any, T]
 
 _groups = itertools.count(1)
+_log = logging.getLogger(__name__)
 
 MOVE_TIMEOUT_S = 10.0
 """How long the beam may take to move, settle, blank or unblank, s."""
@@ -49,20 +54,8 @@ class EventCollector(StreamRouter):
 
 
 def set_and_wait(obj: Any, value: Any, timeout: float | None = None) -> Plan[None]:
-    """Set and wait, in two messages; InstrumentError naming the device if it takes longer than `timeout` s."""
-    yield from _do_and_wait("set", obj, timeout, value)
-
-
-def _do_and_wait(command: str, obj: Any, timeout: float | None, *arguments: Any) -> Plan[None]:
-    group = f"slads-{next(_groups)}"
-    try:
-        yield Msg(command, obj, *arguments, group=group)
-        yield Msg("wait", None, group=group, timeout=timeout)
-    except TimeoutError:
-        raise InstrumentError(f"{obj.name}: not done within {timeout:g} s") from None
-    except FailedStatus as error:
-        cause = error.__cause__ or error
-        raise InstrumentError(str(cause) or type(cause).__name__) from cause
+    """Set and wait, in two messages; DeviceAwayError naming the device if it takes longer than `timeout` s."""
+    yield from ask_and_wait("set", obj, f"slads-{next(_groups)}", timeout, value)
 
 
 def blank(beam: Beam) -> Plan[None]:
@@ -70,17 +63,40 @@ def blank(beam: Beam) -> Plan[None]:
     yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
 
 
-def leave(beam: Beam, devices: Sequence[Any]) -> Plan[None]:
-    """Blank the beam and unstage the devices; they are unstaged as well if the beam cannot be blanked."""
-    trouble: Exception | None = None
+def blank_at_last(beam: Beam, patience_s: float | None = None) -> Plan[None]:
+    """Blank the beam, waiting for a device that is away; a beam that stays lit ends the run."""
+    yield from until_answered(lambda: blank(beam), away.AWAY_S if patience_s is None else patience_s)
+
+
+def leave(beam: Beam, devices: Sequence[Any], raised: Sequence[Exception] = ()) -> Plan[None]:
+    """Blank the beam and unstage the devices; each is unstaged whatever goes wrong with the others.
+
+    Parameters
+    ----------
+    beam : Beam
+    devices : sequence
+        Unstaged, the last one first.
+    raised : sequence of Exception
+        What ended the run; a beam that cannot be blanked is reported beside it.
+
+    Raises
+    ------
+    InstrumentError
+        If the beam could not be blanked.
+    """
+    trouble: InstrumentError | None = None
     try:
-        yield from blank(beam)
-    except (TimeoutError, InstrumentError, OSError) as error:
+        yield from blank_at_last(beam, away.LEAVE_S)
+    except InstrumentError as error:
         trouble = error
     for device in reversed(devices):
-        yield Msg("unstage", device)
+        try:
+            yield from ask("unstage", device)
+        except InstrumentError as error:
+            _log.error("%s is not put back as it was found: %s", device.name, error)
     if trouble is not None:
-        raise InstrumentError(f"the beam could not be blanked: {trouble}") from trouble
+        before = "".join(f"{error}; " for error in raised)
+        raise InstrumentError(f"{before}the beam could not be blanked: {trouble}") from trouble
 
 
 def measure(
@@ -122,20 +138,17 @@ def measure(
     yield from set_and_wait(beam, position, MOVE_TIMEOUT_S)
     yield from set_and_wait(beam.blanker, False, MOVE_TIMEOUT_S)
     began = times.add("move", began)
-    yield from _do_and_wait("trigger", eds, timeout)
+    yield from ask_and_wait("trigger", eds, f"slads-{next(_groups)}", timeout)
     began = times.add("acquire", began)
     yield from set_and_wait(beam.blanker, True, MOVE_TIMEOUT_S)
     began = times.add("blank", began)
-    yield Msg("create", None, name=stream)
-    try:
-        for readable in (*readables, eds):
-            yield Msg("read", readable)
-        reading = yield Msg("read", beam)
-        if tolerance_um is not None and reading is not None:
+    reading = yield from _bundle(stream, (*readables, eds, beam))
+    if tolerance_um is not None and reading is not None:
+        try:
             check_position(beam.name, reading, position, tolerance_um)
-    except (TimeoutError, InstrumentError, OSError):
-        yield Msg("drop")
-        raise
+        except InstrumentError:
+            yield Msg("drop")
+            raise
     began = times.add("read", began)
     yield Msg("save")
     times.add("journal", began)
@@ -171,12 +184,32 @@ def check_position(
 
 
 def record(stream: str, readables: Sequence[Any]) -> Plan[None]:
-    """Read `readables` into one Event of `stream`; what comes after it is never rewound past it."""
-    yield Msg("create", None, name=stream)
-    for readable in readables:
-        yield Msg("read", readable)
+    """Read `readables` into one Event of `stream`; what comes after it is never rewound past it.
+
+    Raises
+    ------
+    DeviceAwayError
+        If one does not answer; nothing is recorded then.
+    """
+    yield from _bundle(stream, readables)
     yield Msg("save")
     yield Msg("checkpoint")
+
+
+def _bundle(stream: str, readables: Sequence[Any]) -> Plan[dict[str, Any] | None]:
+    """Read `readables` into a bundle that is left open for ``save``, dropped if one fails; the last reading."""
+    reading = None
+    yield Msg("create", None, name=stream)
+    try:
+        for readable in readables:
+            reading = yield from ask("read", readable)
+    except Exception:
+        with suppress(
+            IllegalMessageSequence
+        ):  # after a pause the message that failed may be one before the bundle
+            yield Msg("drop")
+        raise
+    return reading
 
 
 def in_thread(executor: ThreadPoolExecutor, function: Callable[[], T]) -> Plan[T]:

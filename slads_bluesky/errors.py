@@ -5,7 +5,17 @@ line and exits with code 2. A message names the culprit: the file, the field, th
 disagree.
 """
 
-__all__ = ["ConfigError", "DataError", "InstrumentError", "ModelFileError", "RecordError", "SladsError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DeviceAwayError",
+    "InstrumentError",
+    "ModelFileError",
+    "RecordError",
+    "SladsError",
+    "in_one_line",
+    "is_away",
+]
 
 
 class SladsError(Exception):
@@ -28,5 +38,44 @@ class InstrumentError(SladsError, RuntimeError):
     """The instrument, real or simulated, is missing, has died or refuses."""
 
 
+class DeviceAwayError(InstrumentError):
+    """A device does not answer now: its IOC, the network or its driver is away, and may come back."""
+
+
 class RecordError(SladsError, RuntimeError):
     """The journal or the catalog cannot be written, or holds something it should not."""
+
+
+_CONTROL_LAYERS = ("ophyd", "ophyd_async", "caproto", "epics", "aioca", "p4p")
+"""Packages whose own exceptions mean that a device does not answer."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error means that a device does not answer, whichever control layer it has.
+
+    Errors that say that a value or a name is wrong do not, whoever raises them.
+
+    Examples
+    --------
+    >>> is_away(TimeoutError("no answer")), is_away(InstrumentError("1020 channels")), is_away(ValueError("-1"))
+    (True, False, False)
+    """
+    if isinstance(error, (DeviceAwayError, TimeoutError, OSError)):
+        return True
+    if isinstance(error, (ValueError, TypeError, LookupError, AttributeError, NotImplementedError)):
+        return False
+    return any(kind.__module__.partition(".")[0] in _CONTROL_LAYERS for kind in type(error).__mro__)
+
+
+def in_one_line(name: str, error: BaseException) -> str:
+    """Return the first line of an error, with the device's name, if any, before it unless it begins so.
+
+    Examples
+    --------
+    >>> in_one_line("sem", TimeoutError("sem_current: no answer")), in_one_line("sem", TimeoutError())
+    ('sem_current: no answer', 'sem: TimeoutError')
+    """
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not name:
+        return text
+    return text if text.startswith(name) else f"{name}: {text}"
