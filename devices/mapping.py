@@ -24,6 +24,7 @@ from ..pointlist import PointList
 from ..protocols import Classification, Classifier, StopRule
 from .beamwatch import BeamWatch
 from .reading import BEAM_FIELDS, data_key, describe_eds, judge, weigh
+from .saturation import check_saturation
 
 __all__ = ["ListJudge", "MappingBuffer", "describe_rows"]
 
@@ -158,7 +159,7 @@ class ListJudge:
         self.done = np.zeros(len(points), bool)
         """(n,) whether each pixel of the list was handed over."""
         self.invalid: dict[int, str] = {}
-        """Index in the list of each pixel that the beam missed, and why it is not valid."""
+        """Index in the list of each pixel without a valid spectrum, and why: no beam, or saturation."""
         self.undecided: list[int] = []
         """Indices of the pixels that the rule wants more counts of."""
 
@@ -184,6 +185,7 @@ class ListJudge:
         grown = self._growing.get(pixel)
         try:
             self._watch.check(charge, real)
+            check_saturation(counts, live, real)
         except InstrumentError as error:
             self.invalid[index] = str(error)
             if grown is not None:  # its dose was given; its counts of earlier passes are still good

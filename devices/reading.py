@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, InstrumentError
 from ..protocols import Classification, Classifier, RateClassifier, StopRule
+from .saturation import check_saturation
 
 __all__ = [
     "BEAM_FIELDS",
@@ -96,7 +97,7 @@ class DetectorFacts:
 
 @dataclass(frozen=True)
 class EDSReading:
-    """A spectrum with its times and its classification."""
+    """A spectrum with its times and its classification; InstrumentError where the detector was saturated."""
 
     counts: NDArray[np.int32]
     live_s: float
@@ -106,6 +107,9 @@ class EDSReading:
     timestamp: float = field(default_factory=time.time)
     log_likelihood: NDArray[np.float64] | None = None
     """(L + 1,): see `weigh`."""
+
+    def __post_init__(self) -> None:
+        check_saturation(self.counts, self.live_s, self.real_s)
 
     def as_reading(self, name: str) -> dict[str, dict[str, Any]]:
         """Reading for an Event, keys ``{name}_spectrum`` and so on; see `describe_eds`."""

@@ -25,6 +25,9 @@ __all__ = ["Driver", "Faults"]
 TICK_S = 0.05
 """How often a running acquisition is looked at, s of wall time."""
 
+COUNTER_LIMIT = 2**16 - 1
+"""Counts of a channel whose counter of 16 bits is full."""
+
 
 @dataclass
 class Faults:
@@ -33,6 +36,7 @@ class Faults:
     hang: int = 0
     short: int = 0
     empty: int = 0
+    saturated: int = 0
     trip: int = 0
     late_s: float = 0.0
     """Every acquisition's answer comes this much later, s."""
@@ -213,10 +217,22 @@ class Driver:
         if self.faults.empty > 0:
             self.faults.empty -= 1
             return record._replace(counts=np.zeros_like(record.counts))
+        if self.faults.saturated > 0:
+            self.faults.saturated -= 1
+            return saturated(record)
         if self.faults.short > 0:
             self.faults.short -= 1
             return record._replace(counts=record.counts[: len(record.counts) // 2])
         return record
+
+
+def saturated(record: Record) -> Record:
+    """Give a record as a counter of 16 bits ends it: the highest tenth of its filled channels stand at the limit."""
+    counts = record.counts
+    level = max(1.0, float(np.quantile(counts[counts > 0], 0.9))) if counts.any() else 1.0
+    clipped = np.minimum(counts * (COUNTER_LIMIT / level), COUNTER_LIMIT).astype(np.int32)
+    clipped[int(counts.argmax())] = COUNTER_LIMIT
+    return record._replace(counts=clipped)
 
 
 def _now() -> float:

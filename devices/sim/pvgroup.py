@@ -129,6 +129,9 @@ class SEMGroup(GuardPVs):
     late = _number("Sim:Late", 0.0, "Every acquisition's end comes this much later", "s")
     short = _whole("Sim:Short", 0, "The next n spectra have half their channels")
     empty = _whole("Sim:Empty", 0, "The next n spectra are empty")
+    saturate = _whole(
+        "Sim:Saturate", 0, "The next n spectra are cut off at 65535 counts, the limit of a counter"
+    )
     disconnect = _choice("Sim:Disconnect", (_NO, _YES), "Every client loses its connection, once")
     leave = _choice("Sim:Exit", (_NO, _YES), "The IOC exits, as if it had crashed")
     noise = _number("Sim:CurrentNoise", 0.0, "Standard deviation of the current, as a part of it", "", 4)
@@ -319,6 +322,10 @@ class SEMGroup(GuardPVs):
         """Arm empty spectra."""
         self.driver.faults.empty = int(value)
 
+    async def put_saturate(self, instance: Any, value: int) -> None:
+        """Arm saturated spectra."""
+        self.driver.faults.saturated = int(value)
+
     async def put_noise(self, instance: Any, value: float) -> None:
         """Let the current fluctuate."""
         self.driver.sem.noise = float(value)
@@ -350,8 +357,8 @@ class SEMGroup(GuardPVs):
         if _state(instance, value) == 1:
             self.driver.reset()
             for pv in (
-                self.trip_next, self.hang, self.late, self.short, self.empty, self.measured, self.budget,
-                self.noise, self.fade, self.damage, self.drift_x, self.drift_y,
+                self.trip_next, self.hang, self.late, self.short, self.empty, self.saturate, self.measured,
+                self.budget, self.noise, self.fade, self.damage, self.drift_x, self.drift_y,
             ):  # fmt: skip
                 await pv.write(0, verify_value=False)
             await self.trip.write(_NO)
@@ -379,6 +386,7 @@ class SEMGroup(GuardPVs):
     late.putter(put_late)
     short.putter(put_short)
     empty.putter(put_empty)
+    saturate.putter(put_saturate)
     noise.putter(put_noise)
     fade.putter(put_fade)
     damage.putter(put_damage)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.plans import away
 from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.budget import DoseBudget
 from slads_bluesky.plans.suspend import beam_suspenders
@@ -203,7 +204,9 @@ def test_dose_budget_not_positive_is_refused(wrong):
         DoseBudget(**wrong)
 
 
-def test_run_microscope_gone_ends_with_its_name(classifier, make_agent, RE, documents):
+def test_run_microscope_gone_ends_with_its_name(classifier, make_agent, RE, documents, monkeypatch):
+    for name in ("AWAY_S", "LEAVE_S"):  # it never comes back
+        monkeypatch.setattr(away, name, 2.0)
     from ophyd import EpicsSignal
 
     from slads_bluesky.devices import EDSDetector, SEMBeam
@@ -235,3 +238,28 @@ def test_run_table_shows_baseline_and_point_columns(instrument, make_agent, RE, 
         assert said.count(key) == 2  # once at the start of the run, once at its end
     for column in ("scan_pixel", "eds_counts", "eds_label", "beam_x", "beam_y"):
         assert column in said
+
+
+def test_point_saturated_once_is_measured_again(over_ca, phantom, sim, make_agent, RE, documents):
+    sim("Saturate", 1)
+    agent = make_agent(4)
+    RE(adaptive_map(over_ca.beam, over_ca.eds, agent), documents)
+    first = documents.events()[0]["data"]
+    assert np.array_equal(first["eds_spectrum"], phantom.spectrum(first["scan_pixel"], visit=1))
+    assert documents.stop["num_events"].get("failed", 0) == 0
+
+
+def test_map_with_a_saturated_detector_ends_with_the_reason_and_is_never_ok(
+    over_ca, sim, make_agent, RE, documents
+):
+    sim("Saturate", 100)
+    try:
+        with pytest.raises(
+            InstrumentError, match=r"3 points failed, .*saturated: \d+ channels stand at 65535"
+        ):
+            RE(adaptive_map(over_ca.beam, over_ca.eds, make_agent(50), max_failed_points=2), documents)
+    finally:
+        sim("Saturate", 0)
+    assert "saturated" in documents.stop["reason"]
+    assert not documents.events()
+    assert {event["data"]["eds_verdict"] for event in documents.events("failed")} == {"ill"}
