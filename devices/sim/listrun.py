@@ -162,7 +162,8 @@ class _Pixels:
             counts, live = _short(sem, pixel, visit, real_s, rate)
             self._counts = self._counts + counts
             crc = zlib.crc32(np.ascontiguousarray(counts, "<i4").tobytes())
-            sem.log.append(LogEntry(len(sem.log) + 1, pixel, visit, live, int(counts.sum()), crc, True))
+            number = sem.log[-1].number + 1 if sem.log else 1
+            sem.log.append(LogEntry(number, pixel, visit, live, int(counts.sum()), crc, True))
         sem.expose(real_s)
         sem.clock_s += real_s
         self._live += live

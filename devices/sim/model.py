@@ -15,8 +15,12 @@ from ...errors import ConfigError, InstrumentError
 from ...grid import ScanGrid
 from ...protocols import Specimen
 from .exposure import Exposure, LogEntry, Presets
+from .perpixel import PerPixel
 
 __all__ = ["SimulatedSEM"]
+
+LOGGED = 5_000
+"""How many of the last acquisitions the log in memory holds."""
 
 CURRENT_SEED = 20260
 """Of the fluctuations of the beam current."""
@@ -56,7 +60,7 @@ class SimulatedSEM:
         if not (math.isfinite(current_na) and current_na > 0):
             raise ConfigError(f"beam current must be positive, not {current_na} nA")
         self.nominal_current_na = current_na
-        self.log: deque[LogEntry] = deque(maxlen=200_000)
+        self.log: deque[LogEntry] = deque(maxlen=LOGGED)
         self.reset()
 
     def reset(self) -> None:
@@ -66,13 +70,13 @@ class SimulatedSEM:
         self.drift_um_per_s = (0.0, 0.0)
         self.clock_s = 0.0
         self._factor = 1.0
-        self._doses: dict[int, float] = {}
+        self._doses = PerPixel("float64")
         self.x_um, self.y_um = self.grid.centre_um[1], self.grid.centre_um[0]
         self.blanked = True
         self.dose_nc = 0.0
         self.pixel_dose_nc = 0.0
         self.log.clear()
-        self._visits: dict[int, int] = {}
+        self._visits = PerPixel("uint32")
         self._numbered = 0
 
     @property
@@ -110,11 +114,11 @@ class SimulatedSEM:
             pixel = self.pixel_here()
             self.dose_nc += charge
             self.pixel_dose_nc += charge
-            self._doses[pixel] = self._doses.get(pixel, 0.0) + charge
+            self._doses.add(pixel, charge)
 
     def dose_at(self, pixel: int) -> float:
         """All charge that a pixel has had, nC."""
-        return self._doses.get(pixel, 0.0)
+        return float(self._doses.get(pixel))
 
     def pixel_here(self) -> int:
         """Flat index of the pixel that the beam is on; -1 if it is off, blanked or outside the grid."""
@@ -128,9 +132,7 @@ class SimulatedSEM:
 
     def visit(self, pixel: int) -> int:
         """Count a visit; return how many there were before."""
-        before = self._visits.get(pixel, 0)
-        self._visits[pixel] = before + 1
-        return before
+        return int(self._visits.add(pixel, 1))
 
     def start(self, presets: Presets) -> Exposure:
         """Erase, and begin to acquire where the beam stands."""

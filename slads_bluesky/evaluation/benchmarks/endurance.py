@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,10 @@ __all__ = ["endurance_figures", "flatness", "measure_endurance"]
 
 SAMPLES = 500
 """How often the processes are looked at."""
+START = 0.02
+"""Part of the points in the initial mask, so that nearly all of the first tenth is decided as the last one is."""
+MAPS = 50
+"""How often the map is recorded."""
 SHARE = 0.1
 """Part of the points at the beginning, and at the end, that are compared."""
 FLAT, FLAT_TIME = 0.05, 0.10
@@ -50,8 +57,8 @@ def measure_endurance(
     Returns
     -------
     dict
-        ``points``, ``wall_s``; ``session``, ``ioc``, ``writer``: samples of ``rss_mb``, ``handles``, ``threads``
-        after so many ``after`` points; ``point_ms``: medians of the first and the last tenth.
+        ``points``, ``wall_s``; ``session``, ``ioc``, ``writer``: samples of ``rss_mb``, ``handles``, ``threads``,
+        ``cpu_s`` after so many ``after`` points; ``point_ms``: medians of the first and the last tenth.
 
     Raises
     ------
@@ -70,7 +77,13 @@ def measure_endurance(
     models = prepare_models(
         object_name, seed=seed, classifier="likelihood", progress=part_of(progress, 0.0, 0.01)
     )
-    agent = make_agent(phantom, models, fraction=points / phantom.truth.size, seed=seed)
+    agent = make_agent(
+        phantom,
+        models,
+        fraction=points / phantom.truth.size,
+        initial=START * points / phantom.truth.size,
+        seed=seed,
+    )
     with (
         tempfile.TemporaryDirectory(
             prefix="slads-endurance-", dir=folder, ignore_cleanup_errors=True
@@ -97,19 +110,19 @@ def _map(prefix: str, classifier: Any, agent: Any, recorder: Any, watch: _Watch)
     engine: Any = RunEngine({}, context_managers=[])
     engine.subscribe(recorder)
     engine.subscribe(watch)
-    engine(adaptive_map(beam, eds, agent))
+    engine(adaptive_map(beam, eds, agent, map_every=max(1, watch.points // MAPS)))
 
 
 class _Watch:
     """Document callback that notes the time of every point, and looks at processes at some of them."""
 
     def __init__(self, points: int, processes: dict[str, str], progress: Progress) -> None:
-        self._points, self._progress = points, progress
+        self.points, self._progress = points, progress
         self._roots = {name: Path("/proc") / pid for name, pid in processes.items()}
         self._every = max(1, points // SAMPLES)
-        self._times: list[float] = []
+        self._times = array("d")
         self._after: list[int] = []
-        self._found: dict[str, list[tuple[float, int, int]]] = {name: [] for name in processes}
+        self._found: dict[str, list[tuple[float, int, int, float]]] = {name: [] for name in processes}
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         if name != "event" or "scan_pixel" not in doc["data"]:
@@ -120,13 +133,13 @@ class _Watch:
             self._after.append(n)
             for process, root in self._roots.items():
                 self._found[process].append(_look(root))
-            self._progress("mapping over Channel Access", 0.01 + 0.99 * min(1.0, n / self._points))
+            self._progress("mapping over Channel Access", 0.01 + 0.99 * min(1.0, n / self.points))
 
     def result(self) -> dict[str, Any]:
         """What was noted."""
         steps = 1e3 * np.diff(self._times)
         tenth = max(1, round(SHARE * steps.size))
-        keys = ("rss_mb", "handles", "threads")
+        keys = ("rss_mb", "handles", "threads", "cpu_s")
         return {
             "wall_s": self._times[-1] - self._times[0],
             "after": self._after,
@@ -142,11 +155,13 @@ class _Watch:
         }
 
 
-def _look(root: Path) -> tuple[float, int, int]:
-    """Resident memory in MiB, file handles and threads of a process."""
+def _look(root: Path) -> tuple[float, int, int, float]:
+    """Resident memory in MiB, file handles, threads and processor time in s of a process."""
     fields = dict(line.split(":", 1) for line in (root / "status").read_text().splitlines() if ":" in line)
     rss = int(fields["VmRSS"].split()[0]) / 1024
-    return rss, sum(1 for _ in (root / "fd").iterdir()), int(fields["Threads"])
+    user, system = (root / "stat").read_text().rpartition(")")[2].split()[11:13]
+    cpu = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return rss, sum(1 for _ in (root / "fd").iterdir()), int(fields["Threads"]), cpu
 
 
 def flatness(values: Sequence[float]) -> float:
@@ -162,6 +177,16 @@ def flatness(values: Sequence[float]) -> float:
     return last / first - 1.0
 
 
+def growth_of_means(values: Sequence[float]) -> float:
+    """Return by how much the mean of the last tenth exceeds that of the first, as a part of it; 0 where that is 0.
+
+    For times that a clock of 10 ms counts, whose median is a multiple of that.
+    """
+    tenth = max(1, round(SHARE * len(values)))
+    first, last = float(np.mean(values[:tenth])), float(np.mean(values[-tenth:]))
+    return last / first - 1.0 if first > 0 else 0.0
+
+
 def endurance_figures(found: dict[str, Any]) -> list[Figure]:
     """Return the figures of the issue on trust, from the results of `measure_endurance`."""
     figures = [equal("points", len(found["after"]) and found["points"], found["points"])]
@@ -174,6 +199,15 @@ def endurance_figures(found: dict[str, Any]) -> list[Figure]:
         for key, name in (("handles", "file handles"), ("threads", "threads")):
             growth = 100 * flatness(samples[key])
             figures.append(at_most(f"{process}: growth of {name}", growth, 100 * FLAT, "%"))
+        cpu = [after - before for before, after in pairwise(samples["cpu_s"])]
+        figures.append(
+            at_most(
+                f"{process}: growth of processor time per point",
+                100 * growth_of_means(cpu),
+                100 * FLAT_TIME,
+                "%",
+            )
+        )
     times = found["point_ms"]
     growth = 100 * (times["last"] / times["first"] - 1.0)
     figures.append(measured("time per point, median", times["median"], "ms"))

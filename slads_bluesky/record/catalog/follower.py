@@ -250,6 +250,8 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not end up among our lines
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # zarr has a pool that gains threads for hours; one writes the few chunks of a batch as soon as many do
+    os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
 
     def report(message: dict[str, Any]) -> None:
         # with the acquiring process gone nobody reads, and the work continues

@@ -14,11 +14,17 @@ def test_flatness_of_growing_values_is_the_growth_of_the_last_tenth():
 
 
 def test_endurance_figures_of_a_leak_do_not_hold():
-    flat = {"rss_mb": [100.0] * 20, "handles": [30] * 20, "threads": [9] * 20}
+    flat = {
+        "rss_mb": [100.0] * 20,
+        "handles": [30] * 20,
+        "threads": [9] * 20,
+        "cpu_s": [0.5 * i for i in range(20)],
+    }
     found = {"points": 20, "after": list(range(20)), "session": {**flat, "handles": list(range(30, 50))},
              "ioc": flat, "writer": flat, "point_ms": {"median": 8.0, "first": 8.0, "last": 8.7}}  # fmt: skip
     holds = {figure.name: figure.holds for figure in endurance_figures(found)}
     assert not holds["session: growth of file handles"]
+    assert holds["ioc: growth of processor time per point"]
     assert holds["ioc: growth of file handles"]
     assert holds["growth of the time per point"]
 
@@ -39,4 +45,5 @@ def test_bench_endurance_of_a_small_map_looks_at_three_processes(model_cache, tm
         assert max(found[process]["handles"]) > 3
         assert min(found[process]["threads"]) >= 1
     assert found["point_ms"]["median"] > 0
-    assert len(found["figures"]) == 15
+    assert len(found["figures"]) == 18
+    assert found["session"]["cpu_s"][-1] > found["session"]["cpu_s"][0]
