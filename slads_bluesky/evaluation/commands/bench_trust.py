@@ -24,7 +24,9 @@ def bench_trust(
     ] = None,
     moment: Annotated[
         list[str] | None,
-        typer.Option(help="Only this moment: baseline, settle, acquire, read, decide; may be repeated."),
+        typer.Option(
+            help="Only this moment: stage, baseline, settle, acquire, read, decide, close; may be repeated."
+        ),
     ] = None,
     kills: Annotated[int, typer.Option(min=0, help="Kills at random moments; 0 for none.")] = 25,
     layer: Annotated[
@@ -33,16 +35,24 @@ def bench_trust(
     folder: Annotated[
         Path | None, typer.Option(help="Where to work; by default the system's temporary files.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="keep each result here; scenes that it holds are not played again"),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table as a page of the site.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the kills.")] = 0,
     json_file: Json = None,
 ) -> None:
     """Make faults at moments of a map over Channel Access; judge beam, record and resumed map."""
     from ...errors import ConfigError
-    from ..trust.campaign import measure_trust, trust_figures, trust_rows
+    from ...files import check_writable
+    from ..trust.campaign import measure_trust
+    from ..trust.table import trust_figures, trust_markdown, trust_rows
     from .output import bench_output
 
     if layer not in ("caproto", "pyepics"):
         raise ConfigError(f"unknown control layer '{layer}'; known: caproto, pyepics")
+    check_writable(markdown)
     with bench_output(json_file, "Promises that held") as output:
         output.results = measure_trust(
             fault,
@@ -52,6 +62,7 @@ def bench_trust(
             seed=seed,
             layer=layer,
             folder=folder,
+            keep=keep,
             progress=output.progress,
             on_scene=lambda scene: output.print(_line(scene)),
         )
@@ -62,6 +73,8 @@ def bench_trust(
             left=("promised", "how tested: at", "seen"),
         )
         output.figures = trust_figures(output.results)
+        if markdown is not None:
+            markdown.write_text(trust_markdown(output.results), encoding="utf-8")
 
 
 def _line(scene: dict[str, Any]) -> str:

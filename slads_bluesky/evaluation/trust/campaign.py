@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...codehash import code_hash
 from ...errors import ConfigError
 from ...progress import Progress, no_progress
 from ..benchmarks.kills import measure_kills
-from ..figures import Figure, at_least, equal
-from .faults import FAULTS, MOMENTS, Fault
+from ..paper.store import TrialStore
+from .faults import AROUND, EVERY, FAULTS, MOMENTS, Fault
 from .rig import Rig
 from .scenes import Seen, SessionPool, play, reference_map
 from .services import SERVICES, play_service
 
-__all__ = ["QUICK", "measure_trust", "trust_figures", "trust_rows"]
+__all__ = ["QUICK", "measure_trust"]
+
+SESSION, IOC = f"{__package__}.session_process", "slads_bluesky.devices.sim.ioc"
+"""Programs that run in processes of their own; a result is of their code too."""
 
 QUICK = (
     ("SIGTERM", "acquire"),
@@ -41,7 +46,7 @@ def chosen_scenes(
     names : sequence of str, optional
         Words in the names of faults and services; all without them.
     moments : sequence of str, optional
-        Only these of `faults.MOMENTS`.
+        Only these of `faults.MOMENTS` and `faults.AROUND`.
     quick : bool
         Only `QUICK`, without services.
 
@@ -51,8 +56,10 @@ def chosen_scenes(
         Naming a word or a moment that fits nothing.
     """
     for moment in moments or ():
-        if moment not in MOMENTS:
-            raise ConfigError(f"unknown moment '{moment}'; known: {', '.join(MOMENTS)}")
+        if moment not in (*MOMENTS, *AROUND):
+            raise ConfigError(
+                f"unknown moment '{moment}'; known: {', '.join(dict.fromkeys((*AROUND, *MOMENTS)))}"
+            )
     every = [*(fault.name for fault in FAULTS), *SERVICES]
     for name in names or ():
         if not any(name.casefold() in known.casefold() for known in every):
@@ -81,6 +88,7 @@ def measure_trust(
     seed: int = 0,
     layer: str = "caproto",
     folder: Path | None = None,
+    keep: Path | None = None,
     progress: Progress = no_progress,
     on_scene: Callable[[dict[str, Any]], None] = lambda scene: None,
 ) -> dict[str, Any]:
@@ -98,6 +106,8 @@ def measure_trust(
         ophyd's control layer in the sessions.
     folder : Path, optional
         Where records and logs are kept; by default temporary files.
+    keep : Path, optional
+        Folder of results: a scene whose result it holds, of this very program, is not played again.
     progress : callable, optional
         Called with the scene and the fraction of them that is done.
     on_scene : callable, optional
@@ -110,12 +120,25 @@ def measure_trust(
     """
     matrix, services = chosen_scenes(names, moments, quick)
 
-    def keep(seen: Seen) -> None:
-        found["scenes"].append({**asdict(seen), "holds": seen.holds})
-        on_scene(found["scenes"][-1])
+    store = _store(keep)
+
+    def take(seen: Seen) -> None:
+        scene = {**asdict(seen), "holds": seen.holds}
+        found["scenes"].append(scene)
+        if store is not None:
+            store.save(_slug(seed, layer, seen.fault, seen.moment), {"scene": scene})
+        on_scene(scene)
+
+    def missing(fault: str, moment: str) -> bool:
+        kept = store.load(_slug(seed, layer, fault, moment)) if store is not None else None
+        if kept is not None:
+            found["scenes"].append(kept["scene"])
+        return kept is None
 
     total = len(matrix) + len(services) + bool(kills)
     found: dict[str, Any] = {"seed": seed, "layer": layer, "quick": quick, "scenes": [], "kills": None}
+    matrix = [(fault, moment) for fault, moment in matrix if missing(fault.name, moment)]
+    services = [name for name in services if missing(name, "")]
     with tempfile.TemporaryDirectory(
         prefix="slads-trust-", dir=folder, ignore_cleanup_errors=True
     ) as scratch:
@@ -124,13 +147,30 @@ def measure_trust(
             with Rig(Path(scratch), seed) as rig:
                 pool = SessionPool(rig, layer)
                 try:
-                    _play(rig, pool, matrix, services, total, progress, keep)
+                    _play(rig, pool, matrix, services, total, progress, take)
                 finally:
                     pool.drop()
         if kills:
             progress(f"{kills} kills", (total - 1) / total)
-            found["kills"] = measure_kills(kills, "pbsn-48", 0.12, soft=False, seed=seed)
+            name = f"kills-{kills}-{seed}"
+            kept = store.load(name) if store is not None else None
+            found["kills"] = kept or measure_kills(kills, "pbsn-48", 0.12, soft=False, seed=seed)
+            if store is not None and kept is None:
+                store.save(name, found["kills"])
+    order = {name: i for i, name in enumerate((*(fault.name for fault in FAULTS), *SERVICES))}
+    moment_order = {name: i for i, name in enumerate(("", *EVERY))}
+    found["scenes"].sort(key=lambda scene: (order[scene["fault"]], moment_order[scene["moment"]]))
     return found
+
+
+def _store(keep: Path | None) -> TrialStore | None:
+    return None if keep is None else TrialStore(keep, code_hash(__name__, SESSION, IOC)[:16])
+
+
+def _slug(seed: int, layer: str, fault: str, moment: str) -> str:
+    return "-".join(
+        re.sub(r"[^a-z0-9]+", "_", part.casefold()) for part in (str(seed), layer, fault, moment) if part
+    )
 
 
 def _play(
@@ -149,59 +189,3 @@ def _play(
     for i, name in enumerate(services, len(matrix)):
         progress(name, i / total)
         keep(play_service(rig, pool, name, reference))
-
-
-def trust_rows(found: dict[str, Any]) -> list[list[str]]:
-    """Return lines *fault, promised, how tested, seen* from the results of `measure_trust`."""
-    promised = {fault.name: fault.promised for fault in FAULTS} | {
-        name: promise for name, (promise, _) in SERVICES.items()
-    }
-    rows = []
-    for name in dict.fromkeys(scene["fault"] for scene in found["scenes"]):
-        scenes = [scene for scene in found["scenes"] if scene["fault"] == name]
-        tested = ", ".join(scene["moment"] for scene in scenes if scene["moment"]) or "once"
-        dark = [scene["dark_after_s"] for scene in scenes if scene["dark_after_s"] is not None]
-        seen = f"{sum(scene['holds'] for scene in scenes)} of {len(scenes)} held"
-        if dark:
-            seen += f"; blanked after {max(dark):.2f} s at most"
-        for scene in scenes:
-            if scene["wrong"]:
-                where = f"{scene['moment']}: " if scene["moment"] else ""
-                seen += f"\n{where}{scene['wrong'][0]}"
-        rows.append([name, promised[name], tested, seen])
-    if found["kills"]:
-        kills = found["kills"]
-        rows.append(
-            [
-                f"kill -9 at {kills['kills']} random moments",
-                "no completed point lost, the same map when resumed",
-                "over Channel Access, half of them with the catalog's writer",
-                f"{kills['completed_points_lost']} lost, {kills['same_maps']} of {kills['kills']} the same map",
-            ]
-        )
-    return rows
-
-
-def trust_figures(found: dict[str, Any]) -> list[Figure]:
-    """Return the figures of the issue on trust, from the results of `measure_trust`."""
-    figures = []
-    scenes = found["scenes"]
-    timed = [scene for scene in scenes if scene["dark_after_s"] is not None]
-    if timed:
-        late = [scene for scene in timed if any(text.startswith("beam lit for") for text in scene["wrong"])]
-        figures.append(at_least("beam blanked in time", len(timed) - len(late), len(timed)))
-    for words, name in (
-        ("the stop document", "stop documents false"),
-        ("differ from", "maps that are not the undisturbed one"),
-        ("is 'ok'", "points recorded as ok that are not"),
-    ):
-        wrong = sum(any(words in text for text in scene["wrong"]) for scene in scenes)
-        figures.append(equal(name, wrong, 0))
-    figures.append(
-        at_least("scenes in which all promises held", sum(s["holds"] for s in scenes), len(scenes))
-    )
-    if found["kills"]:
-        kills = found["kills"]
-        figures.append(equal("kills: completed points lost", kills["completed_points_lost"], 0))
-        figures.append(equal("kills: resumed to the same map", kills["same_maps"], kills["kills"]))
-    return figures

@@ -14,10 +14,16 @@ from pathlib import Path
 
 from .rig import DWELL_S, DrivenSession, Rig
 
-__all__ = ["FAULTS", "MOMENTS", "Fault", "Scene"]
+__all__ = ["AROUND", "FAULTS", "MOMENTS", "Fault", "Scene"]
 
 MOMENTS = ("baseline", "settle", "acquire", "read", "decide")
 """Moments of a run and of a point at which each fault strikes."""
+
+AROUND = ("stage", "baseline", "close")
+"""Moments of a run that are not of a point."""
+
+EVERY = ("stage", *MOMENTS, "close")
+"""Moments at which a microscope is tried that goes away: any message of the plan."""
 
 AT_ONCE_S, WATCHDOG_S = 1.0, 2.0
 """Seconds until the beam is blanked: by the session; by the microscope's own watchdog, whose patience is 1 s."""
@@ -154,15 +160,17 @@ FAULTS = (
           watch_s=2.0),
     Fault("spectrum of half the channels", "measured again, the same map", _put("Sim:Short", 1)),
     Fault("empty spectrum", "recorded as invalid, no vote", _put("Sim:Empty", 1), loses_vote=True),
+    Fault("saturated spectrum", "refused, measured again, the same map", _put("Sim:Saturate", 1)),
     Fault("beam trips for 1 s", "suspended blanked, no spectrum of it in the map, the same map",
           _put("Sim:Trip", 1), _put("Sim:Trip", 0), watch_s=1.0),
     Fault("beam trips in mid-acquisition", "that spectrum refused, measured again, the same map",
           _put("Sim:TripNext", 1), _put("Sim:Trip", 0), watch_s=1.5),
     Fault("network 0.2 s slow for 2 s", "waited for, the same map", _delay(0.2), _delay(0.0), watch_s=2.0),
     Fault("network cut for 3 s", "blanked by the watchdog, the same map", _cut, _restore, dark_s=WATCHDOG_S,
-          watch_s=3.0, long=True),
-    Fault("every client disconnected", "connected again, the same map", _disconnect),
-    Fault("IOC killed and restarted", "no point with other presets, the same map", _restart),
+          watch_s=3.0, long=True, moments=EVERY),
+    Fault("every client disconnected", "connected again, the same map", _disconnect, moments=EVERY),
+    Fault("IOC killed and restarted", "waited for, no point with other presets, the same map", _restart,
+          moments=EVERY),
     Fault("presets changed by another client", "restored or paused; no point with other presets",
           _put("EDS:mca1.PLTM", 25 * DWELL_S)),
     Fault("beam moved by another client", "no point recorded as measured where it was not", _move),

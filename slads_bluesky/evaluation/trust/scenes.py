@@ -17,7 +17,7 @@ from ...record.runs import find_run, list_runs, map_runs
 from ...streams import final_events
 from ..benchmarks import record_steps
 from ..process import run_module
-from .faults import Fault, Scene
+from .faults import AROUND, Fault, Scene
 from .rig import DWELL_S, DrivenSession, Rig
 
 __all__ = ["Seen", "SessionPool", "play", "reference_map"]
@@ -96,7 +96,7 @@ def play(rig: Rig, pool: SessionPool, fault: Fault, moment: str, reference: RunD
     pool : SessionPool
     fault : Fault
     moment : str
-        One of `faults.MOMENTS`.
+        One of `faults.MOMENTS`, or of `faults.AROUND`.
     reference : RunData
         The map of the same agent that nothing disturbed.
     """
@@ -122,7 +122,7 @@ def play(rig: Rig, pool: SessionPool, fault: Fault, moment: str, reference: RunD
 def _strike(rig: Rig, session: DrivenSession, fault: Fault, moment: str, seen: Seen) -> DrivenSession:
     scene = Scene(rig, session, moment)
     session.do("map_sample", args=[f"{fault.name}, {moment}"], arm=[moment, POINT])
-    if moment != "baseline":
+    if moment not in AROUND:
         session.expect("near")
         if fault.long and moment == "acquire":
             rig.put("Sim:Late", LONG_S)

@@ -16,7 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from .faults import AROUND
+
 __all__ = ["Moments", "main"]
+
+MESSAGES = {"stage": "stage", "trigger": "acquire", "wait_for": "decide", "close_run": "close"}
+"""Messages that are a moment by themselves."""
 
 HOLD_S = 0.05
 """How long a moment that would be over in a millisecond is held, so that a fault can strike in it."""
@@ -54,7 +59,7 @@ class Moments:
         self._n = 0
 
     def arm(self, moment: str, point: int) -> None:
-        """Report `moment` (``baseline``, ``settle``, ``acquire``, ``read``, ``decide``) of the `point`-th point."""
+        """Report a moment of the `point`-th point (``settle``, ``acquire``, ``read``, ``decide``) or of the run."""
         self._wanted, self._n = (moment, point), 0
 
     def __call__(self, msg: Any) -> None:
@@ -65,10 +70,10 @@ class Moments:
         name = _moment_of(msg)
         if name == "settle":
             self._n += 1
-            if self._n == point and moment != "baseline":
+            if self._n == point and moment not in AROUND:
                 self._link.say(near=moment, point=point)
                 self._link.hear()  # whatever drives this has set the scene
-        if name != moment or (moment != "baseline" and self._n != point):
+        if name != moment or (moment not in AROUND and self._n != point):
             return
         self._wanted = None
         self._link.say(at=moment, point=point, time=time.time())
@@ -82,7 +87,7 @@ def _moment_of(msg: Any) -> str:
         return {"baseline": "baseline", "primary": "read"}.get(msg.kwargs.get("name"), "")
     if msg.command == "set" and hasattr(msg.obj, "blanker"):
         return "settle"
-    return {"trigger": "acquire", "wait_for": "decide"}.get(msg.command, "")
+    return MESSAGES.get(msg.command, "")
 
 
 def main(arguments: list[str]) -> None:

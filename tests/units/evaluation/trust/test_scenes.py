@@ -1,16 +1,18 @@
 """Faults over Channel Access: what is judged, and one whole scene of each outcome."""
 
+import contextlib
 import signal
 import time
 
 import pytest
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.evaluation.trust.campaign import QUICK, chosen_scenes, trust_figures, trust_rows
+from slads_bluesky.evaluation.trust.campaign import QUICK, chosen_scenes, measure_trust
 from slads_bluesky.evaluation.trust.faults import FAULTS, MOMENTS, Fault
 from slads_bluesky.evaluation.trust.rig import Rig
 from slads_bluesky.evaluation.trust.scenes import SessionPool, _stop_document, play, reference_map
 from slads_bluesky.evaluation.trust.services import SERVICES
+from slads_bluesky.evaluation.trust.table import trust_figures, trust_markdown, trust_rows
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_stop_document_that_is_false_is_said_to_be(stop, words):
 
 
 def test_matrix_of_faults_has_twenty_at_five_moments():
-    assert sum(fault.moments == MOMENTS for fault in FAULTS) >= 20
+    assert sum(set(fault.moments) >= set(MOMENTS) for fault in FAULTS) >= 20
     assert len(MOMENTS) == 5
     known = {(fault.name, moment) for fault in FAULTS for moment in fault.moments}
     assert set(QUICK) <= known
@@ -119,3 +121,39 @@ def test_trust_rows_and_figures_name_what_did_not_hold():
     assert figures["beam blanked in time"] == (1, False)
     assert figures["maps that are not the undisturbed one"] == (0, True)
     assert figures["scenes in which all promises held"] == (1, False)
+
+
+def test_measure_trust_takes_kept_scenes_and_plays_only_what_is_missing(tmp_path, monkeypatch):
+    from slads_bluesky.evaluation.trust import campaign
+
+    played = []
+
+    def seen(rig, pool, fault, moment, reference):
+        played.append((fault.name, moment))
+        return campaign.Seen(fault.name, moment, ended="ended")
+
+    monkeypatch.setattr(campaign, "play", seen)
+    monkeypatch.setattr(campaign, "Rig", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(campaign, "reference_map", lambda *_: None)
+    first = measure_trust(["sigterm"], ["read"], kills=0, keep=tmp_path)
+    assert played == [("SIGTERM", "read")]
+    again = measure_trust(["sigterm"], ["settle", "read"], kills=0, keep=tmp_path)
+    assert played == [("SIGTERM", "read"), ("SIGTERM", "settle")]
+    assert [scene["moment"] for scene in again["scenes"]] == ["settle", "read"]
+    assert again["scenes"][1] == first["scenes"][0]
+    measure_trust(["sigterm"], ["read"], kills=0, seed=1, keep=tmp_path)  # of another object
+    assert played[2:] == [("SIGTERM", "read")]
+
+
+def test_trust_markdown_is_a_table_without_broken_cells():
+    scene = {"fault": "SIGTERM", "moment": "acquire", "dark_after_s": 0.1, "ended": "", "holds": False,
+             "wrong": ["a | b"]}  # fmt: skip
+    page = trust_markdown(
+        {"scenes": [scene, {**scene, "moment": "read", "wrong": [], "holds": True}], "kills": None}
+    )
+    rows = [line for line in page.splitlines() if line.startswith("| SIGTERM")]
+    assert rows == [
+        "| SIGTERM | blanked, run closed, resumed to the same map | acquire, read | "
+        "1 of 2 held; blanked after 0.10 s at most<br>acquire: a / b |"
+    ]
+    assert "| beam blanked in time | 2 | ≥ 2 |" in page
