@@ -54,12 +54,13 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
     spectra: dict[str, list[NDArray[np.int64]]] = {}
     live: dict[str, list[float]] = {}
     settings: dict[tuple[float, float, float], str] = {}
+    unknown = float("nan")  # one object: a NaN is equal to none but, in a key, to itself
     times = []
     for run in runs:
         if run.start.get("plan_name") != "collect_spectra":
             continue
         eds = str(run.start["detectors"][0])
-        offset = width = kev = float("nan")
+        offset = width = kev = unknown
         documents = list(run.documents())
         for name, doc in documents:
             if name == "descriptor":

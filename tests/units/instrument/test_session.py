@@ -257,3 +257,13 @@ def test_a_spectrum_of_another_phase_is_noticed():
     assert flagged_spectra(spectra) == []
     spectra["A"][4] = rng.poisson(shapes["B"])
     assert flagged_spectra(spectra) == ["spectrum 4 of A looks like B"]
+
+
+@pytest.mark.parametrize("plan", ["map_sample", "raster_map", "collect_spectra"])
+def test_a_budget_of_nothing_is_no_budget_of_any_size(soft, plans, plan):
+    """Zero is a value: it must not be taken for "as in the file", which here has no limit."""
+    arguments = {"map_sample": ["x"], "raster_map": ["x"], "collect_spectra": ["Sn", [(0.0, 0.0)]]}[plan]
+    before = soft.beam.sem.dose_nc
+    with pytest.raises(ConfigError, match=r"a dose budget is positive, not 0 nC a run"):
+        soft.RE(getattr(plans, plan)(*arguments, budget_nc=0))
+    assert soft.beam.sem.dose_nc == before

@@ -27,7 +27,7 @@ from slads_bluesky.record import (
 )
 from slads_bluesky.record.catalog.follower import Follower
 from slads_bluesky.record.catalog.writer import catch_up
-from slads_bluesky.record.runs import read_array
+from slads_bluesky.record.runs import find_run, read_array
 
 HERE = os.path.dirname(record_helpers.__file__)
 
@@ -358,3 +358,23 @@ def test_a_catalog_of_an_older_tiled_is_refused_in_one_line(record, tmp_path):
     with pytest.raises(RecordError, match=r"cannot be opened.*rebuilt from the journal") as error:
         open_catalog(moved)
     assert "\n" not in str(error.value)
+
+
+def test_latest_run_of_two_sessions_on_one_record_is_the_one_that_began_last(tmp_path):
+    """Each session has a recorder and a RunEngine; their runs overlap, and the first to begin ends last."""
+    first, second = (
+        [("start", bundle.start_doc), ("stop", bundle.compose_stop())]
+        for bundle in (event_model.compose_run(metadata={"sample": name}) for name in ("first", "second"))
+    )
+    with Journal(journal_directory(tmp_path)) as one, Journal(journal_directory(tmp_path)) as other:
+        for journal, (name, doc) in (
+            (one, first[0]), (other, second[0]), (other, second[1]), (one, first[1]),
+        ):  # fmt: skip
+            journal(name, doc)
+        assert find_run("-1", tmp_path).start["sample"] == "second"
+        assert find_run("-2", tmp_path).start["sample"] == "first"
+    catalog = open_catalog(tmp_path)
+    try:
+        assert [catalog[i].start["sample"] for i in (-1, -2)] == ["second", "first"]
+    finally:
+        close_catalog(catalog)

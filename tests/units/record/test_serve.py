@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from record_helpers import Detector, run_engine, spectra_plan
 
 from slads_bluesky.analysis.run_data import load_map
 from slads_bluesky.errors import ConfigError, RecordError
-from slads_bluesky.record import Recorder, close_catalog, open_catalog
+from slads_bluesky.record import Journal, Recorder, close_catalog, journal_directory, open_catalog
 from slads_bluesky.record.catalog.serve import key_in, serve
 from slads_bluesky.record.runs import find_run
 
@@ -54,7 +55,9 @@ def served(mapped):
 
 
 @pytest.mark.slow
-def test_a_served_record_is_the_record_and_wants_its_key(mapped, served, monkeypatch):
+def test_a_served_record_is_the_record_wants_its_key_and_gets_the_runs_of_a_session_only(
+    mapped, served, monkeypatch, tmp_path
+):
     address, server = served
     monkeypatch.delenv("TILED_API_KEY", raising=False)
     with pytest.raises(RecordError, match="requires API key"):
@@ -64,6 +67,15 @@ def test_a_served_record_is_the_record_and_wants_its_key(mapped, served, monkeyp
     assert run.uid == mapped[1]
     data = load_map([run.documents])
     assert data.spectra.shape == (276, 2040)
+    with Journal(
+        journal_directory(tmp_path)
+    ) as journal:  # an earlier run, of nobody who asked for the server
+        run_engine(journal)[0](spectra_plan(Detector(1), 3))
+    before = set(open_catalog(address))
+    with Recorder(tmp_path, catalog=address) as recorder:
+        run_engine(recorder)[0](spectra_plan(Detector(2), 3))
+        assert recorder.close(), recorder.problems
+    assert set(open_catalog(address)) - before == set(recorder.uids)
     close_catalog(open_catalog(address))
     server.send_signal(signal.SIGINT)
     assert server.wait(timeout=30) in (0, 130)
