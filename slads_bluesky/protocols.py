@@ -17,6 +17,7 @@ from .grid import ScanGrid
 __all__ = [
     "UNCLASSIFIED",
     "UNMEASURED",
+    "AgeingSpecimen",
     "Agent",
     "Beam",
     "Classification",
@@ -312,3 +313,11 @@ class Specimen(Protocol):
 
     def acquisition(self, pixel: int, visit: int = 0) -> Any:
         """Return a record that grows: ``counts_at(live_time_s)`` is (n_channels,) int32 and monotone."""
+
+
+@runtime_checkable
+class AgeingSpecimen(Protocol):
+    """A specimen whose spectra change while it is mapped: its energy scale drifts."""
+
+    def acquisition_at(self, pixel: int, visit: int, clock_s: float) -> Any:
+        """Return what `Specimen.acquisition` does, begun after `clock_s` seconds of acquiring."""

@@ -18,9 +18,13 @@ class SimulatedObject(NamedTuple):
     """Kind and size, such as ``pbsn-64``."""
     seed: int
     """Random seed of the phantom."""
+    imperfections: Mapping[str, float] | None = None
+    """What it has besides, as `slads_bluesky.phantom.Imperfections.to_json` gives it; None: nothing."""
 
 
-def simulation_metadata(name: str, seed: int) -> dict[str, Any]:
+def simulation_metadata(
+    name: str, seed: int, imperfections: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Metadata that marks a run as one of a simulated specimen.
 
     Parameters
@@ -29,6 +33,8 @@ def simulation_metadata(name: str, seed: int) -> dict[str, Any]:
         Name of the phantom, as `slads_bluesky.phantom.make_object` takes it.
     seed : int
         Its random seed.
+    imperfections : mapping, optional
+        What it has besides, as `slads_bluesky.phantom.Imperfections.to_json` gives it.
 
     Returns
     -------
@@ -40,7 +46,10 @@ def simulation_metadata(name: str, seed: int) -> dict[str, Any]:
     >>> simulation_metadata("pbsn-64", 0)
     {'slads_simulation': {'object': 'pbsn-64', 'seed': 0}}
     """
-    return {KEY: {"object": str(name), "seed": int(seed)}}
+    about: dict[str, Any] = {"object": str(name), "seed": int(seed)}
+    if imperfections:
+        about["imperfections"] = {str(key): float(value) for key, value in imperfections.items()}
+    return {KEY: about}
 
 
 def simulated_object(start: Mapping[str, Any]) -> SimulatedObject | None:
@@ -62,7 +71,7 @@ def simulated_object(start: Mapping[str, Any]) -> SimulatedObject | None:
     >>> simulated_object({"object": "meteorite 7"}) is None
     True
     >>> simulated_object({"object": "pbsn-64", "object_seed": 3})
-    SimulatedObject(name='pbsn-64', seed=3)
+    SimulatedObject(name='pbsn-64', seed=3, imperfections=None)
     """
     about = start.get(KEY)
     if about is None:
@@ -72,4 +81,5 @@ def simulated_object(start: Mapping[str, Any]) -> SimulatedObject | None:
     name, seed = about.get("object"), about.get("seed")
     if not isinstance(name, str) or isinstance(seed, bool) or not isinstance(seed, int):
         return None
-    return SimulatedObject(name, seed)
+    imperfections = about.get("imperfections")
+    return SimulatedObject(name, seed, imperfections if isinstance(imperfections, Mapping) else None)

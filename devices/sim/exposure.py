@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
-from ...protocols import Specimen
+from ...protocols import AgeingSpecimen, Specimen
 
 __all__ = ["PULSE_S", "Column", "Exposure", "LogEntry", "Presets", "Record"]
 
@@ -126,7 +126,11 @@ class Exposure:
         """Take the first pixel that the beam is on: the spectrum is of that one."""
         if self._growing is None and (pixel := self._sem.pixel_here()) >= 0:
             self._pixel, self._visit = pixel, self._sem.visit(pixel)
-            self._growing = self._sem.specimen.acquisition(pixel, self._visit)
+            specimen = self._sem.specimen
+            if isinstance(specimen, AgeingSpecimen):
+                self._growing = specimen.acquisition_at(pixel, self._visit, self._sem.clock_s)
+            else:
+                self._growing = specimen.acquisition(pixel, self._visit)
 
     def advance(self, live_s: float) -> Record:
         """Let it run on to `live_s` of live time (no further than its end) with the beam as it is now."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +95,18 @@ async def run_until(stop: asyncio.Event, serving: Coroutine[Any, Any, None]) -> 
         server.result()
 
 
-def open_specimen(name: str, seed: int) -> Specimen:
-    """Make the simulated object of that name, or of that ``.npy`` label image."""
+def open_specimen(name: str, seed: int, imperfections: Mapping[str, float] | None = None) -> Specimen:
+    """Make the simulated object of that name, or of that ``.npy`` label image, with these imperfections."""
     from ...images.files import read_label_image
     from ...phantom.objects import make_object, object_from_labels
 
     if name.endswith(".npy"):
-        return object_from_labels(read_label_image(Path(name)), Path(name).stem, seed)
-    return make_object(name, seed)
+        from ...phantom.imperfect import make_imperfect
+        from ...phantom.imperfections import Imperfections
+
+        sharp = object_from_labels(read_label_image(Path(name)), Path(name).stem, seed)
+        return make_imperfect(sharp, Imperfections.from_json(imperfections))
+    return make_object(name, seed, imperfections)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--object", required=True, help="simulated object, or an .npy label image")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--imperfections", type=json.loads, help="options of phantom.Imperfections, JSON")
     parser.add_argument("--prefix", default="SEM:")
     parser.add_argument("--port", type=int, default=0, help="0 for a free one")
     parser.add_argument("--time-scale", type=float, default=0.0)
@@ -123,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ready {port}", flush=True)  # noqa: T201
 
     async def run() -> None:
-        specimen = open_specimen(options.object, options.seed)
+        specimen = open_specimen(options.object, options.seed, options.imperfections)
         stop = asyncio.Event()
         if options.until_eof:
 

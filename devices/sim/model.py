@@ -34,7 +34,7 @@ class SimulatedSEM:
     specimen : Specimen
         What lies under the beam.
     grid : ScanGrid, optional
-        Where its pixels lie; by default 1 µm apart around (0, 0).
+        Where its pixels lie; by default around (0, 0), as far apart as the specimen says, or 1 µm.
     current_na : float
         Beam current, nA. The specimen's spectra are those of this current.
 
@@ -54,7 +54,8 @@ class SimulatedSEM:
 
     def __init__(self, specimen: Specimen, grid: ScanGrid | None = None, *, current_na: float = 1.0) -> None:
         self.specimen = specimen
-        self.grid = grid if grid is not None else ScanGrid(specimen.shape)
+        pitch = float(getattr(specimen, "pitch_um", 1.0))
+        self.grid = grid if grid is not None else ScanGrid(specimen.shape, (pitch, pitch))
         if tuple(self.grid.shape) != tuple(specimen.shape):
             raise ConfigError(f"grid of {tuple(self.grid.shape)} over a specimen of {tuple(specimen.shape)}")
         if not (math.isfinite(current_na) and current_na > 0):
@@ -67,7 +68,7 @@ class SimulatedSEM:
         """Start with a fresh specimen: the beam blanked in the middle of the field, no dose, no visits."""
         self.tripped = False
         self.noise = self.fade_per_h = self.damage_nc = 0.0
-        self.drift_um_per_s = (0.0, 0.0)
+        self.drift_um_per_s = getattr(self.specimen, "beam_drift_um_per_s", (0.0, 0.0))
         self.clock_s = 0.0
         self._factor = 1.0
         self._doses = PerPixel("float64")

@@ -7,6 +7,7 @@ ophyd makes its first connection.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
@@ -123,6 +125,8 @@ class SimulatedMicroscope:
         See `point_clients_at`.
     start_timeout_s : float
         How long making the object and starting may take.
+    imperfections : mapping, optional
+        Of the object, as `slads_bluesky.phantom.Imperfections.to_json` gives them.
 
     Raises
     ------
@@ -142,12 +146,14 @@ class SimulatedMicroscope:
         open_beam: bool = False,
         control_layer: Literal["caproto", "pyepics"] | None = None,
         start_timeout_s: float = 120.0,
+        imperfections: Mapping[str, float] | None = None,
     ) -> None:
         if not prefix or any(c.isspace() for c in prefix):
             raise ConfigError(f"PV prefix must be a word, not {prefix!r}")
         self.object_name, self.seed, self.prefix, self.time_scale = object_name, seed, prefix, time_scale
         self.port, self.log = port, log
         self.open_beam_port = free_port() if open_beam else 0
+        self.imperfections = dict(imperfections or {})
         self._control_layer = control_layer
         self._timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -195,6 +201,8 @@ class SimulatedMicroscope:
             "--seed", str(self.seed), "--prefix", self.prefix, "--port", str(port),
             "--time-scale", str(self.time_scale), "--open-beam", str(self.open_beam_port), "--until-eof",
         ]  # fmt: skip
+        if self.imperfections:
+            command += ["--imperfections", json.dumps(self.imperfections)]
         if self.log is not None:
             command += ["--log", str(self.log)]
         environment = {

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..terminal import make_console
+from .options import Blur, Imperfect
 
 __all__ = ["register"]
 
@@ -23,6 +24,8 @@ def ioc(
     ] = "pbsn-128",
     prefix: Annotated[str, typer.Option(help="Prefix of every PV.")] = "SEM:",
     seed: Annotated[int, typer.Option(help="Seed of the object.")] = 0,
+    blur: Blur = None,
+    imperfect: Imperfect = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = 0,
     time_scale: Annotated[
         float, typer.Option(min=0.0, help="Wall time per simulated time; 0 acquires at once, 1 is real time.")
@@ -41,6 +44,7 @@ def ioc(
     from ..devices.sim.ioc import open_specimen, run_until, serve
     from ..devices.sim.pvs import all_pvs
     from ..files import check_writable
+    from ..phantom.imperfections import imperfections_of
 
     console = make_console()
     if list_pvs:
@@ -52,7 +56,7 @@ def ioc(
         console.print(table)
         return
     check_writable(log)
-    specimen = open_specimen(object_name, seed)
+    specimen = open_specimen(object_name, seed, imperfections_of(imperfect, blur).to_json())
 
     def ready(found: int) -> None:
         console.print(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from ..images.labels import check_label_image, fill_from_nearest
 from ..spectra.axis import EnergyAxis
 from .acquisition import Acquisition
 from .brief import BriefSpectrum, pulse_channels, pulses
+from .imperfections import Imperfections
+from .interaction import mixed_abundances
 from .microstructures import make_labels
 from .recipes import FULL_DWELL_S, RECIPES, Recipe, phase_spectra
 
@@ -71,6 +74,21 @@ class Phantom:
     def boundary_fraction(self) -> float:
         """How hard the object is to sample; see `microstructures.boundary_fraction`."""
         return boundary_fraction(self.truth)
+
+    @property
+    def abundances(self) -> NDArray[np.float32]:
+        """(L, rows, columns): part of each phase at each pixel; here 1 for its own."""
+        return mixed_abundances(self.truth, 0.0, len(self.phases))
+
+    @property
+    def majority(self) -> NDArray[np.uint8]:
+        """(rows, columns): the phase with the largest part at each pixel; here `truth`."""
+        return self.truth
+
+    @property
+    def pitch_um(self) -> float:
+        """Distance of neighbouring pixels, µm."""
+        return 1.0
 
     def _generator(self, pixel: int, visit: int, stream: int) -> np.random.Generator:
         key = [(zlib.crc32(self.name.encode()) << 32) | (self.seed & 0xFFFFFFFF), self.truth.size]
@@ -156,7 +174,9 @@ class Phantom:
         return BriefSpectrum(pulse_channels(cumulative, n, rng), real_s - n * busy_s)
 
 
-def make_object(name: str, seed: int = 0) -> Phantom:
+def make_object(
+    name: str, seed: int = 0, imperfections: Imperfections | Mapping[str, float] | None = None
+) -> Phantom:
     """Make the simulated object of that name.
 
     Parameters
@@ -165,6 +185,8 @@ def make_object(name: str, seed: int = 0) -> Phantom:
         ``kind-size``: one of `OBJECT_NAMES`, or another size from 32 to 4096.
     seed : int
         Objects of other seeds have another microstructure, other ill pixels and other spectra.
+    imperfections : Imperfections or mapping, optional
+        What it has besides; a mapping as `Imperfections.to_json` gives it.
 
     Returns
     -------
@@ -173,7 +195,16 @@ def make_object(name: str, seed: int = 0) -> Phantom:
     Raises
     ------
     ConfigError
-        If there is no such object.
+        If there is no such object, or no such imperfection.
+
+    Examples
+    --------
+    The truth in three ways: the sharp phase map, the abundances, and the phase with the largest part:
+
+    >>> from slads_bluesky.phantom import Imperfections
+    >>> specimen = make_object("pbsn-32", imperfections=Imperfections(blur_px=1.0))
+    >>> specimen.truth.shape, specimen.abundances.shape, int((specimen.majority != specimen.truth).sum()) < 10
+    ((32, 32), (2, 32, 32), True)
     """
     match = re.fullmatch(r"([a-z]+)-(\d{1,5})", name)
     if match is None or match[1] not in RECIPES:
@@ -183,7 +214,14 @@ def make_object(name: str, seed: int = 0) -> Phantom:
         )
     kind = match[1]
     truth = make_labels(kind, int(match[2]), seed)  # type: ignore[arg-type]
-    return _furnish(name, seed, truth, kind)
+    made = _furnish(name, seed, truth, kind)
+    if imperfections is None:
+        return made
+    from .imperfect import make_imperfect
+
+    if not isinstance(imperfections, Imperfections):
+        imperfections = Imperfections.from_json(imperfections)
+    return make_imperfect(made, imperfections)
 
 
 def object_from_labels(labels: NDArray[np.uint8], name: str = "labels", seed: int = 0) -> Phantom:

@@ -13,7 +13,7 @@ from ..spectra.axis import EnergyAxis
 from ..spectra.physics.composition import Composition
 from ..spectra.physics.spectrum import expected_counts
 
-__all__ = ["FULL_DWELL_S", "RECIPES", "Recipe", "phase_spectra"]
+__all__ = ["FULL_DWELL_S", "RECIPES", "Recipe", "dose_nc", "phase_spectra"]
 
 FULL_DWELL_S = 10.0
 """The paper's acquisition time in spot mode, s of live time."""
@@ -25,6 +25,8 @@ class Recipe:
 
     compositions: Mapping[str, str | Mapping[str, float]]
     """Phase name to formula or mass fractions, in the order of the labels."""
+    densities_g_cm3: Mapping[str, float] = field(default_factory=dict)
+    """Phase name to density, for the interaction volume."""
     axis: EnergyAxis = field(default_factory=EnergyAxis.phenom)
     beam_kev: float = 15.0
     mean_counts: float = 1.2e5
@@ -45,13 +47,15 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "pbsn": Recipe({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": {"Sn": 1.0}}),
-    "powder": Recipe({"CaO": "CaO", "LaO": "LaO", "Si": "Si", "C": "C"}),
+    "pbsn": Recipe({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": {"Sn": 1.0}}, {"Pb-Sn": 8.4, "Sn": 7.3}),
+    "powder": Recipe(
+        {"CaO": "CaO", "LaO": "LaO", "Si": "Si", "C": "C"}, {"CaO": 3.3, "LaO": 6.5, "Si": 2.3, "C": 2.2}
+    ),
 }
 
 
 @cache
-def _dose_nc(kind: str) -> float:
+def dose_nc(kind: str) -> float:
     """Beam charge at which the phases of a kind give `Recipe.mean_counts` on average."""
     recipe = RECIPES[kind]
     per_nc = [
@@ -85,7 +89,7 @@ def phase_spectra(kind: str, n: int, rng: np.random.Generator) -> NDArray[np.int
             spread = rng.normal(1.0, recipe.composition_spread, len(composition.symbols))
             fractions = np.asarray(composition.mass_fraction) * spread
             spot = dict(zip(composition.symbols, fractions / fractions.sum(), strict=True))
-            dose = _dose_nc(kind) * rng.normal(1.0, recipe.dose_spread)
+            dose = dose_nc(kind) * rng.normal(1.0, recipe.dose_spread)
             spectra[phase, i] = rng.poisson(
                 expected_counts(spot, recipe.axis, beam_energy_kev=recipe.beam_kev, dose_nc=dose)
             )

@@ -47,8 +47,26 @@ class KnownSpecimen(Specimen, Protocol):
         """(rows, columns): `truth`, but 0 where the spectrum is ill."""
 
     @property
+    def abundances(self) -> NDArray[np.float32]:
+        """(L, rows, columns): part of each phase in the interaction volume at each pixel."""
+
+    @property
+    def majority(self) -> NDArray[np.uint8]:
+        """(rows, columns): the phase with the largest part at each pixel."""
+
+    @property
+    def pitch_um(self) -> float:
+        """Distance of neighbouring pixels, µm."""
+
+    @property
     def boundary_fraction(self) -> float:
         """Fraction of pixels at boundaries: how hard it is to sample."""
+
+
+def _imperfections(phantom: KnownSpecimen) -> dict[str, float]:
+    """What the specimen has besides, for the start document and for the simulated microscope's process."""
+    made = getattr(phantom, "imperfections", None)
+    return {} if made is None else dict(made.to_json())
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,8 @@ class MapResult:
     def figures(self) -> dict[str, Any]:
         """Figures of the map; JSON only.
 
-        Distortion is Eq. 14 of the paper. ``td`` counts against the clean phase map; ``td_paper_definition`` has
+        Distortion is Eq. 14 of the paper. ``td`` counts against the clean phase map, ``td_majority`` against the
+        phase with the largest part in each pixel's interaction volume; ``td_paper_definition`` has
         label 0 as a class of the truth, as the paper does: an ill pixel is right only if it was measured and
         classified as ill.
         """
@@ -91,6 +110,7 @@ class MapResult:
             "fraction": n / truth.size,
             "n_measured": n,
             "td": float((self.reconstruction != truth).mean()),
+            "td_majority": float((self.reconstruction != self.phantom.majority).mean()),
             "td_paper_definition": float((as_paper != labels).mean()),
             "misclassification": float(((called != is_label) & (called > 0)).mean()),
             "false_alarm": float((called[good] == 0).mean()) if good.any() else 0.0,
@@ -116,7 +136,7 @@ def make_agent(
     initial: float | None = None,
     smallest_feature: int | None = None,
 ) -> SladsAgent:
-    """Make the agent that maps an object: its grid, 1 µm a pixel, a sampler, the wanted fraction.
+    """Make the agent that maps an object: its grid, a sampler, the wanted fraction.
 
     Parameters
     ----------
@@ -137,7 +157,7 @@ def make_agent(
         Pixels of the smallest patch of which 99 % must hold a measured pixel.
     """
     settings = AgentSettings.for_models(
-        ScanGrid(phantom.shape),
+        ScanGrid(phantom.shape, (phantom.pitch_um, phantom.pitch_um)),
         models.classifier,
         models.sampler,
         sampler=models.sampler_name,
@@ -210,7 +230,7 @@ def run_map(
         engine.scan_id_source = scan_id_source
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
-    about = {"sample": phantom.name, **(md or {}), **simulation_metadata(phantom.name, phantom.seed)}
+    about = {"sample": phantom.name, **(md or {}), **_about(phantom)}
     rule = adaptive_dwell(models.classifier, error or 0.0, dwell_s)
     with _devices(phantom, models, soft, rule, time_scale) as (beam, eds, microscope):
         engine.beams.append(beam)
@@ -242,6 +262,10 @@ def run_map(
         wall_s=wall,
         reason=statistics.stop_doc.get("reason", ""),
     )
+
+
+def _about(phantom: KnownSpecimen) -> dict[str, Any]:
+    return simulation_metadata(phantom.name, phantom.seed, _imperfections(phantom))
 
 
 def _run(engine: Any, plan: Any) -> None:
@@ -286,7 +310,9 @@ def _devices(
         return
     from ..devices.sim.process import SimulatedMicroscope
 
-    with SimulatedMicroscope(phantom.name, phantom.seed, time_scale=time_scale) as simulated:
+    with SimulatedMicroscope(
+        phantom.name, phantom.seed, time_scale=time_scale, imperfections=_imperfections(phantom)
+    ) as simulated:
         from ..devices import (  # only now: clients must know the address first
             EDSDetector,
             Microscope,
