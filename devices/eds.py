@@ -30,6 +30,8 @@ from .reading import (
     judge,
     look,
     n_hypotheses,
+    n_parts,
+    parts,
     weigh,
 )
 from .saturation import check_saturation
@@ -102,6 +104,8 @@ class EDSDetector(Device):  # type: ignore[misc]
         self.classifier = classifier
         self.beam = beam
         self.stop_rule = stop_rule
+        self.abundances = False
+        """Whether readings hold the abundances of the phases."""
         self._watch = BeamWatch()
         self.connection_timeout_s = connection_timeout_s
         self.reading: EDSReading | None = None
@@ -118,7 +122,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._lights = False
         self._read_now: Any = None
         self._progress: tuple[float, float] | None = None  # elapsed real time, and since when it stands there
-        self._rules_before: tuple[Classifier | None, StopRule | None] | None = None
+        self._rules_before: tuple[Classifier | None, StopRule | None, bool] | None = None
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -148,7 +152,7 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.preset_high,
         )
         self._restore = {signal: signal.get() for signal in presets}
-        self._rules_before = (self.classifier, self.stop_rule)
+        self._rules_before = (self.classifier, self.stop_rule, self.abundances)
         for signal, value in self._restore.items():
             self._kept.keep(signal, value)
         if self.stop_rule is not None:
@@ -188,7 +192,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self.beam is not None:
             self.beam.guard.release(self.name)
         if self._rules_before is not None:
-            self.classifier, self.stop_rule = self._rules_before
+            self.classifier, self.stop_rule, self.abundances = self._rules_before
             self._rules_before = None
         for signal, value in self._restore.items():
             put_if_there(signal, value)
@@ -211,6 +215,7 @@ class EDSDetector(Device):  # type: ignore[misc]
                 )  # fmt: skip
             self.classifier = values["classifier"]
         self.stop_rule = values.get("stop_rule", self.stop_rule)
+        self.abundances = bool(values.get("abundances", self.abundances))
         if self.stop_rule is not None:
             self._kept.forget(self.preset_counts)  # it changes from look to look
         low, high = values.get("window", (0, int(self.channels.get()) - 1))
@@ -369,6 +374,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         else:
             judgement = judge(self.classifier, counts, live)
         log_likelihood = weigh(self.classifier, counts)
+        mixture = parts(self.classifier, counts) if self.abundances else None
         self.classify_s = time.perf_counter() - before
         real = float(self.real_time.get())
         if self.beam is not None:
@@ -376,7 +382,9 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self._kept.uncertain and (changed := self._kept.differences()):
             raise InstrumentError(f"settings changed during the acquisition: {', '.join(changed)}")
         dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0
-        self.reading = EDSReading(counts, live, real, dead, judgement, log_likelihood=log_likelihood)
+        self.reading = EDSReading(
+            counts, live, real, dead, judgement, log_likelihood=log_likelihood, mixture=mixture
+        )
         self._blank_again().add_callback(lambda of: _follow(of, status))
 
     def _spectrum(self) -> NDArray[np.int32]:
@@ -399,6 +407,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         return describe_eds(
             self.name, n_channels, f"PV:{self.prefix}", classified=self.classifier is not None,
             hypotheses=n_hypotheses(self.classifier),
+            n_parts=n_parts(self.classifier, self.abundances),
         )  # fmt: skip
 
     def stop(self, *, success: bool = False) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, InstrumentError
-from ..protocols import Classification, Classifier, RateClassifier, StopRule
+from ..protocols import Classification, Classifier, HasMixture, Mixture, RateClassifier, StopRule
 from .saturation import check_saturation
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "judge",
     "look",
     "n_hypotheses",
+    "n_parts",
+    "parts",
     "weigh",
 ]
 
@@ -43,7 +45,7 @@ BEAM_FIELDS: dict[str, tuple[str, int]] = {
 }
 """What a beam reads, with its unit and decimals."""
 
-PRESETS = ("live_time", "real_time", "counts", "window", "classifier", "stop_rule")
+PRESETS = ("live_time", "real_time", "counts", "window", "classifier", "stop_rule", "abundances")
 """What the ``configure`` of a detector takes."""
 
 
@@ -107,6 +109,7 @@ class EDSReading:
     timestamp: float = field(default_factory=time.time)
     log_likelihood: NDArray[np.float64] | None = None
     """(L + 1,): see `weigh`."""
+    mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         check_saturation(self.counts, self.live_s, self.real_s)
@@ -125,6 +128,13 @@ class EDSReading:
             values.update(label=int(label), probability=float(probability), verdict=str(verdict))
         if self.log_likelihood is not None:
             values["log_likelihood"] = self.log_likelihood
+        if self.mixture is not None:
+            values.update(
+                majority=int(self.mixture.majority),
+                majority_probability=float(self.mixture.probability),
+                abundances=self.mixture.abundances,
+                abundance_sd=self.mixture.abundance_sd,
+            )
         return {f"{name}_{key}": {"value": v, "timestamp": self.timestamp} for key, v in values.items()}
 
 
@@ -147,11 +157,12 @@ def data_key(
 
 
 def describe_eds(
-    name: str, n_channels: int, source: str, *, classified: bool, hypotheses: int = 0
+    name: str, n_channels: int, source: str, *, classified: bool, hypotheses: int = 0, n_parts: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Data keys of an `EDSReading` by a detector called `name` with `n_channels` channels.
 
-    `hypotheses` is the length of its log-likelihoods (`n_hypotheses`), 0 where it has none.
+    `hypotheses` is the length of its log-likelihoods (`n_hypotheses`), 0 where it has none; `n_parts` is the number
+    of phases whose abundances are read, 0 where they are not.
     """
 
     def at(field_name: str) -> str:
@@ -170,6 +181,11 @@ def describe_eds(
         keys["verdict"] = data_key(at("verdict"), "string", "<U10")
     if hypotheses:
         keys["log_likelihood"] = data_key(at("log_likelihood"), "array", "<f8", shape=(hypotheses,))
+    if n_parts:
+        keys["majority"] = data_key(at("majority"), "integer", "<i8")
+        keys["majority_probability"] = data_key(at("majority_probability"), "number", "<f8", precision=4)
+        keys["abundances"] = data_key(at("abundances"), "array", "<f8", shape=(n_parts,))
+        keys["abundance_sd"] = data_key(at("abundance_sd"), "array", "<f8", shape=(n_parts,))
     return {f"{name}_{key}": value for key, value in keys.items()}
 
 
@@ -199,6 +215,16 @@ def n_hypotheses(classifier: Classifier | None) -> int:
     return len(classifier.phases) + 1
 
 
+def parts(classifier: Classifier | None, counts: NDArray[np.int32]) -> Mixture | None:
+    """Abundances of the phases in a spectrum; None where the classifier gives none."""
+    return classifier.mixture(counts) if isinstance(classifier, HasMixture) else None
+
+
+def n_parts(classifier: Classifier | None, wanted: bool) -> int:
+    """How many abundances a reading holds."""
+    return len(classifier.phases) if wanted and isinstance(classifier, HasMixture) else 0
+
+
 def look(rule: StopRule, counts: NDArray[np.int32], live_s: float, preset: int) -> Classification | None:
     """Let a stop rule look at a spectrum that was acquired up to a preset number of counts.
 
@@ -218,6 +244,12 @@ def check_presets(name: str, values: Mapping[str, Any], known: Sequence[str] = P
     """
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(f"{name}: no such preset: {', '.join(unknown)}; there are {', '.join(known)}")
+    if (
+        values.get("abundances")
+        and "classifier" in values
+        and not isinstance(values["classifier"], HasMixture)
+    ):
+        raise ConfigError(f"{name}: abundances need a classifier that gives them, such as train: likelihood")
     for key in ("live_time", "real_time", "counts"):
         value = values.get(key, 0)
         if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= float(value) < math.inf):

@@ -26,7 +26,9 @@ __all__ = [
     "EventKeys",
     "Evidence",
     "HasLogLikelihoods",
+    "HasMixture",
     "HasPosterior",
+    "Mixture",
     "RateClassifier",
     "Sampler",
     "Specimen",
@@ -69,6 +71,23 @@ class Evidence(NamedTuple):
     """(L + 1,): posterior of each phase and, last, of none of them."""
 
 
+class Mixture(NamedTuple):
+    """Which phase has the largest part of one spectrum, and how large the parts are."""
+
+    majority: int
+    """Phase with the largest part, 1 … L."""
+    probability: float
+    """Posterior probability that it has."""
+    abundances: NDArray[np.float64]
+    """(L,): expected part of each phase in the interaction volume; sums to 1."""
+    abundance_sd: NDArray[np.float64]
+    """(L,): standard deviation of each part."""
+    pure: float
+    """Posterior probability that the spectrum is of one phase only."""
+    far_wrong: float
+    """Probability that the part of `majority` is under 0.4: near one half the label hardly matters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """A pixel to measure next."""
@@ -94,6 +113,9 @@ class EventKeys:
     real_time: str = "eds_real_time"
     dose: str = "beam_pixel_dose"
     log_likelihood: str = "eds_log_likelihood"
+    majority: str = "eds_majority"
+    abundances: str = "eds_abundances"
+    abundance_sd: str = "eds_abundance_sd"
 
 
 @runtime_checkable
@@ -190,6 +212,14 @@ class HasLogLikelihoods(Classifier, Protocol):
 
 
 @runtime_checkable
+class HasMixture(Protocol):
+    """A classifier that gives abundances: mixtures of phases are hypotheses of its posterior."""
+
+    def mixture(self, counts: NDArray[Any]) -> Mixture:
+        """Largest part and abundances of one spectrum (n_channels,)."""
+
+
+@runtime_checkable
 class Agent(Protocol):
     """What the adaptive plan talks to; the words are those of bluesky-adaptive."""
 
@@ -260,9 +290,10 @@ class Detector(Protocol):
         """Prefix of its data keys."""
 
     def configure(self, values: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Set any of ``live_time``, ``real_time``, ``counts``, ``window``, ``classifier`` and ``stop_rule``.
+        """Set ``live_time``, ``real_time``, ``counts``, ``window``, ``classifier``, ``stop_rule`` or ``abundances``.
 
-        Times are in s, the window is the first and the last channel whose counts count. What is set between
+        Times are in s, the window is the first and the last channel whose counts count; with ``abundances``, readings
+        hold the parts of the phases (`HasMixture`). What is set between
         ``stage`` and ``unstage`` is put back by ``unstage``.
         """
 

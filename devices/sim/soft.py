@@ -28,6 +28,8 @@ from ..reading import (
     judge,
     look,
     n_hypotheses,
+    n_parts,
+    parts,
     weigh,
 )
 from ..status import QuickStatus
@@ -200,7 +202,9 @@ class SoftEDS(_Soft):
         super().__init__(name, sem)
         self.classifier = classifier
         self.stop_rule = stop_rule
-        self._before: tuple[Presets, Classifier | None, StopRule | None] | None = None
+        self.abundances = False
+        """Whether readings hold the abundances of the phases."""
+        self._before: tuple[Presets, Classifier | None, StopRule | None, bool] | None = None
         self._all = (0, int(sem.specimen.axis.n_channels) - 1)
         self.presets = Presets(live_s=10.0, window=self._all)
         self.reading: EDSReading | None = None
@@ -220,6 +224,7 @@ class SoftEDS(_Soft):
         before = self.read_configuration()
         self.classifier = values.get("classifier", self.classifier)
         self.stop_rule = values.get("stop_rule", self.stop_rule)
+        self.abundances = bool(values.get("abundances", self.abundances))
         names = {"live_time": "live_s", "real_time": "real_s", "counts": "counts", "window": "window"}
         self.presets = replace(
             self.presets, **{ours: values[key] for key, ours in names.items() if key in values}
@@ -260,7 +265,7 @@ class SoftEDS(_Soft):
         """Check the classifier against the detector, and let it classify nothing once: the first time may be slow."""
         axis = self.sem.specimen.axis
         check_classifier(self.name, axis.n_channels, axis.offset_kev, axis.width_kev, self.classifier)
-        self._before = (self.presets, self.classifier, self.stop_rule)
+        self._before = (self.presets, self.classifier, self.stop_rule, self.abundances)
         self._watch.start(self.sem.dose_nc, self.sem.current_na)
         judge(self.classifier, np.zeros(axis.n_channels, np.int32))
         return [self]
@@ -268,7 +273,7 @@ class SoftEDS(_Soft):
     def unstage(self) -> list[Any]:
         """Put presets, classifier and stop rule back."""
         if self._before is not None:
-            self.presets, self.classifier, self.stop_rule = self._before
+            self.presets, self.classifier, self.stop_rule, self.abundances = self._before
             self._before = None
         return [self]
 
@@ -299,8 +304,11 @@ class SoftEDS(_Soft):
         if rule is None:
             judgement = judge(self.classifier, counts, live)
         log_likelihood = weigh(self.classifier, counts)
+        mixture = parts(self.classifier, counts) if self.abundances else None
         self.classify_s = time.perf_counter() - before
-        self.reading = EDSReading(counts, live, real, dead, judgement, log_likelihood=log_likelihood)
+        self.reading = EDSReading(
+            counts, live, real, dead, judgement, log_likelihood=log_likelihood, mixture=mixture
+        )
         return QuickStatus(done=True)
 
     def stop(self, success: bool = True) -> None:
@@ -318,6 +326,7 @@ class SoftEDS(_Soft):
         return describe_eds(
             self.name, n_channels, f"SIM:{self.name}", classified=self.classifier is not None,
             hypotheses=n_hypotheses(self.classifier),
+            n_parts=n_parts(self.classifier, self.abundances),
         )  # fmt: skip
 
 

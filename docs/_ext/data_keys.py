@@ -46,6 +46,8 @@ def streams() -> dict[str, dict[str, Any]]:
     engine(
         adaptive_lists(SparseFlyer(SoftListEngine(beam.sem), eds, beam), beam, eds, agent(), dwell_s=0.005)
     )
+    eds.configure({"abundances": True})
+    engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
     engine(collect_phase(beam, eds, "Sn", [[0.0, 0.0]], dwell_s=0.1))
     ordinary = {name: keys for name, keys in found.items() if not name.startswith("configuration")}
     return {**ordinary, **{name: keys for name, keys in found.items() if name not in ordinary}}

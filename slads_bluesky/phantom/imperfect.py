@@ -264,7 +264,7 @@ def _patches(
     size = imperfections.patch * max(shape)
     field = gaussian_filter(rng.standard_normal(shape), size / 3.0, mode="reflect")
     rank = field.ravel().argsort().argsort().reshape(shape) / max(field.size - 1, 1)
-    return (1.0 + imperfections.topography * (2.0 * rank - 1.0)).astype(np.float32)
+    return np.asarray(1.0 + imperfections.topography * (2.0 * rank - 1.0), np.float32)
 
 
 def _drifted(

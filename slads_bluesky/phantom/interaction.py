@@ -57,7 +57,7 @@ def xray_range_um(beam_energy_kev: float, critical_energy_kev: float, density_g_
         raise ConfigError(
             f"X-ray range: {beam_energy_kev} and {critical_energy_kev} keV in {density_g_cm3} g/cm³ cannot be"
         )
-    return 0.064 * max(beam_energy_kev**1.68 - critical_energy_kev**1.68, 0.0) / density_g_cm3
+    return float(0.064 * max(beam_energy_kev**1.68 - critical_energy_kev**1.68, 0.0) / density_g_cm3)
 
 
 def lateral_sigma_um(range_um: float) -> float:

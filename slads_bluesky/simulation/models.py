@@ -147,7 +147,9 @@ def _train_classifier(name: str, kind: str, seed: int, progress: Progress) -> An
     from ..spectra import PhaseClassifier
 
     progress("training the classifier", 0.0)
-    return PhaseClassifier.from_spectra(spectra, axis, seed=seed, noise_lambda=RECIPES[kind].noise_rate)
+    yields = tuple(float(counts.sum(axis=1).mean()) for counts in spectra.values())
+    noise = RECIPES[kind].noise_rate
+    return PhaseClassifier.from_spectra(spectra, axis, seed=seed, noise_lambda=noise, yields=yields)
 
 
 def _load_classifier(path: Path) -> Any:

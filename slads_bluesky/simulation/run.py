@@ -47,18 +47,6 @@ class KnownSpecimen(Specimen, Protocol):
         """(rows, columns): `truth`, but 0 where the spectrum is ill."""
 
     @property
-    def abundances(self) -> NDArray[np.float32]:
-        """(L, rows, columns): part of each phase in the interaction volume at each pixel."""
-
-    @property
-    def majority(self) -> NDArray[np.uint8]:
-        """(rows, columns): the phase with the largest part at each pixel."""
-
-    @property
-    def pitch_um(self) -> float:
-        """Distance of neighbouring pixels, µm."""
-
-    @property
     def boundary_fraction(self) -> float:
         """Fraction of pixels at boundaries: how hard it is to sample."""
 
@@ -110,7 +98,7 @@ class MapResult:
             "fraction": n / truth.size,
             "n_measured": n,
             "td": float((self.reconstruction != truth).mean()),
-            "td_majority": float((self.reconstruction != self.phantom.majority).mean()),
+            "td_majority": float((self.reconstruction != getattr(self.phantom, "majority", truth)).mean()),
             "td_paper_definition": float((as_paper != labels).mean()),
             "misclassification": float(((called != is_label) & (called > 0)).mean()),
             "false_alarm": float((called[good] == 0).mean()) if good.any() else 0.0,
@@ -156,8 +144,9 @@ def make_agent(
     smallest_feature : int, optional
         Pixels of the smallest patch of which 99 % must hold a measured pixel.
     """
+    pitch = float(getattr(phantom, "pitch_um", 1.0))
     settings = AgentSettings.for_models(
-        ScanGrid(phantom.shape, (phantom.pitch_um, phantom.pitch_um)),
+        ScanGrid(phantom.shape, (pitch, pitch)),
         models.classifier,
         models.sampler,
         sampler=models.sampler_name,

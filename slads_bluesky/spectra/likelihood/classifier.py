@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ...errors import ConfigError, DataError
-from ...protocols import UNCLASSIFIED, Classification, Evidence
+from ...protocols import UNCLASSIFIED, Classification, Evidence, Mixture
 from ..axis import EnergyAxis
 from ..base import StoredClassifier
 from ..counts import MAX_COUNTS, check_batch, check_counts, check_phases
@@ -28,6 +29,7 @@ from .engine import Engine, FirstEngine, NuisanceEngine
 from .kernel import bin_counts
 from .learning import learn_templates
 from .library import element_shapes
+from .mixture import MixtureModel
 from .nuisance import Nuisance
 from .nuisance_judge import ACCEPTED, FLAGGED, NEAR, OTHER
 from .posterior import bin_batch
@@ -374,6 +376,38 @@ class PhaseClassifier(StoredClassifier):
         if total == 0:
             raise DataError("spectrum: holds no counts")
         return self._verdicts.parts(bins)
+
+    @cached_property
+    def _mixtures(self) -> MixtureModel:
+        return MixtureModel(self.templates, self.nuisance, self.settings.yields)
+
+    def mixture(self, counts: NDArray[Any]) -> Mixture:
+        """Which phase has the largest part, and how large the parts are.
+
+        Abundances are parts of the interaction volume where the phases' `ClassifierSettings.yields` are known, else
+        fractions of the counts.
+
+        Parameters
+        ----------
+        counts : (n_channels,) array
+
+        Raises
+        ------
+        DataError
+            If it is no such spectrum.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from slads_bluesky import PhaseClassifier
+        >>> from slads_bluesky.phantom import training_spectra
+        >>> known = training_spectra("pbsn-64", n=2)
+        >>> classifier = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
+        >>> found = classifier.mixture(0.7 * known["Pb-Sn"][0] + 0.3 * known["Sn"][0])
+        >>> classifier.phases[found.majority - 1], found.pure < 0.5
+        ('Pb-Sn', True)
+        """
+        return self._mixtures(*self._binned(counts))
 
     # ---- saving it
 

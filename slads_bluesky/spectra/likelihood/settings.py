@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,6 +48,9 @@ class ClassifierSettings:
         Channels under this energy are left out: they hold the strobe (zero) peak and noise near the discriminator.
     model : int
         2: nuisances are part of the model, channels from `low_kev` to the beam energy; 1: as files of version 1.
+    yields : tuple of float, optional
+        Counts of pure spectra of each phase at equal dose, in any unit, in the order of the labels: makes abundances
+        of fractions of the counts.
     """
 
     beam_energy_kev: float = 15.0
@@ -61,6 +65,7 @@ class ClassifierSettings:
     live_time_s: float | None = None
     low_kev: float = 0.12
     model: int = 2
+    yields: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -78,6 +83,8 @@ class ClassifierSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"classifier: {name} must be {low:g} to {high:g}, not {value}")
+        if self.yields is not None and not all(0 < value < math.inf for value in self.yields):
+            raise ConfigError(f"classifier: yields must be positive, not {self.yields}")
         if self.live_time_s is not None and not self.live_time_s > 0:
             raise ConfigError(f"classifier: live_time_s must be positive, not {self.live_time_s}")
 
@@ -86,12 +93,16 @@ class ClassifierSettings:
         fields = asdict(self)
         if self.model == 1:
             del fields["low_kev"], fields["model"]
+        if self.yields is None:
+            del fields["yields"]
         return {("beam_kev" if name == "beam_energy_kev" else name): value for name, value in fields.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ClassifierSettings:
         """Return the settings that `to_json` described."""
         named = {("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()}
+        if named.get("yields") is not None:
+            named["yields"] = tuple(float(value) for value in named["yields"])
         return cls(**{"model": 1, **named})
 
     def bin_starts(self, axis: EnergyAxis) -> NDArray[np.int32]:
