@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 from .errors import ConfigError
 
-__all__ = ["atomic_write", "check_writable", "write_json"]
+__all__ = ["atomic_write", "check_writable", "locked", "write_json"]
 
 
 @contextlib.contextmanager
@@ -63,6 +64,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made if it is not there, so that one process at a time does what is inside.
+
+    The kernel releases it when its process ends, however it ends.
+
+    Raises
+    ------
+    OSError
+        If the file or its folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def check_writable(path: Path | None) -> None:

@@ -7,14 +7,13 @@ a queue server may be open on the same instrument at the same time.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, RecordError
-from ..files import atomic_write
+from ..files import atomic_write, locked
 from ..metadata import plain_metadata
 
 __all__ = ["PersistentMetadata"]
@@ -73,9 +72,7 @@ class PersistentMetadata(MutableMapping[str, Any]):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path.with_suffix(".lock"), "a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with locked(self.path.with_suffix(".lock")):
                 yield
         except OSError as error:
             raise RecordError(f"{self.path}: {error.strerror}") from error

@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..codehash import code_hash
 from ..errors import ConfigError, ModelFileError
+from ..files import locked
 from ..modelstore import cache_directory
 from ..progress import Progress, no_progress
 from ..protocols import Classifier
@@ -161,18 +163,20 @@ def _load_classifier(path: Path) -> Any:
 def _cached(
     directory: Path, name: str, facts: dict[str, Any], make: Callable[[], M], load: Callable[[Path], M]
 ) -> M:
-    """Load what `facts` describe; make and keep it where it is missing or damaged."""
+    """Load what `facts` describe; make and keep it where it is missing or damaged, one process at a time."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     path = directory / f"{name}-{facts['kind']}-{digest}.safetensors"
-    if path.exists():
-        try:
-            return load(path)
-        except ModelFileError as error:
-            _log.warning("%s: it is trained again", error)
-    made = make()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        made.save(path)
+        if path.exists():
+            return load(path)
+    except ModelFileError as error:
+        _log.warning("%s: it is trained again", error)
+    try:
+        with locked(path.with_suffix(".lock")):
+            with suppress(ModelFileError):  # another process may have trained it while this one waited
+                if path.exists():
+                    return load(path)
+            make().save(path)
     except OSError as error:
         raise ConfigError(f"{directory}: models cannot be kept there ({error.strerror})") from error
     return load(path)
