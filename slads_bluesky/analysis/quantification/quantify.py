@@ -30,6 +30,7 @@ LEAST_FRACTION = 1e-5
 """Mass fraction that an element has at least in the model, so that it has lines there."""
 IGNORED_FRACTION = 1e-3
 CORRELATED = 0.5
+EDGE_KEV = 0.1
 POOR_MISFIT = 3.0
 Family = tuple[int, str]
 
@@ -174,6 +175,8 @@ def _choose(
         for i, family in enumerate(fit.families):
             if family[0] != z or lines.get(z, family[1]) != family[1]:
                 continue
+            if fit.main_kev[i] < conditions.lowest_kev((z,)) + EDGE_KEV and z not in lines:
+                continue  # half of the line lies under the first channel of the fit
             overvoltage = conditions.beam_energy_kev / fit.edge_kev[i]
             size = max(abs(float(fit.amplitude[i])), 1e-30)
             spread = min(float(np.sqrt(fit.covariance[i, i])) / size, 10.0)
