@@ -53,6 +53,7 @@ for _module in (
     "quantify",
     "calibrate_detector",
     "view",
+    "watch",
     "estimate",
     "doctor",
     "plans",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ..analysis.run_data import RunData
 from ..simulated import simulated_object
 
-__all__ = ["Acquisition", "acquisition", "elements_of"]
+__all__ = ["Acquisition", "acquisition", "elements_in", "elements_of"]
 
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
 
@@ -72,11 +73,22 @@ def elements_of(data: RunData) -> list[str]:
     """
     if data.start.get("elements"):
         return sorted(map(str, data.start["elements"]))
+    return elements_in(data.phases)
+
+
+def elements_in(phases: Iterable[str]) -> list[str]:
+    """Symbols of the elements in names of phases that read as formulas, sorted.
+
+    Examples
+    --------
+    >>> elements_in(["CaO", "Pb-Sn", "matrix"])
+    ['Ca', 'O', 'Pb', 'Sn']
+    """
     import xraylib
 
     known = {xraylib.AtomicNumberToSymbol(z) for z in range(1, 99)}
     found: set[str] = set()
-    for phase in data.phases:
+    for phase in phases:
         parts = [part for part in re.split(r"[-·+ ]", phase) if part]
         symbols = [match[1] for part in parts for match in _SYMBOL.finditer(part)]
         spelled = "".join(match[0] for part in parts for match in _SYMBOL.finditer(part))

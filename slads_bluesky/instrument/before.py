@@ -167,6 +167,11 @@ def forecast_map(
     dwell_s: float | None = None,
     error: float | None = None,
     budget_nc: float | None = None,
+    stop_at: float | None = None,
+    confidence: float | None = None,
+    smallest_feature: int | None = None,
+    seed: int | None = None,
+    notes: str = "",
     sample: str | None = None,
 ) -> MapForecast:
     """Check a map before it is taken or queued, and forecast its time and dose; arguments as `map_sample`.
@@ -211,7 +216,10 @@ def forecast_map(
             f"{dose.pixel_nc:g}"
         )
     limit = dose.run_nc if budget_nc is None else budget_nc
-    agent = session.new_agent(fraction, shape=grid.shape, step_um=grid.step_um, centre_um=grid.centre_um)
+    agent = session.new_agent(
+        fraction, shape=grid.shape, step_um=grid.step_um, centre_um=grid.centre_um, seed=seed,
+        stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature,
+    )  # fmt: skip
     first = tuple(s.pixel for s in agent.suggest(agent.n_wanted or grid.n_pixels) if math.isnan(s.erd))
     if (
         limit is not None

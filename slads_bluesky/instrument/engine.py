@@ -13,6 +13,7 @@ from ..plans.engine import BeamSafeEngine
 from ..record import Recorder
 from ..record.scan_id import scan_id_source
 from .metadata import PersistentMetadata
+from .operator import OperatorStream
 
 __all__ = ["RecordedEngine"]
 
@@ -57,6 +58,7 @@ class RecordedEngine(BeamSafeEngine):
             },
         )
         self.scan_id_source = scan_id_source(recorder.directory)
+        self.preprocessors.append(OperatorStream(recorder.directory))
         self.subscribe(recorder)  # type: ignore[no-untyped-call]
         self._recorder = recorder
         self._n_documents = self._n_caught_up = 0

@@ -164,7 +164,8 @@ class MapState(StreamRouter):
                     float(data[f"{device}_energy_width"]),
                 )
 
-    def _place(self, data: Mapping[str, Any]) -> tuple[int, int]:
+    def place_of(self, data: Mapping[str, Any]) -> tuple[int, int]:
+        """Row and column of an event's data; DataError if it has none or they lie outside the grid."""
         columns = self.grid.shape[1]
         if self._row in data and self._column in data:
             row, column = int(data[self._row]), int(data[self._column])
@@ -177,7 +178,7 @@ class MapState(StreamRouter):
         return row, column
 
     def _point(self, data: Mapping[str, Any]) -> None:
-        keys, place = self.keys, self._place(data)
+        keys, place = self.keys, self.place_of(data)
         # a raster without a classifier has no labels: its pixels are measured, and that is all
         label, verdict = int(data.get(keys.label, 1)), str(data.get(keys.verdict, "ok"))
         probability = float(data.get(keys.probability, np.nan))
@@ -203,7 +204,7 @@ class MapState(StreamRouter):
         self._sums[label] = (total, n + 1)
 
     def _failed(self, data: Mapping[str, Any]) -> None:
-        place = self._place(data)
+        place = self.place_of(data)
         if self.measured[place] == UNMEASURED:
             self.n_measured += 1
             self.n_failed += 1

@@ -60,6 +60,8 @@ class JournalTail:
         self._at = 0  # in the buffer: begin of the next record
         self._fed = 0
         self._position = 0
+        self.last_record = (0, 0)
+        """Begin and length, in bytes, of the record of the document that `read` gave last."""
         self._records = 0
         self._descriptors: set[str] = set()
         self._ends: Any = None  # once the length of a record is not known, msgpack finds the ends
@@ -93,6 +95,7 @@ class JournalTail:
             else:
                 self._leave_out(known, record)
                 document = None
+            self.last_record = (self._position, length)
             self._at += length
             self._position += length
             self._records += 1

@@ -241,6 +241,14 @@ class SladsSampler(GridSampler):
             return fill_from_nearest(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
         return label_map(self._built(), self._values)
 
+    def erd_map(self) -> NDArray[np.float32]:
+        """Expected reduction in distortion of each pixel, in pixels of the map: (rows, columns), 0 where measured."""
+        rows, columns = self._shape
+        if self._n_voting == 0:
+            return np.zeros(self._shape, np.float32)
+        erd = np.asarray(self._built().erd, np.float32).reshape(rows, -1)[:, :columns]
+        return np.where(self._allowed & (self._measured == UNMEASURED), erd, np.float32(0))
+
     # ------------------------------------------------------------------ how good it is
 
     def should_stop(self) -> bool:
