@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
@@ -15,9 +17,11 @@ from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent,
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.soft import soft_microscope
 from slads_bluesky.devices.sim.softlist import SoftListEngine
+from slads_bluesky.instrument.operator import OperatorStream
 from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.collect import collect_phase
 from slads_bluesky.plans.fly import adaptive_lists
+from slads_bluesky.record.operator_log import append_action
 
 
 def streams() -> dict[str, dict[str, Any]]:
@@ -48,7 +52,10 @@ def streams() -> dict[str, dict[str, Any]]:
     )
     eds.configure({"abundances": True})
     engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
-    engine(collect_phase(beam, eds, "Sn", [[0.0, 0.0]], dwell_s=0.1))
+    with tempfile.TemporaryDirectory() as record:
+        engine.preprocessors.append(OperatorStream(Path(record)))
+        append_action(Path(record), "Ada", "pause")
+        engine(collect_phase(beam, eds, "Sn", [[0.0, 0.0]], dwell_s=0.1))
     ordinary = {name: keys for name, keys in found.items() if not name.startswith("configuration")}
     return {**ordinary, **{name: keys for name, keys in found.items() if name not in ordinary}}
 

@@ -54,6 +54,7 @@ for _module in (
     "calibrate_detector",
     "view",
     "watch",
+    "queue",
     "estimate",
     "doctor",
     "plans",

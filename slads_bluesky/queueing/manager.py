@@ -146,7 +146,8 @@ def _first(text: str) -> str:
 
 
 def _last(text: str) -> str:
-    """Return the last line of a traceback, without the class of an error of ours."""
+    """Return the last line of a traceback, without the class of an error of ours and the manager's own preface."""
+    text = text.removeprefix("Error occurred while executing 'Execute function': ")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else text
     name, _, rest = last.partition(": ")

@@ -9,7 +9,6 @@ import numpy as np
 from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
-    DataRange1d,
     HoverTool,
     PanTool,
     Range1d,
@@ -36,10 +35,10 @@ class CurvePanel:
     """A figure for the distortion curve."""
 
     def __init__(self) -> None:
-        self._ys = Range1d(FLOOR, 1.0)
+        self._xs, self._ys = Range1d(0, 10), Range1d(FLOOR, 1.0)
         wheel = WheelZoomTool()
         self.figure: Any = figure(
-            name="curve", sizing_mode="stretch_both", min_height=180, x_range=DataRange1d(start=0), y_range=self._ys,
+            name="curve", sizing_mode="stretch_both", min_height=180, x_range=self._xs, y_range=self._ys,
             y_axis_type="log", tools=[PanTool(), BoxZoomTool(), wheel, ResetTool(), SaveTool()],
             toolbar_location="above", toolbar_inner=True, x_axis_label=AXES["samples"],
             y_axis_label="estimated distortion", output_backend="canvas",
@@ -79,16 +78,22 @@ class CurvePanel:
             self._dots[i].glyph.line_color = colour
         self._limit.line_color = COLOURS[theme]["limit"]
 
+    def refit(self) -> None:
+        """Show the whole of what comes next, zoomed or not."""
+        for span in (self._xs, self._ys):
+            span.update(reset_start=span.start, reset_end=span.end)
+
     def show(self, runs: list[WatchedRun | None], axis: str) -> None:
         """Show the curves of one run or two, against one of `AXES`."""
         self.figure.xaxis[0].axis_label = AXES[axis]
-        lowest, highest = 1.0, FLOOR
+        lowest, highest, furthest = 1.0, FLOOR, 0.0
         for i, run in enumerate([*runs, None, None][:2]):
             curve = [] if run is None else [p for p in list(run.analyst.curve) if math.isfinite(p.distortion)]
             xs = [] if run is None else [_against(point, run, axis) for point in curve]
             self._sources[i].data = _columns(xs, curve)
             self._recorded[i].data = {"x": [], "y": []} if run is None else _recorded(run, axis)
             drawn = np.concatenate([self._sources[i].data["y"], self._recorded[i].data["y"]])
+            furthest = max([furthest, *xs, *self._recorded[i].data["x"]])
             if drawn.size:
                 lowest = min(lowest, float(drawn.min()))
                 highest = max(
@@ -99,8 +104,18 @@ class CurvePanel:
         if stop_at is not None:
             self._limit.location = stop_at
             lowest = min(lowest, stop_at)
+        if furthest > 0:
+            _fit(self._xs, 0.0, furthest * 1.03)
         if highest > FLOOR:
-            self._ys.update(start=max(lowest / 2, FLOOR), end=min(highest * 1.5, 1.0))
+            _fit(self._ys, max(lowest / 2, FLOOR), min(highest * 1.5, 1.0))
+
+
+def _fit(span: Range1d, start: float, end: float) -> None:
+    """Let a range show something else, unless the user has zoomed into it."""
+    untouched = (span.start, span.end) == (span.reset_start, span.reset_end) or span.reset_end is None
+    span.update(reset_start=start, reset_end=end)
+    if untouched:
+        span.update(start=start, end=end)
 
 
 def _against(point: CurvePoint, run: WatchedRun, axis: str) -> float:

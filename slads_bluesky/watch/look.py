@@ -25,7 +25,9 @@ def plain_toolbar(figure: Any) -> None:
 
     figure.toolbar.logo = None
     figure.toolbar.autohide = True
-    figure.toolbar.stylesheets = [InlineStyleSheet(css=":host { background: transparent; opacity: 0.85; }")]
+    figure.toolbar.stylesheets = [
+        InlineStyleSheet(css=":host { background: transparent !important; opacity: 0.85; }")
+    ]
     figure.border_fill_color = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
@@ -48,7 +49,7 @@ class MapPanel:
         self.figure.toolbar.active_scroll = wheel
         plain_toolbar(self.figure)
         self.figure.grid.visible = False
-        self._source = ColumnDataSource({"image": [], "x": [], "y": [], "w": [], "h": []})
+        self._source = ColumnDataSource(_nothing())
         self._mapper = LinearColorMapper(palette=["#eceff1"], low=0, high=1, nan_color="#eceff1")
         self.figure.image(
             image="image", x="x", y="y", dw="w", dh="h", source=self._source, color_mapper=self._mapper,
@@ -84,7 +85,7 @@ class MapPanel:
     def show(self, picture: Picture | None, grid: ScanGrid | None) -> None:
         """Show a picture of a grid; nothing without one."""
         if picture is None or grid is None:
-            self._source.data = {"image": [], "x": [], "y": [], "w": [], "h": []}
+            self._source.data = _nothing()
             return
         (y0, y1), (x0, x1) = grid.extents_um
         dy, dx = grid.step_um
@@ -108,3 +109,8 @@ class MapPanel:
         x, y = grid.position(pixel)
         dy, dx = grid.step_um
         self._mark.data = {"x": [x], "y": [y], "w": [dx], "h": [dy]}
+
+
+def _nothing() -> dict[str, Any]:
+    """One empty pixel: ranges need something to lie around."""
+    return {"image": [np.full((1, 1), np.nan, np.float32)], "x": [-0.5], "y": [-0.5], "w": [1.0], "h": [1.0]}

@@ -176,6 +176,7 @@ class Page:
     def _on_axis(self, message: dict[str, Any]) -> None:
         if message["axis"] in AXES:
             self._axis = message["axis"]
+            self._curve.refit()
 
     def _on_unpin(self, message: dict[str, Any]) -> None:
         self._pinned = None
@@ -264,6 +265,7 @@ class Page:
         if name == "main":
             for panel in self._maps.values():
                 panel.refit()
+            self._curve.refit()
 
     def _shown(self, side: str) -> WatchedRun | None:
         other = self._runs["other"]

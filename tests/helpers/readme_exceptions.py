@@ -20,6 +20,6 @@ NOT_RUN = {
     "$ slads-bluesky bench point --points 200": "minutes each; each benchmark has a test that runs it on less",
     "from bluesky.callbacks.zmq import RemoteDispatcher": "it receives until it is stopped; see test_publish.py",
     "from bluesky_kafka import RemoteDispatcher": "needs a Kafka broker",
-    "$ qserver function execute '{\"name\": \"check_map\", \"kwargs\": {\"rows\": 256, \"columns\": 256}}'":
-    "asks the manager of the section before; test_before.py calls check_map in a session",
+    "$ slads-bluesky watch": "serves until it is stopped; see units/watch/test_page.py",
+    "$ slads-bluesky watch --queue tcp://127.0.0.1:60615": "likewise; see integration/test_watch_queue.py",
 }  # fmt: skip

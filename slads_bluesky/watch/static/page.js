@@ -147,13 +147,14 @@ window.slads = (() => {
     form(q.form || []);
   }
   const who = () => ($("who") ? $("who").value : "");
+  const words = (name) => name.replace(/_um$/, ", µm").replace(/_s$/, ", s").replace(/_nc$/, ", nC").replaceAll("_", " ");
   const MAIN = ["sample", "fraction", "rows", "columns", "step_um", "dwell_s", "centre_x_um", "centre_y_um", "error", "budget_nc"];
   function form(fields) {
     const key = JSON.stringify(fields);
     if (!fields.length || key === formOf) return;
     formOf = key;
     const typed = Object.fromEntries([...document.querySelectorAll("#form input")].map((i) => [i.name, i.value]));
-    const input = (f) => el("label", { class: f.name === "sample" || f.name === "notes" ? "two" : "", title: f.about + (f.min || f.max ? ` (${f.min} … ${f.max})` : "") }, f.name.replaceAll("_", " "),
+    const input = (f) => el("label", { class: f.name === "sample" || f.name === "notes" ? "two" : "", title: f.about + (f.min || f.max ? ` (${f.min} … ${f.max})` : "") }, words(f.name),
       el("input", { name: f.name, placeholder: f.default, value: typed[f.name] || "", inputmode: f.number ? "decimal" : "text", autocomplete: "off" }));
     const first = fields.filter((f) => MAIN.includes(f.name)).sort((a, b) => MAIN.indexOf(a.name) - MAIN.indexOf(b.name));
     const rest = fields.filter((f) => !MAIN.includes(f.name));
