@@ -50,10 +50,12 @@ def test_an_acquisition_near_one_half_ends_once_its_abundance_is_known(classifie
     half = np.abs(specimen.abundances[0] - 0.5).ravel()
     pixels = [p for p in half.argsort()[:12] if specimen.labels.ravel()[p] > 0]
     rule = MixtureTest(classifier, abundance_sd=0.06)
+    misses = []
     for pixel, reading in zip(pixels, _acquire(specimen, rule, classifier, pixels), strict=True):
         assert reading.live_s < 1.0
         assert reading.mixture.abundance_sd.max() <= 0.065 or reading.mixture.far_wrong <= 1e-3
-        assert abs(reading.mixture.abundances[0] - specimen.abundances[0].ravel()[pixel]) < 0.3
+        misses.append(abs(reading.mixture.abundances[0] - specimen.abundances[0].ravel()[pixel]))
+    assert np.median(misses) < 0.12
 
 
 def test_a_reading_has_abundances_only_where_they_were_asked_for(classifier):
