@@ -83,7 +83,7 @@ def _rule(rule: Any) -> dict[str, Any] | None:
     """What stops each acquisition early, None if its presets alone do."""
     if rule is None:
         return None
-    facts = {key: getattr(rule, key, None) for key in ("error", "cap_s")}
+    facts = {key: getattr(rule, key, None) for key in ("error", "cap_s", "abundance_sd")}
     return {
         "name": type(rule).__name__,
         **{key: value for key, value in facts.items() if value is not None},

@@ -14,14 +14,17 @@ from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .agent_settings import AgentSettings
 from .errors import ConfigError, DataError
 from .grid import ScanGrid
-from .protocols import UNCLASSIFIED, EventKeys, Sampler, Suggestion
+from .protocols import UNCLASSIFIED, EventKeys, Sampler, Suggestion, TakesMixtures
 
 __all__ = ["AgentSettings", "SladsAgent"]
 
+MIXING = ("ok", "mixed", "low_counts")
+"""Verdicts of spectra whose abundances are taken: they are of the known phases."""
 NEAR = 2
 """Suggestions so near to a pixel that is being measured come last, pixels."""
 
@@ -85,6 +88,7 @@ class SladsAgent:
         self._stop_rule = stop_rule
         self._keys = keys if keys is not None else EventKeys()
         self._provenance = dict(provenance or {})
+        self._mixing = sampler if isinstance(sampler, TakesMixtures) else None
         self._verdicts: dict[int, str] = {}
         self._suggestions: list[Suggestion] = []
         self._asked = 0
@@ -131,6 +135,7 @@ class SladsAgent:
             stop_at=settings.stop_at,
             confidence=settings.confidence,
             smallest_feature=settings.smallest_feature,
+            interaction_px=settings.interaction_px,
         )
         return cls(
             grid,
@@ -223,7 +228,8 @@ class SladsAgent:
         """Take an Event document as it was emitted.
 
         Only a spectrum whose verdict is ``ok`` votes for its label; any other counts as measured and does not
-        vote in the reconstruction.
+        vote in the reconstruction. Where the sampler takes abundances (`AgentSettings.interaction_px`), ``mixed``
+        spectra vote too, and each gives the parts of its phases.
 
         Raises
         ------
@@ -243,9 +249,29 @@ class SladsAgent:
             raise DataError(
                 f"event {event.get('seq_num')}: {keys.label} {label} is not one of 0 … {self._n_labels}"
             )
+        parts = None if self._mixing is None else self._mixture(event)
         self._verdicts[pixel] = verdict
-        self._sampler.ingest(pixel, label if verdict == "ok" else UNCLASSIFIED)
         self._asked = 0
+        if self._mixing is not None and parts is not None and verdict in MIXING:
+            self._mixing.ingest_mixture(pixel, *parts)
+        else:
+            self._sampler.ingest(pixel, label if verdict == "ok" else UNCLASSIFIED)
+
+    def _mixture(
+        self, event: Mapping[str, Any]
+    ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]] | None:
+        """Phase with the largest part, the parts and their standard deviations; None of an event without them."""
+        data, keys = event["data"], self._keys
+        if keys.abundances not in data:
+            return None
+        parts, sd = (np.asarray(data[key], np.float64) for key in (keys.abundances, keys.abundance_sd))
+        majority = int(data[keys.majority])
+        if parts.shape != (self._n_labels,) or sd.shape != parts.shape or not 0 <= majority <= self._n_labels:
+            raise DataError(
+                f"event {event.get('seq_num')}: {keys.abundances} of shape {parts.shape} with {keys.majority} "
+                f"{majority}; there are {self._n_labels} phases"
+            )
+        return majority, parts, sd
 
     @property
     def stop_reason(self) -> str:

@@ -39,6 +39,9 @@ class AgentSettings:
         Probability with which the distortion must not be above `stop_at` for that.
     smallest_feature : int, optional
         Pixels of the smallest patch of which 99 % must hold a measured pixel; None: none is asked for.
+    interaction_px : float, optional
+        Standard deviation of the interaction volume, pixels: events hold abundances, and mixed spectra vote for their
+        largest part; None: boundaries are sharp, and they do not vote.
     model_hashes : mapping of str to str
         SHA-256 of the models ``sampler`` and ``classifier``.
     keys : EventKeys
@@ -64,6 +67,7 @@ class AgentSettings:
     stop_at: float | None = None
     confidence: float | None = None
     smallest_feature: int | None = None
+    interaction_px: float | None = None
     model_hashes: Mapping[str, str] = field(default_factory=dict)
     keys: EventKeys = field(default_factory=EventKeys)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +115,7 @@ class AgentSettings:
                 stop_at=_number(sampler, "stop_at"),
                 confidence=_number(sampler, "confidence"),
                 smallest_feature=_whole(sampler, "smallest_feature"),
+                interaction_px=_number(sampler, "interaction_px"),
                 model_hashes={str(k): str(v) for k, v in (configuration.get("model_hashes") or {}).items()},
                 keys=EventKeys(**(configuration.get("keys") or {})),
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
@@ -142,6 +147,7 @@ class AgentSettings:
                 "stop_at": self.stop_at,
                 "confidence": self.confidence,
                 **({} if self.smallest_feature is None else {"smallest_feature": self.smallest_feature}),
+                **({} if self.interaction_px is None else {"interaction_px": self.interaction_px}),
             },
             "model_hashes": dict(self.model_hashes),
             **self.more,

@@ -34,6 +34,7 @@ __all__ = [
     "Specimen",
     "StopRule",
     "Suggestion",
+    "TakesMixtures",
     "Verdict",
 ]
 
@@ -148,6 +149,16 @@ class Sampler(Protocol):
 
     def distortion_estimate(self) -> float:
         """Estimate of the total distortion (Eq. 14 of the paper) of `reconstruct()`, NaN before there is one."""
+
+
+@runtime_checkable
+class TakesMixtures(Protocol):
+    """A sampler whose samples may be mixtures."""
+
+    def ingest_mixture(
+        self, pixel: int, label: int, abundances: NDArray[np.float64], abundance_sd: NDArray[np.float64]
+    ) -> None:
+        """Take a measured label with the part of each phase, (L,), and their standard deviations."""
 
 
 @runtime_checkable

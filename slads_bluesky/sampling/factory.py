@@ -62,6 +62,7 @@ def make_sampler(
     stop_at: float | None = None,
     confidence: float | None = None,
     smallest_feature: int | None = None,
+    interaction_px: float | None = None,
 ) -> Sampler:
     """Make a sampler.
 
@@ -81,6 +82,8 @@ def make_sampler(
         Fraction of the initial mask; each sampler's own by default. Static samplers have none.
     smallest_feature : int, optional
         Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
+    interaction_px : float, optional
+        Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` only).
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
@@ -95,16 +98,25 @@ def make_sampler(
     Raises
     ------
     ConfigError
-        If there is no such sampler, or it lacks a model.
+        If there is no such sampler, it lacks a model, or it takes no abundances.
     """
     check_name(name)
     masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
     masks["smallest_feature"] = smallest_feature
     start = {} if initial is None else {"initial": initial}
+    if interaction_px and name != "learned":
+        raise ConfigError(
+            f"the sampler '{name}' takes no abundances; with an interaction volume use 'learned'"
+        )
     if name in STATIC:
         from .static import StaticSampler
 
         return StaticSampler(shape, name, **masks)  # type: ignore[arg-type]
+    if name == "learned" and interaction_px:
+        from .learned.mixed import MixedSampler
+
+        rules = {"stop_at": stop_at, "confidence": confidence}
+        return MixedSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)  # type: ignore[arg-type]
     if name == "learned":
         from .learned.sampler import LearnedSampler
 

@@ -16,12 +16,17 @@ from ..agent_settings import AgentSettings
 from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
 from ..grid import ScanGrid
-from ..protocols import Specimen
+from ..protocols import HasMixture, Specimen, StopRule
 from ..simulated import simulation_metadata
 from ..spectra.dwell import adaptive_dwell
+from ..spectra.dwell_mixed import mixture_dwell
 from .models import Models
 
 __all__ = ["KnownSpecimen", "MapResult", "make_agent", "make_flyer", "run_map"]
+
+
+LEAST_INTERACTION_PX = 0.3
+"""An interaction volume narrower than this leaves boundaries as sharp as pixels are."""
 
 
 class KnownSpecimen(Specimen, Protocol):
@@ -156,6 +161,7 @@ def make_agent(
         stop_at=stop_at,
         confidence=confidence,
         smallest_feature=smallest_feature,
+        interaction_px=_interaction_px(phantom, models),
     )
     return SladsAgent.from_settings(settings, models.sampler)
 
@@ -173,6 +179,7 @@ def run_map(
     batch: int | float | str | None = None,
     time_scale: float = 0.0,
     md: dict[str, Any] | None = None,
+    stop_rule: StopRule | None = None,
 ) -> MapResult:
     """Map an object with a RunEngine of its own.
 
@@ -197,6 +204,8 @@ def run_map(
         Wall time per simulated time of the simulated microscope, 0: acquisitions end at once.
     md : dict, optional
         Added to the start document.
+    stop_rule : StopRule, optional
+        Ends each acquisition; by default what follows from `error` and the specimen's interaction volume.
 
     Returns
     -------
@@ -220,8 +229,12 @@ def run_map(
     for subscriber in [*subscribers, statistics]:
         engine.subscribe(subscriber)
     about = {"sample": phantom.name, **(md or {}), **_about(phantom)}
-    rule = adaptive_dwell(models.classifier, error or 0.0, dwell_s)
+    mixing = _interaction_px(phantom, models) is not None
+    make_rule = mixture_dwell if mixing else adaptive_dwell
+    rule = stop_rule if stop_rule is not None else make_rule(models.classifier, error or 0.0, dwell_s)
     with _devices(phantom, models, soft, rule, time_scale) as (beam, eds, microscope):
+        if mixing:
+            eds.configure({"abundances": True})
         engine.beams.append(beam)
         flyer = None if batch is None else make_flyer(beam, eds, time_scale)
         began = time.perf_counter()
@@ -251,6 +264,13 @@ def run_map(
         wall_s=wall,
         reason=statistics.stop_doc.get("reason", ""),
     )
+
+
+def _interaction_px(phantom: KnownSpecimen, models: Models) -> float | None:
+    """Standard deviation of the interaction volume, pixels, where models can use it; else None."""
+    width = float(getattr(phantom, "interaction_px", 0.0))
+    usable = models.sampler_name == "learned" and isinstance(models.classifier, HasMixture)
+    return width if width >= LEAST_INTERACTION_PX and usable else None
 
 
 def _about(phantom: KnownSpecimen) -> dict[str, Any]:

@@ -10,6 +10,7 @@ __all__ = ["register"]
 
 MODULES: tuple[str, ...] = (
     "bench_sampling",
+    "bench_mixed",
     "bench_point",
     "bench_spectra",
     "bench_record",
