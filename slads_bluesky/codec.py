@@ -21,6 +21,8 @@ __all__ = ["make_packer", "pack", "unpack"]
 
 _PLAIN = re.compile(r"[<>|=]?[biufcmMSU]\d{1,9}(\[\d*[A-Za-z]{1,2}\])?")
 _MAX_FIELDS = 1000
+_MAX_EMPTY = 1 << 20
+"""Product of the other lengths of an array that has no elements."""
 _MAX_COMPLEX = 100  # characters of a Python complex number
 
 
@@ -111,6 +113,10 @@ def _array(obj: dict[Any, Any]) -> Any:
     shape = obj.get(b"shape", [1]) if obj[b"nd"] is True else []
     if not (isinstance(shape, list) and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)):
         raise DataError("an array of a shape that cannot be")
+    if math.prod(max(n, 1) for n in shape) > max(
+        len(data), _MAX_EMPTY
+    ):  # (10¹², 0) has no bytes, and as many rows
+        raise DataError(f"an array of {shape}, of which {len(data)} bytes are there")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise DataError(f"an array of {shape} × {dtype.itemsize} bytes, of which {len(data)} are there")
     array = np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)

@@ -5,6 +5,8 @@ line and exits with code 2. A message names the culprit: the file, the field, th
 disagree.
 """
 
+import unicodedata
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -19,7 +21,17 @@ __all__ = [
 
 
 class SladsError(Exception):
-    """Base of all errors that are shown to the user as one line."""
+    """Base of all errors that are shown to the user as one line.
+
+    A message may quote what was read from a file or a message of somebody else: control characters and line breaks
+    in it are shown as escapes, so that it stays one line on every terminal.
+    """
+
+    _breaks_lines = True
+    """Whether a message may be a list, a line each, of our own making."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_shown(arg, self._breaks_lines) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(SladsError, ValueError):
@@ -29,9 +41,13 @@ class ConfigError(SladsError, ValueError):
 class DataError(SladsError, ValueError):
     """An image, a spectrum or another array is not what it may be."""
 
+    _breaks_lines = False
+
 
 class ModelFileError(SladsError, ValueError):
     """A model file is truncated, foreign, newer than this program or made for something else."""
+
+    _breaks_lines = False
 
 
 class InstrumentError(SladsError, RuntimeError):
@@ -44,6 +60,18 @@ class DeviceAwayError(InstrumentError):
 
 class RecordError(SladsError, RuntimeError):
     """The journal or the catalog cannot be written, or holds something it should not."""
+
+    _breaks_lines = False
+
+
+def _shown(text: str, breaks_lines: bool) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == " " or unicodedata.category(c) == "Zs" or (breaks_lines and c == "\n")
+        else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )  # fmt: skip
 
 
 _CONTROL_LAYERS = ("ophyd", "ophyd_async", "caproto", "epics", "aioca", "p4p")

@@ -3,8 +3,11 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from event_model import DocumentNames, schema_validators
 
 from slads_bluesky.phantom import make_object
 from slads_bluesky.record import journal_directory, read_journal
+from slads_bluesky.record.runs import list_runs
 from slads_bluesky.streams import events_by_stream
 
 SIZE = 64
@@ -159,3 +163,48 @@ def test_soft_and_channel_access_agree_pixel_for_pixel(demo):
         np.testing.assert_array_equal(a["data"]["eds_spectrum"], b["data"]["eds_spectrum"])
     one, other = (_events(found[kind], "map")[-1]["data"] for kind in ("soft", "channel-access"))
     np.testing.assert_array_equal(one["map_labels"], other["map_labels"])
+
+
+def test_demo_that_is_terminated_closes_its_run_and_leaves_no_process(home, shared_cache, pbsn_models):
+    """SIGTERM in mid-map, over Channel Access: what a batch system or a closing desktop session sends."""
+    record = home / "terminated"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(shared_cache), "XDG_DATA_HOME": str(home / "data")}
+    command = ["demo", f"pbsn-{SIZE}", "--fraction", "0.9", "--catalog", str(record)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slads_bluesky", *command], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+    def events():
+        runs = list_runs(record) if journal_directory(record).is_dir() else []
+        return runs[-1].count_events() if runs else 0
+
+    try:
+        limit = time.monotonic() + 200
+        while events() < 20:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < limit, "not twenty points in time"
+            time.sleep(0.05)
+        children = [int(pid) for pid in _children(process.pid)]
+        assert len(children) >= 2  # the microscope and the catalog's writer
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Traceback" not in output
+    (run,) = list_runs(record)
+    assert (run.exit_status, run.stop["reason"]) == ("abort", "SIGTERM received")
+    assert run.count_events() == run.stop["num_events"]["primary"] < 0.9 * SIZE**2
+    while any(
+        os.path.exists(f"/proc/{pid}") for pid in children
+    ):  # the writer ends with what it has to write
+        assert time.monotonic() < limit + 60, children
+        time.sleep(0.05)
+
+
+def _children(pid):
+    return [
+        child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
+    ]

@@ -102,3 +102,16 @@ def test_codec_of_stated_sizes_reserves_no_memory_for_what_is_not_there(message)
 def test_codec_of_any_bytes_gives_data_or_a_data_error(message):
     with contextlib.suppress(DataError):
         unpack(message)
+
+
+@pytest.mark.parametrize("shape", [[1 << 40, 0], [0, 1 << 40], [1 << 21, 0, 3]])
+def test_array_without_elements_and_with_endless_rows_is_refused(shape):
+    """It would take no bytes, and whoever goes through its rows for ever."""
+    message = msgpack.packb({b"nd": True, b"type": b"<i4", b"kind": b"", b"shape": shape, b"data": b""})
+    with pytest.raises(DataError, match="of which 0 bytes are there"):
+        unpack(message)
+
+
+def test_array_without_elements_keeps_its_shape():
+    for shape in ((0, 2040), (5, 0), (0,)):
+        assert unpack(pack(np.zeros(shape, "<i4"))).shape == shape

@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "bench_house",
     "bench_fly",
     "bench_elements",
+    "bench_mutants",
 )
 """Modules of this package, each adding one sub-command in its ``register(app)``."""
 

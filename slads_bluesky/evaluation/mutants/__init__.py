@@ -1,0 +1,1 @@
+"""Mutation testing: small changes to a module, each of which some test should notice."""
