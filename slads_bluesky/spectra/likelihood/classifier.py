@@ -30,7 +30,7 @@ from .kernel import bin_counts
 from .learning import learn_templates
 from .library import element_shapes
 from .mixture import MixtureModel
-from .nuisance import Nuisance
+from .nuisance import Nuisance, typical_response
 from .nuisance_judge import ACCEPTED, FLAGGED, NEAR, OTHER
 from .posterior import bin_batch
 from .settings import ClassifierSettings
@@ -102,6 +102,8 @@ class PhaseClassifier(StoredClassifier):
         elements = element_shapes(
             axis, self._starts, settings.beam_energy_kev, settings.takeoff_deg, detector
         )
+        if settings.model == 2 and settings.response == 2:
+            elements = np.array([typical_response(row, self._starts, axis) for row in elements])
         self.element_shapes = elements
         distance = ((elements[:, None] - templates.shape) ** 2 / templates.shape).sum(axis=2).min(axis=1)
         foreign = elements[distance > OWN_ELEMENT]

@@ -25,12 +25,14 @@ from ..physics.spectrum import emitted_photons, expected_counts, family_photons
 from .kernel import binned
 from .nuisance import (
     COMPUTED,
+    TYPICAL,
     Direction,
     Family,
     NuisancePriors,
     library_families,
     line_sd,
     phase_directions,
+    typical_response,
 )
 from .settings import ClassifierSettings
 
@@ -38,9 +40,23 @@ __all__ = ["ADDED", "ComputedPhase", "DetectorCalibration", "computed_phase"]
 
 LEAST_COMPUTED = 1e-4
 """Part of the counts from which on a line family of a composition is a direction of its own."""
-ADDED = ("continuum", "slope", "low", "pile_up", "tail", "carbon", "oxygen")
+ADDED = (
+    "continuum", "slope", "low", "pile_up", "shoulder", "soft_shift", "tail", "carbon", "soft_carbon", "oxygen",
+)  # fmt: skip
 """Nuisances that a calibration adds to a computed shape."""
+ONE_SIDED = ("pile_up", "shoulder", "tail", "carbon", "soft_carbon", "oxygen")
 KIND = "detector calibration"
+VERSION = 2
+FIRST_SD = {
+    "gain": 1.5e-3,
+    "offset_kev": 5e-3,
+    "line": 0.25,
+    "continuum": 0.15,
+    "low": 0.25,
+    "carbon": 0.04,
+    "pile_up": 0.01,
+}
+"""Prior standard deviations in which calibrations of version 1 were written, where they were others."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class DetectorCalibration:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; ConfigError if it cannot be written."""
-        write_json(Path(path), {"kind": KIND, "version": 1, **asdict(self)})
+        write_json(Path(path), {"kind": KIND, "version": VERSION, **asdict(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> DetectorCalibration:
@@ -101,11 +117,16 @@ class DetectorCalibration:
             raise ConfigError(f"{path}: cannot be read ({error})") from error
         if not (isinstance(data, dict) and data.get("kind") == KIND):
             raise ConfigError(f"{path}: holds no {KIND}")
-        if data.get("version") != 1:
+        if data.get("version") not in (1, VERSION):
             raise ConfigError(f"{path}: version {data.get('version')!r} of a {KIND} is not known")
         try:
             made = cls(**{k: v for k, v in data.items() if k not in ("kind", "version")})
             made = replace(made, materials=tuple(map(str, made.materials)))
+            if data["version"] == 1:
+                factor = {name: sd / getattr(COMPUTED, name) for name, sd in FIRST_SD.items()}
+                mean = {name: value * factor.get(name, 1.0) for name, value in made.mean.items()}
+                sd = {name: value * factor.get(name, 1.0) for name, value in made.sd.items()}
+                made = replace(made, mean=mean, sd=sd)
             numbers = [
                 made.gain,
                 made.offset_kev,
@@ -177,19 +198,19 @@ def computed_phase(
         offset_kev=max(COMPUTED.offset_kev, settings.offset_sd_kev),
     )
     sds = [line_sd(f.shell, energy, wide.line) for f, energy in zip(families, energies, strict=True)]
-    if calibration is None:
-        return ComputedPhase(shape, families, sds, wide, {})
-    library = library_families(axis, starts, beam, takeoff, Detector(resolution_ev=settings.resolution_ev))
-    moved = shape.copy()
-    for direction in phase_directions(shape, families, sds, library, starts, axis, wide):
-        if direction.name in ADDED:
-            moved += calibration.mean.get(direction.name, 0.0) * direction.change
+    mean = TYPICAL if calibration is None else calibration.mean
+    narrower: Mapping[str, float] = {} if calibration is None else calibration.sd
+    moved = shape.copy() if calibration is not None else typical_response(shape, starts, axis)
+    if calibration is not None:
+        stated = Detector(resolution_ev=settings.resolution_ev)
+        library = library_families(axis, starts, beam, takeoff, stated)
+        for direction in phase_directions(shape, families, sds, library, starts, axis, wide):
+            if direction.name in ADDED:
+                moved += mean.get(direction.name, 0.0) * direction.change
     moved = np.maximum(moved, 1e-3 * shape)
     scale = float(moved.sum())
     families = [Family(f.z, f.shell, f.counts / scale) for f in families]
-    present = {
-        name: max(calibration.mean.get(name, 0.0), 0.0) / max(calibration.sd.get(name, 1.0), 1e-6)
-        for name in ("pile_up", "tail", "carbon", "oxygen")
-    }
-    sds = [calibration.sd.get("line", 1.0) * sd for sd in sds]
-    return ComputedPhase(moved / scale, families, sds, calibration.priors(wide), present)
+    present = {name: max(mean.get(name, 0.0), 0.0) / max(narrower.get(name, 1.0), 1e-6) for name in ONE_SIDED}
+    sds = [narrower.get("line", 1.0) * sd for sd in sds]
+    priors = wide if calibration is None else calibration.priors(wide)
+    return ComputedPhase(moved / scale, families, sds, priors, present)

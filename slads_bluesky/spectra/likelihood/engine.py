@@ -27,6 +27,8 @@ from .verdicts import Verdicts, make_thresholds
 
 __all__ = ["Engine", "FirstEngine", "NuisanceEngine"]
 
+COMPUTED_SLACK = 1.5
+"""The limit from which on a computed phase is near another composition, in that of a measured one."""
 Judgement = tuple[int, float, int, NDArray[np.float64]]
 """Best phase, its posterior, what is said of its fit (`nuisance_judge.ACCEPTED` …), and the posterior (L + 1,)."""
 
@@ -104,15 +106,15 @@ class NuisanceEngine:
         log_outside: float,
     ) -> None:
         self._outside = outside
-        self._model = make_nuisance_model(templates, nuisance, settings.false_alarm_rate, log_outside)
+        slack = 1.0 if settings.response == 1 else COMPUTED_SLACK
+        self._model = make_nuisance_model(templates, nuisance, settings.false_alarm_rate, log_outside, slack)
         self.verdicts: Verdicts = _NuisanceVerdicts(self._model, templates, settings, starts, axis)
 
     def judge(self, bins: NDArray[np.float64], total: float) -> Judgement:
         """Judge one binned spectrum."""
-        scores = np.empty(len(self._outside))
         posterior = np.empty(len(self._model.shape) + 1)
         theta, mu = np.zeros(self._model.low.shape), np.empty(self._model.shape.shape)
-        outside_scores(bins, self._outside, scores)
+        scores = self._outside @ bins
         best, probability, flag = judge_nuisance(bins, total, scores, self._model, posterior, theta, mu)
         return best, probability, flag, posterior
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from ..jit import compiled
 
-__all__ = ["fit_phase", "log_occam"]
+__all__ = ["fit_phase", "fit_to_the_end", "log_occam"]
 
 FLOOR = 1e-3
 """Part of a template's bin that a nuisance cannot take away."""
 SWEEPS = 12
+TOLERANCE = 0.005
+"""A step that promises to raise the maximum by less is not made."""
 REFRESH_COUNTS = 2000.0
 """Total from which on the Fisher matrix is computed again at each step."""
 
@@ -36,16 +38,10 @@ def _spectrum(
 ) -> float:
     """Fill `mu` with the spectrum at θ, of sum 1; return the sum that it had."""
     n_bins = len(shape)
-    for g in range(n_bins):
-        mu[g] = shape[g]
-    for k in range(len(theta)):
-        value = theta[k]
-        if value != 0.0:
-            for g in range(n_bins):
-                mu[g] += value * directions[k, g]
+    change = np.dot(theta, directions)
     total = 0.0
     for g in range(n_bins):
-        mu[g] = max(mu[g], FLOOR * shape[g])
+        mu[g] = max(shape[g] + change[g], FLOOR * shape[g])
         total += mu[g]
     for g in range(n_bins):
         mu[g] /= total
@@ -69,7 +65,7 @@ def _objective(
 
 
 @compiled
-def fit_phase(
+def fit_to_the_end(
     bins: NDArray[np.float64],
     total: float,
     shape: NDArray[np.float64],
@@ -81,16 +77,11 @@ def fit_phase(
     steps: int,
     theta: NDArray[np.float64],
     mu: NDArray[np.float64],
-) -> float:
-    """Fit a phase; fills `theta` (K,), whose values it starts from, and `mu` (n_bins,). Returns the maximum."""
+) -> tuple[float, bool]:
+    """Do what `fit_phase` does; returns the maximum, and whether it was reached within the steps."""
     size = len(theta)
     scale = _spectrum(shape, directions, theta, mu)
-    sums = np.empty(size)
-    for k in range(size):
-        added = 0.0
-        for g in range(len(shape)):
-            added += directions[k, g]
-        sums[k] = added
+    sums = np.dot(directions, np.ones(len(shape)))
     value = _objective(bins, mu, theta, precision)
     weight = np.empty(len(shape))
     score = np.empty(size)
@@ -101,21 +92,17 @@ def fit_phase(
     for iteration in range(steps):
         for g in range(len(shape)):
             weight[g] = bins[g] / mu[g]
+        slope_at = np.dot(directions, weight)
         for k in range(size):
-            slope = -total * sums[k]
-            for g in range(len(shape)):
-                slope += weight[g] * directions[k, g]
-            score[k] = slope / scale - precision[k] * theta[k]
+            score[k] = (slope_at[k] - total * sums[k]) / scale - precision[k] * theta[k]
         if iteration > 0 and total > REFRESH_COUNTS:
             for g in range(len(shape)):
-                weight[g] = 1.0 / mu[g]
+                weight[g] = 1.0 / np.sqrt(mu[g])
+            scaled = directions * weight
+            information = np.dot(scaled, scaled.T)
             for k in range(size):
-                for j in range(k + 1):
-                    information = -sums[k] * sums[j]
-                    for g in range(len(shape)):
-                        information += weight[g] * directions[k, g] * directions[j, g]
-                    hessian[k, j] = information / (scale * scale)
-                    hessian[j, k] = hessian[k, j]
+                for j in range(size):
+                    hessian[k, j] = (information[k, j] - sums[k] * sums[j]) / (scale * scale)
         for k in range(size):
             step[k] = 0.0
         for _ in range(SWEEPS):
@@ -130,6 +117,14 @@ def fit_phase(
                 step[k] = new
             if moved < 1e-3:
                 break
+        promised = 0.0
+        for k in range(size):
+            curved = precision[k] * step[k]
+            for j in range(size):
+                curved += total * hessian[k, j] * step[j]
+            promised += step[k] * (score[k] - 0.5 * curved)
+        if promised < TOLERANCE:
+            return value, True
         factor = 1.0
         gained = 0.0
         for _ in range(6):
@@ -148,8 +143,26 @@ def fit_phase(
                 break
             factor *= 0.4
         if gained < 0.02:
-            break
-    return value
+            return value, gained > 0.0  # no factor helped: the matrix was a bad one, another may do
+    return value, False
+
+
+@compiled
+def fit_phase(
+    bins: NDArray[np.float64],
+    total: float,
+    shape: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    fisher: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    steps: int,
+    theta: NDArray[np.float64],
+    mu: NDArray[np.float64],
+) -> float:
+    """Fit a phase; fills `theta` (K,), whose values it starts from, and `mu` (n_bins,). Returns the maximum."""
+    return fit_to_the_end(bins, total, shape, directions, fisher, low, high, precision, steps, theta, mu)[0]
 
 
 @compiled

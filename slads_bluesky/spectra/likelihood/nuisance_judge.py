@@ -19,7 +19,7 @@ from scipy.special import gammaincinv
 
 from ..jit import compiled
 from .kernel import chi_square
-from .marginal import fit_phase, log_occam
+from .marginal import fit_phase, fit_to_the_end, log_occam
 from .nuisance import Nuisance
 from .templates import MIXTURE, Templates, mixture_log_ratio
 from .verdicts import LEVELS, make_thresholds
@@ -35,6 +35,8 @@ COMPUTED_FACTOR = 2.0
 """A stated composition is no measured one: so many times the limit of T is allowed before it is another's."""
 CLOSE = 50.0
 """Phases whose evidence lies within this of the best are fitted to the end."""
+NEGLIGIBLE = 1e-18
+"""Posterior that changes no other: less than the rounding of 1."""
 FIRST_STEPS = 3
 ALL_STEPS = 10
 
@@ -71,13 +73,21 @@ class NuisanceModel(NamedTuple):
     no_changes: NDArray[np.float64]
     """(2, n_bins) of zeros."""
     numbers: NDArray[np.float64]
-    """(2,): tempering ω, log prior odds of one alternative to one phase."""
+    """(3,): tempering ω, log prior odds of one alternative to one phase, and 1 if phases may be left unfitted."""
+    log_shape: NDArray[np.float64]
+    """(L, n_bins): ln p."""
+    log_envelope: NDArray[np.float64]
+    """(L, n_bins): ln of the most that each bin can hold within the bounds of the nuisances."""
 
 
 def make_nuisance_model(
-    templates: Templates, nuisance: Nuisance, false_alarm_rate: float, log_outside: float
+    templates: Templates,
+    nuisance: Nuisance,
+    false_alarm_rate: float,
+    log_outside: float,
+    computed_slack: float = 1.0,
 ) -> NuisanceModel:
-    """Precompute Fisher matrices and limits."""
+    """Precompute Fisher matrices and limits; a computed phase is near from so many times the limit of T on."""
     shape = templates.shape
     centred = centred_directions(shape, nuisance.directions)
     fisher = np.einsum("lkg,ljg->lkj", centred / shape[:, None, :], centred)
@@ -89,8 +99,10 @@ def make_nuisance_model(
         [[_near_limits(f, w, rate) for rate in rates] for f, w in zip(fisher, precision, strict=True)]
     )
     computed = templates.n_spectra == 0
-    near[computed, 0] = near[computed, 1]
+    near[computed, 0] = computed_slack * near[computed, 1]
     near[computed, 1] *= COMPUTED_FACTOR
+    low, high = nuisance.low[:, :, None], nuisance.high[:, :, None]
+    envelope = np.maximum(low * nuisance.directions, high * nuisance.directions).sum(axis=1)
     return NuisanceModel(
         shape,
         np.ascontiguousarray(nuisance.directions),
@@ -106,8 +118,15 @@ def make_nuisance_model(
         limits.mixture - expected[:, :, None] * LEVELS,
         near,
         np.zeros((2, shape.shape[1])),
-        np.array([templates.tempering[0], log_outside]),
+        np.array([templates.tempering[0], log_outside, float(_is_centred(nuisance))]),
+        np.log(shape),
+        np.log(shape + envelope),
     )
+
+
+def _is_centred(nuisance: Nuisance) -> bool:
+    """Whether no direction changes the sum: only then does the envelope bound every spectrum of sum 1."""
+    return bool(np.abs(nuisance.directions.sum(axis=2)).max(initial=0.0) < 1e-9)
 
 
 def centred_directions(shape: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,6 +184,34 @@ def _between(limits: NDArray[np.float64], total: float) -> float:
 
 
 @compiled
+def _worth_fitting(
+    bins: NDArray[np.float64],
+    total: float,
+    temper: float,
+    model: NuisanceModel,
+    bound: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Phases that can have a posterior of `NEGLIGIBLE` or more; `bound` (L + 1,) holds the most that the others can.
+
+    The template itself bounds a phase's evidence from below. From above it is bounded by the envelope: at any
+    amplitudes within their bounds, no bin of a spectrum of sum 1 holds more. No verdict depends on what is skipped.
+    """
+    n_phases = len(model.shape)
+    out = np.ones(n_phases, np.bool_)
+    if model.numbers[2] == 0.0:
+        return out
+    plain = np.dot(model.log_shape, bins)
+    most = np.dot(model.log_envelope, bins)
+    least = -np.inf
+    for i in range(n_phases):
+        least = max(least, plain[i] - log_occam(total, model.eigenvalues[i]))
+    for i in range(n_phases):
+        bound[i] = most[i]
+        out[i] = most[i] > least + np.log(NEGLIGIBLE) / temper
+    return out
+
+
+@compiled
 def judge_nuisance(
     bins: NDArray[np.float64],
     total: float,
@@ -180,31 +227,34 @@ def judge_nuisance(
     and `theta` (L, K) and `mu` (L, n_bins), amplitudes and spectra of the fits.
     """
     n_phases = len(model.shape)
-    best = 0
+    temper = 1.0 / (1.0 + total * model.numbers[0])
+    fitted = _worth_fitting(bins, total, temper, model, posterior)
+    ended = np.zeros(n_phases, np.bool_)
+    best = -1
     for i in range(n_phases):
         theta[i] = 0.0
-        value = fit_phase(
+        if not fitted[i]:
+            continue
+        value, ended[i] = fit_to_the_end(
             bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
             model.precision[i], FIRST_STEPS, theta[i], mu[i],
         )  # fmt: skip
         posterior[i] = value - log_occam(total, model.eigenvalues[i])
-        if posterior[i] > posterior[best]:
+        if best < 0 or posterior[i] > posterior[best]:
             best = i
     top = posterior[best]
     narrow = 0.0
     for i in range(n_phases):
-        if posterior[i] > top - CLOSE:
+        if fitted[i] and not ended[i] and posterior[i] > top - CLOSE:
             value = fit_phase(
                 bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
                 model.precision[i], ALL_STEPS, theta[i], mu[i],
             )  # fmt: skip
             posterior[i] = value - log_occam(total, model.eigenvalues[i])
-    best = 0
     for i in range(n_phases):
         if posterior[i] > posterior[best]:
             best = i
     narrow = posterior[best] + log_occam(total, model.eigenvalues[best])
-    temper = 1.0 / (1.0 + total * model.numbers[0])
     high = -np.inf
     for k in range(len(outside)):
         high = max(high, outside[k])

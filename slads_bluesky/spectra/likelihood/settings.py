@@ -51,6 +51,8 @@ class ClassifierSettings:
     yields : tuple of float, optional
         Counts of pure spectra of each phase at equal dose, in any unit, in the order of the labels: makes abundances
         of fractions of the counts.
+    response : int
+        2: computed spectra have the charge losses that real detectors show (`nuisance.TYPICAL`); 1: none.
     """
 
     beam_energy_kev: float = 15.0
@@ -66,6 +68,7 @@ class ClassifierSettings:
     low_kev: float = 0.12
     model: int = 2
     yields: tuple[float, ...] | None = None
+    response: int = 2
 
     def __post_init__(self) -> None:
         bounds = {
@@ -78,6 +81,7 @@ class ClassifierSettings:
             "noise_lambda": (0.0, 1e6),
             "low_kev": (-10.0, 5.0),
             "model": (1, 2),
+            "response": (1, 2),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -93,6 +97,8 @@ class ClassifierSettings:
         fields = asdict(self)
         if self.model == 1:
             del fields["low_kev"], fields["model"]
+        if self.model == 1 or self.response == 1:
+            del fields["response"]
         if self.yields is None:
             del fields["yields"]
         return {("beam_kev" if name == "beam_energy_kev" else name): value for name, value in fields.items()}
@@ -103,7 +109,7 @@ class ClassifierSettings:
         named = {("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()}
         if named.get("yields") is not None:
             named["yields"] = tuple(float(value) for value in named["yields"])
-        return cls(**{"model": 1, **named})
+        return cls(**{"model": 1, "response": 1, **named})
 
     def bin_starts(self, axis: EnergyAxis) -> NDArray[np.int32]:
         """Bins of spectra on this axis: all channels, or those from `low_kev` to just over the beam energy."""

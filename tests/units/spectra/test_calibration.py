@@ -14,6 +14,7 @@ from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expecte
 from slads_bluesky.spectra.io.emsa import write_emsa
 from slads_bluesky.spectra.likelihood.calibration import calibrate
 from slads_bluesky.spectra.likelihood.computed import DetectorCalibration
+from slads_bluesky.spectra.likelihood.nuisance import COMPUTED
 
 KNOWN = {"Fe": "Fe", "Al2O3": "Al2O3", "CaF2": "CaF2"}
 STATED = EnergyAxis(-0.05, 0.01, 1700)
@@ -45,7 +46,7 @@ def test_calibration_finds_energy_scale_width_and_contamination(calibration):
     found, energies = calibration.true_axis(STATED).energies(), TRUE.energies()
     assert np.abs(found - energies)[50:800].max() < 0.004
     assert calibration.true_resolution_ev(126.0) == pytest.approx(134.0, abs=2.5)
-    assert 0.04 * calibration.mean["carbon"] == pytest.approx(0.05 / 1.05, abs=0.012)
+    assert COMPUTED.carbon * calibration.mean["carbon"] == pytest.approx(0.05 / 1.05, abs=0.012)
     assert all(0.0 < sd <= 1.0 for sd in calibration.sd.values())
 
 
@@ -71,7 +72,7 @@ def test_calibration_file_is_read_as_written_and_checked(calibration, tmp_path):
     content = json.loads(path.read_text())
     for wrong in (
         {"kind": "x"},
-        {**content, "version": 2},
+        {**content, "version": 3},
         {**content, "gain": "much"},
         {**content, "sd": {"nothing": 1.0}},
         {**content, "more": 1},
@@ -80,6 +81,22 @@ def test_calibration_file_is_read_as_written_and_checked(calibration, tmp_path):
         path.write_text(json.dumps(wrong))
         with pytest.raises(ConfigError, match=r"detector\.json"):
             DetectorCalibration.load(path)
+
+
+def test_calibration_file_of_version_1_has_the_same_amplitudes_in_the_new_units(calibration, tmp_path):
+    path = tmp_path / "detector.json"
+    calibration.save(path)
+    first = {
+        **json.loads(path.read_text()),
+        "version": 1,
+        "mean": {"carbon": 2.0, "tail": 1.0},
+        "sd": {"line": 0.4},
+    }
+    path.write_text(json.dumps(first))
+    found = DetectorCalibration.load(path)
+    assert COMPUTED.carbon * found.mean["carbon"] == pytest.approx(0.04 * 2.0)
+    assert COMPUTED.line * found.sd["line"] == pytest.approx(0.25 * 0.4)
+    assert found.mean["tail"] == 1.0
 
 
 def test_calibration_of_too_little_is_refused_by_name():

@@ -8,6 +8,7 @@ import pytest
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
 from slads_bluesky.spectra.likelihood.marginal import fit_phase
+from slads_bluesky.spectra.likelihood.nuisance_judge import _worth_fitting, judge_nuisance
 from slads_bluesky.spectra.likelihood.settings import ClassifierSettings
 from slads_bluesky.spectra.physics.composition import Composition
 from slads_bluesky.spectra.physics.spectrum import emitted_photons, family_photons
@@ -207,3 +208,55 @@ def test_a_small_flat_background_that_training_did_not_have_is_ok(powder, powder
         labels, _, verdicts = powder.classify_batch(counts)
         assert set(verdicts) == {"ok"}
         assert set(labels) == {label}
+
+
+def test_charge_losses_of_a_real_detector_are_part_of_a_computed_phase(axis):
+    """Lines with shoulders and soft lines too low, a carbon coat and much pile-up: still the phase, at every dose."""
+    from slads_bluesky.spectra.likelihood.kernel import bin_starts
+    from slads_bluesky.spectra.likelihood.nuisance import _pile_up, typical_response
+
+    starts = bin_starts(axis, 126.0, 0.12, 15.3)
+    classifier = PhaseClassifier.from_compositions(COMPOSITIONS, axis)
+    rng = np.random.default_rng(5)
+    carbon = expected_counts("C", axis, total_counts=1.0) * (np.abs(axis.energies() - 0.277) < 0.1)
+    carbon = np.roll(carbon / carbon.sum(), -2)
+    for label, spec in enumerate(COMPOSITIONS.values(), start=1):
+        shape = expected_counts(spec, axis, total_counts=1.0)
+        bins = np.add.reduceat(shape[starts[0] : starts[-1]], starts[:-1] - starts[0])
+        bins = typical_response(typical_response(bins / bins.sum(), starts, axis), starts, axis)
+        bins = np.maximum(bins + 0.04 * _pile_up(bins, starts, axis), 0.0)
+        real = np.zeros(axis.n_channels)
+        real[starts[0] : starts[-1]] = np.repeat(bins / np.diff(starts), np.diff(starts))
+        real = real / real.sum() + 0.08 * carbon
+        for counts in (200, 5000, 50_000):
+            drawn = rng.multinomial(counts, real / real.sum(), size=6)
+            labels, _, verdicts = classifier.classify_batch(drawn)
+            assert set(labels[verdicts == "ok"]) <= {label}
+            assert (verdicts == "ok").mean() >= 0.8
+
+
+def test_files_without_the_response_setting_keep_theirs(minerals):
+    description = minerals.settings.to_json()
+    del description["response"]
+    assert ClassifierSettings.from_json(description).response == 1
+    assert minerals.settings.response == 2
+
+
+@pytest.mark.parametrize("counts", [10, 60, 400, 30_000])
+def test_phases_left_unfitted_change_no_verdict(minerals, axis, counts):
+    """The envelope of the nuisances only saves time: with every phase fitted, all is the same."""
+    model = minerals._engine._model
+    assert model.numbers[2] == 1.0
+    every = model._replace(numbers=np.array([*model.numbers[:2], 0.0]))
+    rng = np.random.default_rng(6)
+    theta, mu = np.empty(model.low.shape), np.empty(model.shape.shape)
+    one, other = np.empty(len(model.shape) + 1), np.empty(len(model.shape) + 1)
+    skipped = 0
+    for shape in [*model.shape, 0.5 * (model.shape[0] + model.shape[2])]:
+        for bins in rng.multinomial(counts, shape, size=4).astype(float):
+            outside = minerals._engine._outside @ bins
+            skipped += int((~_worth_fitting(bins, float(counts), 1.0, model, one)).sum())
+            found = judge_nuisance(bins, float(counts), outside, model, one, theta, mu)
+            assert judge_nuisance(bins, float(counts), outside, every, other, theta, mu) == found
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-15)
+    assert skipped > 0 or counts < 60
