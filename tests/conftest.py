@@ -1,6 +1,7 @@
-"""What all tests share: one cache of trained models a session."""
+"""What all tests share: one cache of trained models a session, and the order of their files."""
 
 import os
+import shutil
 from pathlib import Path
 
 # before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
@@ -38,16 +39,36 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Let xdist take the files in our order, not by their numbers of tests, which say nothing of their time."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Put files that last first: a worker that begins one when the other has nothing left to do is waited for."""
+    lasting = {}
+    for item in items:
+        lasting[item.path] = lasting.get(item.path, 0) + (item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: -lasting[item.path])
+
+
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
+def session_folder(tmp_path_factory):
+    """Folder that all processes of this test session share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def shared_cache(session_folder):
     """Directory for XDG_CACHE_HOME: what one test has trained, the next one finds, in another process too.
 
     SLADS_TEST_CACHE names one that is kept between sessions; a model is trained again when its code changes.
     """
-    if kept := os.environ.get("SLADS_TEST_CACHE"):
-        return Path(kept)
-    base = tmp_path_factory.getbasetemp()
-    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache = Path(os.environ.get("SLADS_TEST_CACHE") or session_folder / "cache")
     cache.mkdir(exist_ok=True)
     return cache
 
@@ -58,3 +79,18 @@ def pbsn_models(shared_cache):
     from slads_bluesky.simulation.models import prepare_models
 
     return prepare_models("pbsn-64", cache=shared_cache / "slads-bluesky" / "models")
+
+
+@pytest.fixture(scope="session")
+def model_cache(session_folder, shared_cache):
+    """Cache of the models of `maps.take_map`, and of nothing else."""
+    from slads_bluesky.simulation.models import prepare_models
+
+    shared = shared_cache / "slads-bluesky" / "models"
+    folder = session_folder / "map-models"
+    folder.mkdir(exist_ok=True)
+    prepare_models("pbsn-48", sampler="learned", cache=shared)  # the classifier is one for all sizes
+    for path in shared.glob("paper-classifier-pbsn-*.safetensors"):
+        if not (folder / path.name).exists():
+            shutil.copy(path, folder / f".{os.getpid()}-{path.name}").rename(folder / path.name)
+    return folder

@@ -172,7 +172,7 @@ def _cached(
     except ModelFileError as error:
         _log.warning("%s: it is trained again", error)
     try:
-        with locked(path.with_suffix(".lock")):
+        with locked(path.with_name(f".{path.stem}.lock")):
             with suppress(ModelFileError):  # another process may have trained it while this one waited
                 if path.exists():
                     return load(path)

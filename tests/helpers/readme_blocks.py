@@ -69,6 +69,16 @@ def all_blocks(*, below="", top=False):
     return [block for document in chosen for block in blocks(text_of(document), document)]
 
 
+def how_to_blocks(first, last):
+    """Blocks of the how-to pages whose names begin with a letter from `first` to `last`."""
+    return [b for b in all_blocks(below="how-to/") if first <= b.document.rpartition("/")[2][0] <= last]
+
+
+def other_blocks():
+    """Blocks of the site's pages that are no how-to guide."""
+    return [b for b in all_blocks() if not b.document.startswith("docs/how-to/")]
+
+
 def spans(text):
     """Code within the running text, without its backticks."""
     return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))

@@ -36,20 +36,32 @@ def make_blobs():
     return blobs
 
 
+def trained_once(folder, name, train):
+    """A model that one process of the session trains, and the others load."""
+    from slads_bluesky.codehash import code_hash
+    from slads_bluesky.sampling import SladsModel
+    from slads_bluesky.simulation.models import _cached
+
+    facts = {"kind": "tests", "code": code_hash("slads_bluesky.sampling.slads.training")}
+    return _cached(folder / "test-models", name, facts, train, SladsModel.load)
+
+
 @pytest.fixture(scope="session")
-def model():
+def model(session_folder):
     """A SLADS trained on two small two-phase images."""
     from slads_bluesky.sampling import train_slads
 
-    return train_slads([blobs((48, 56), 3.0, seed=s) for s in (100, 101)], seed=0, generated=16)
+    images = [blobs((48, 56), 3.0, seed=s) for s in (100, 101)]
+    return trained_once(session_folder, "two", lambda: train_slads(images, seed=0, generated=16))
 
 
 @pytest.fixture(scope="session")
-def model_four():
+def model_four(session_folder):
     """A SLADS trained on four phases."""
     from slads_bluesky.sampling import train_slads
 
-    return train_slads([blobs((48, 48), 3.0, 4, seed=100)], seed=0, cs=(8.0,), calibrated=False)
+    images, options = [blobs((48, 48), 3.0, 4, seed=100)], {"cs": (8.0,), "calibrated": False}
+    return trained_once(session_folder, "four", lambda: train_slads(images, seed=0, **options))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,17 @@ import tomllib
 
 import pytest
 import typer
-from readme_blocks import README, ROOT, all_blocks, blocks, documents, spans, text_of
+from readme_blocks import (
+    README,
+    ROOT,
+    all_blocks,
+    blocks,
+    documents,
+    how_to_blocks,
+    other_blocks,
+    spans,
+    text_of,
+)
 from readme_exceptions import NOT_RUN, SHOWN
 from readme_world import look
 
@@ -57,6 +67,11 @@ def test_block_that_is_not_run_names_what_exists(first):
             assert set(names.split(",")) <= set(extras)
         for folder in re.findall(r"tests/\w+(?:/\w+)?", command):
             assert (ROOT / folder).is_dir()
+
+
+def test_blocks_of_the_site_are_each_in_one_part():
+    parts = [*how_to_blocks("a", "p"), *how_to_blocks("q", "s"), *how_to_blocks("t", "z"), *other_blocks()]
+    assert sorted(map(str, parts)) == sorted(map(str, all_blocks()))
 
 
 def test_blocks_are_of_languages_that_are_run_or_shown():

@@ -42,8 +42,3 @@ def dacite():
     if not path.is_file():
         pytest.skip(f"no {path}; set SLADS_TEST_DATA")
     return path
-
-
-@pytest.fixture(scope="session")
-def model_cache(tmp_path_factory):
-    return tmp_path_factory.getbasetemp() / "map-models"

@@ -8,10 +8,10 @@ from slads_bluesky.record.runs import find_run
 
 
 @pytest.fixture(scope="session", params=[None, 40], ids=["points", "lists"])
-def recorded(tmp_path_factory, request):
+def recorded(tmp_path_factory, model_cache, request):
     """Directory and uid of a recorded map."""
     directory = tmp_path_factory.mktemp("exported")
-    return directory, take_map(directory, tmp_path_factory.getbasetemp() / "map-models", batch=request.param)
+    return directory, take_map(directory, model_cache, batch=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -39,11 +39,6 @@ def journaled(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory):
-    return tmp_path_factory.getbasetemp() / "map-models"  # one for tests/catalog and tests/export
-
-
-@pytest.fixture(scope="session")
 def mapped(tmp_path_factory, model_cache):
     """A record with one whole map, and its uid."""
     directory = tmp_path_factory.mktemp("mapped")

@@ -17,13 +17,14 @@ def _own_cache(shared_cache, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(METHODS))
-def test_run_trial_of_each_method_scores_the_map_that_its_curve_ends_with(method):
+def test_run_trial_of_each_method_scores_the_map_that_its_curve_ends_with(method, pbsn_models, monkeypatch):
+    monkeypatch.setitem(PAPER, "pbsn-64", PAPER["pbsn-128"])
     documents = []
     result = run_trial(
-        "pbsn-128", method, 0, subscribers=(lambda *document: documents.append(document),), fraction=0.03
+        "pbsn-64", method, 0, subscribers=(lambda *document: documents.append(document),), fraction=0.06
     )
     assert set(SCORES) <= set(result)
-    assert result["n_measured"] == round(0.03 * 128**2)
+    assert result["n_measured"] == round(0.06 * 64**2)
     assert documents[0][1]["num_points"] == result["n_measured"]
     n, dose, td = result["curve"][-1]
     assert n == result["n_measured"]
@@ -32,7 +33,7 @@ def test_run_trial_of_each_method_scores_the_map_that_its_curve_ends_with(method
     assert np.all(np.diff([row[1] for row in result["curve"]]) > 0)
     assert 0 < result["peak_rss_mb"] < 4000
     assert result["trial_s"] > 0
-    assert result["maps"]["measured"].shape == (128, 128)
+    assert result["maps"]["measured"].shape == (64, 64)
 
 
 def test_reference_curves_of_an_object_end_with_the_oracle_far_below_a_mask():
