@@ -279,8 +279,6 @@ def queue_plans(session: SessionLike) -> QueuePlans:
 
 
 def _named(sample: str) -> None:
-    if not isinstance(sample, str):
-        raise ConfigError(f"a sample is named by a text, not {sample!r}")
     if not sample.strip():
         raise ConfigError("a sample needs a name")
 

@@ -90,7 +90,7 @@ class RunData:
     configuration: dict[str, Any]
     """Configuration of all devices, by their data keys."""
     settings: dict[str, Any]
-    """The microscope's settings, the first reading of the stream ``baseline``."""
+    """The microscope's settings, the first reading of the stream ``baseline``, by their data keys."""
     maps: tuple[dict[str, Any], ...]
     """Events of the stream ``map`` without the prefix of their keys, in their order."""
     ledger: dict[str, Any]
@@ -100,6 +100,19 @@ class RunData:
     never was."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
+    devices: tuple[str, ...] = ()
+    """Names of all devices that were read or configured: a data key is a device's name, "_" and its own word."""
+
+    def setting(self, word: str) -> Any:
+        """Value of a device's own word in ``settings``, such as ``high_voltage``; None if no device has it."""
+        return next((self.settings[key] for key in self._keys(word) if key in self.settings), None)
+
+    def configured(self, word: str) -> Any:
+        """Value of a device's own word in ``configuration``, such as ``elevation_angle``; None if none has it."""
+        return next((self.configuration[key] for key in self._keys(word) if key in self.configuration), None)
+
+    def _keys(self, word: str) -> list[str]:
+        return [f"{device}_{word}" for device in self.devices]
 
     def __repr__(self) -> str:
         rows, columns = self.grid.shape
@@ -194,6 +207,7 @@ class _Gathered:
         self.starts: list[dict[str, Any]] = []
         self.stop: dict[str, Any] | None = None
         self.configuration: dict[str, Any] = {}
+        self.devices: dict[str, None] = {}
         self.streams: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
         self.points: dict[_Place, dict[str, Any]] = {}  # of all runs, in the order of their measurement
         spectrum = ""
@@ -205,6 +219,9 @@ class _Gathered:
                     spectrum = event_keys(doc).spectrum
                 elif name == "descriptor":
                     self.streams.setdefault(stream, {})
+                    self.devices |= dict.fromkeys(
+                        [*doc.get("object_keys", {}), *doc.get("configuration", {})]
+                    )
                     for device in doc.get("configuration", {}).values():
                         self.configuration.update(device.get("data", {}))
                 elif name == "event":
@@ -321,6 +338,7 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         ledger=_first(gathered.streams.get("ledger", {})),
         log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
+        devices=tuple(gathered.devices),
     )
 
 

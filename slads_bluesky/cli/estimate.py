@@ -42,7 +42,8 @@ def estimate(
 ) -> None:
     """Estimate the time and the dose of a map from what earlier runs took."""
     from ..analysis.cost import estimate as predict
-    from ..analysis.earlier import describe_estimate, earlier_runs
+    from ..analysis.in_words import describe_estimate
+    from ..record.earlier import earlier_runs
 
     console = make_console()
     check_writable(json_file)

@@ -42,9 +42,9 @@ def acquisition(data: RunData) -> Acquisition:
         ("working_distance", "working_distance"),
         ("magnification", "magnification"),
     ):
-        for key, value in data.settings.items():
-            if key.endswith(f"_{ours}"):
-                out[theirs] = float(value)
+        value = data.setting(ours)
+        if value is not None:
+            out[theirs] = float(value)
     simulated: dict[str, float] = {}
     if simulated_object(data.start) is not None:
         from ..spectra.physics.detector import Detector
@@ -54,8 +54,9 @@ def acquisition(data: RunData) -> Acquisition:
         ("elevation_angle", "elevation_angle"),
         ("energy_resolution", "energy_resolution_MnKa"),
     ):
-        found = [value for key, value in data.configuration.items() if key.endswith(f"_{ours}")]
-        value = found[0] if found else data.start.get(ours, simulated.get(ours, math.nan))
+        value = data.configured(ours)
+        if value is None:
+            value = data.start.get(ours, simulated.get(ours, math.nan))
         if not math.isnan(float(value)):
             out[theirs] = float(value)
     return out
@@ -69,7 +70,7 @@ def elements_of(data: RunData) -> list[str]:
     """Symbols of the elements in the phases, sorted.
 
     Those that the start document names (``elements``), else those in the names of the phases that read as
-    formulas, such as ``CaO`` or ``Pb-Sn``.
+    formulas, such as ``CaO`` or ``Pb-Sn``. One element with a number, such as ``K412``, is the name of a sample.
     """
     if data.start.get("elements"):
         return sorted(map(str, data.start["elements"]))
@@ -92,6 +93,7 @@ def elements_in(phases: Iterable[str]) -> list[str]:
         parts = [part for part in re.split(r"[-·+ ]", phase) if part]
         symbols = [match[1] for part in parts for match in _SYMBOL.finditer(part)]
         spelled = "".join(match[0] for part in parts for match in _SYMBOL.finditer(part))
-        if spelled == "".join(parts) and known.issuperset(symbols):
+        numbered = len(symbols) == 1 and spelled != symbols[0]
+        if spelled == "".join(parts) and known.issuperset(symbols) and not numbered:
             found.update(symbols)
     return sorted(found)

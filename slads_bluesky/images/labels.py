@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["check_label_image", "compact_labels", "fill_from_nearest", "label_positions"]
+__all__ = ["check_label_image", "compact_labels", "fill_from_nearest", "label_positions", "number_labels"]
 
 _N_VALUES = 256
 """Values of a label, 0 to 255."""
@@ -93,6 +93,34 @@ def compact_labels(labels: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.
     """
     values = np.unique(labels[labels > 0]).astype(np.uint8)
     return values, label_positions(labels, values)
+
+
+def number_labels(numbers: NDArray[Any], *, most_frequent_first: bool = False) -> NDArray[np.uint8]:
+    """Make a label image of any whole numbers: the labels 1 … L.
+
+    Parameters
+    ----------
+    numbers : integer array of any shape
+        At most 255 different ones, each a phase; 0 too.
+    most_frequent_first : bool
+        Label 1 is the most frequent number instead of the least one.
+
+    Returns
+    -------
+    uint8 array of the shape of `numbers`
+
+    Examples
+    --------
+    >>> number_labels(np.array([[7, 0], [7, 900]])).tolist()
+    [[2, 1], [2, 3]]
+    >>> number_labels(np.array([[7, 0], [7, 900]]), most_frequent_first=True).tolist()
+    [[1, 2], [1, 3]]
+    """
+    values, positions, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    labels = np.arange(1, values.size + 1, dtype=np.uint8)
+    if most_frequent_first:
+        labels[np.argsort(-counts, kind="stable")] = np.arange(1, values.size + 1)
+    return np.asarray(labels[positions.reshape(np.shape(numbers))], np.uint8)
 
 
 def fill_from_nearest(labels: NDArray[np.uint8], unknown: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.cost import Estimate, PastRun
 from ..analysis.cost import estimate as predict
-from ..analysis.earlier import describe_estimate, earlier_runs
+from ..analysis.in_words import describe_estimate
 from ..errors import ConfigError, RecordError
 from ..grid import ScanGrid
+from ..record.earlier import earlier_runs
 from . import diagnostics
 from .diagnostics import CheckResult
 

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ..errors import RecordError
+from ..files import atomic_write
 from ..plans.collect import PHASE_KEY
 from ..record.runs import RecordedRun
 from ..spectra.axis import EnergyAxis
@@ -62,14 +63,17 @@ def collected_spectra(runs: Sequence[RecordedRun]) -> Collected:
         eds = str(run.start["detectors"][0])
         offset = width = kev = unknown
         documents = list(run.documents())
+        devices: list[str] = []
         for name, doc in documents:
             if name == "descriptor":
+                devices += doc.get("object_keys", {})
                 configured = doc.get("configuration", {}).get(eds, {}).get("data", {})
                 offset = configured.get(f"{eds}_energy_offset", offset)
                 width = configured.get(f"{eds}_energy_width", width)
         for stream, doc in final_events(documents, ("baseline", "primary")):
             if stream == "baseline":
-                kev = next((float(v) for k, v in doc["data"].items() if k.endswith("_high_voltage")), kev)
+                voltages = [doc["data"].get(f"{device}_high_voltage") for device in devices]
+                kev = next((float(value) for value in voltages if value is not None), kev)
             else:
                 phase = str(doc["data"][PHASE_KEY])
                 spectra.setdefault(phase, []).append(np.asarray(doc["data"][f"{eds}_spectrum"], np.int64))
@@ -170,7 +174,8 @@ def write_phases(collected: Collected, directory: Path) -> Path:
         content: dict[str, Any] = {"phases": phases, "axis": collected.axis.to_json()}
         if np.isfinite(collected.beam_kev):
             content["beam_energy_kev"] = collected.beam_kev
-        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        with atomic_write(path) as partial:
+            partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{directory}: cannot be written ({error.strerror})") from error
     return path

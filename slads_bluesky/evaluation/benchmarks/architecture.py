@@ -1,7 +1,8 @@
 """Figures of the source tree itself: modules, imports, circles, lines, and the time to import it.
 
 An arrow is an import of one module of the package by another, at the top of a file or inside a function; imports for
-type checking only are left out. A circle is a set of modules, or of packages, that import one another.
+type checking only are left out. A circle is a set of modules, or of packages, that import one another. A package and
+its own sub-packages are none (``docs/decisions/0007``): that their modules form no circle is measured as well.
 """
 
 from __future__ import annotations
@@ -61,12 +62,13 @@ def measure_tree(root: Path) -> dict[str, Any]:
     parents = {module.rpartition(".")[0] for module in modules}
     room = {module: package_of(module, parents) for module in modules}
     between = {(room[a], room[b]) for a, b in arrows if room[a] != room[b]}
+    apart = {(a, b) for a, b in between if not is_within(a, b) and not is_within(b, a)}
     return {
         "root": str(root),
         "modules": len(modules),
         "arrows": len(arrows),
         "circles": circles(modules, arrows),
-        "package_circles": circles(set(room.values()), between),
+        "package_circles": circles(set(room.values()), apart),
         "package_arrows": len(between),
         "packages": _packages(room, arrows),
         "lines": _lines(root),
@@ -106,6 +108,17 @@ def circles(nodes: Iterable[str], arrows: Iterable[tuple[str, str]]) -> list[lis
     _, component = connected_components(matrix, directed=True, connection="strong")
     sets = [[names[i] for i in np.flatnonzero(component == c)] for c in np.unique(component)]
     return sorted((found for found in sets if len(found) > 1), key=len, reverse=True)
+
+
+def is_within(package: str, other: str) -> bool:
+    """Whether a package is a part of another one.
+
+    Examples
+    --------
+    >>> is_within("sampling.slads", "sampling"), is_within("sampling", "sampling.slads")
+    (True, False)
+    """
+    return package.startswith(f"{other}.")
 
 
 def package_of(module: str, modules: Container[str] = ()) -> str:

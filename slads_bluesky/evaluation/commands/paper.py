@@ -11,7 +11,7 @@ import typer
 
 from ...cli.options import Json
 from ...errors import ConfigError
-from ...files import check_writable
+from ...files import atomic_write, check_writable
 from ...phantom.paper_results import PAPER
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def _experiments(
                 output.print(remark)
             tables.append((title, lines, remark))
             if markdown is not None:
-                markdown.write_text(as_markdown(tables), encoding="utf-8")
+                with atomic_write(markdown) as page:
+                    page.write_text(as_markdown(tables), encoding="utf-8")
     return found
 
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ...files import atomic_write
 from ...phantom.paper_results import PAPER
 from .trial import METHODS
 
@@ -96,7 +97,7 @@ def charts(path: Path, experiment: str, curves: Mapping[str, Sequence[Curve]]) -
     handles, labels = by_fraction.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
     figure.suptitle(experiment)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def real_chart(path: Path, results: Mapping[str, Any]) -> None:
@@ -121,7 +122,12 @@ def real_chart(path: Path, results: Mapping[str, Any]) -> None:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small", frameon=False)
     figure.suptitle(str(results["map"]))
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=110)
 
 
 def _finish(axes: Any, across: str, up: str) -> None:

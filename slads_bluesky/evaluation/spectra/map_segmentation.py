@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...errors import ConfigError, DataError
+from ...images.labels import number_labels
 from ...spectra.io.maps import SpectrumMap
 from ...spectra.likelihood.kernel import bin_starts
 
@@ -73,10 +74,7 @@ def find_phases(
                 raise DataError(
                     f"{found.path}: its spectra do not fall into phases of {least} pixels or more"
                 )
-    values, counts = np.unique(labels, return_counts=True)
-    rank = np.zeros(values.max() + 1, np.uint8)
-    rank[values[np.argsort(-counts, kind="stable")]] = np.arange(1, values.size + 1)
-    return rank[labels].reshape(found.shape)
+    return number_labels(labels, most_frequent_first=True).reshape(found.shape)
 
 
 def _nearest(bins: NDArray[np.float64], n_phases: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError, DataError
+from ...images.labels import number_labels
 from ..axis import EnergyAxis
 from ..counts import MAX_COUNTS
 from .foreign import energy_axis_of, foreign_signals
@@ -168,4 +169,4 @@ def _segmentation(
     values = np.unique(labels)
     if not 2 <= values.size <= 255:
         raise DataError(f"{path}: field labels holds {values.size} different labels, not 2 to 255")
-    return (np.searchsorted(values, labels) + 1).astype(np.uint8)
+    return number_labels(labels)

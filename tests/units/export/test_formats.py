@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from slads_bluesky.errors import ConfigError, RecordError
-from slads_bluesky.export.about import elements_of
+from slads_bluesky.export.about import acquisition, elements_of
 from slads_bluesky.export.formats import export_map, suffixes
 
 
@@ -149,7 +149,18 @@ def test_elements_are_those_that_the_phases_spell(data):
 
     assert of("CaO", "LaO", "Si", "C") == ["C", "Ca", "La", "O", "Si"]
     assert of("Al2O3", "matrix", "Xy") == ["Al", "O"]
+    assert of("K412", "C 60", "Fe") == ["Fe"]  # one element with a number is the name of a sample
     assert of("matrix", elements=["Fe", "C"]) == ["C", "Fe"]
+
+
+def test_settings_are_found_by_the_names_of_devices_and_not_by_how_a_key_ends(data):
+    settings = {**data.settings, "sem_not_the_high_voltage": 3.0, "other_high_voltage": 4.0}
+    assert acquisition(dataclasses.replace(data, settings=settings))["beam_energy"] == 15.0
+    column = dataclasses.replace(
+        data, settings={"my_column_high_voltage": 20.0}, devices=("eds", "my_column")
+    )
+    assert acquisition(column)["beam_energy"] == 20.0
+    assert "beam_current" not in acquisition(column)
 
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(data, tmp_path):

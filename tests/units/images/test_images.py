@@ -14,6 +14,7 @@ from slads_bluesky.images import (
     segment,
     total_distortion,
 )
+from slads_bluesky.images.labels import number_labels
 
 
 def test_total_distortion_and_boundary_fraction_of_a_known_image():
@@ -105,3 +106,12 @@ def test_files_that_are_none(tmp_path):
         read_label_image(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"not '\.txt'"):
         read_label_image(tmp_path / "a.txt")
+
+
+def test_number_labels_of_any_numbers_gives_labels_from_1_in_their_order_or_by_frequency():
+    numbers = np.array([[70000, 3, 3], [3, 12, 12]])
+    assert number_labels(numbers).tolist() == [[3, 1, 1], [1, 2, 2]]
+    assert number_labels(numbers, most_frequent_first=True).tolist() == [[3, 1, 1], [1, 2, 2]]
+    assert number_labels(-numbers, most_frequent_first=True).tolist() == [[3, 1, 1], [1, 2, 2]]
+    assert number_labels(-numbers).tolist() == [[1, 3, 3], [3, 2, 2]]
+    assert number_labels(numbers).dtype == np.uint8

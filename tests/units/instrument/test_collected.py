@@ -21,7 +21,9 @@ def run(phase, rows, numbers=None, *, kilovolt=None, offset=0.0, eds="eds"):
     }
     documents = [("start", bundle.start_doc)]
     if kilovolt is not None:
-        base = bundle.compose_descriptor(name="baseline", data_keys={"sem_high_voltage": key})
+        base = bundle.compose_descriptor(
+            name="baseline", data_keys={"sem_high_voltage": key}, object_keys={"sem": ["sem_high_voltage"]}
+        )
         documents += [
             ("descriptor", base.descriptor_doc),
             (

@@ -40,6 +40,18 @@ def test_measure_tree_of_four_packages_counts_arrows_circles_and_lines(tree):
     assert found["times_s"].keys() >= {"python alone", "import slads_bluesky"}
 
 
+def test_measure_tree_of_a_package_and_its_rooms_is_no_circle_of_packages(tree):
+    pytest.importorskip("grimp")
+    for name, text in {
+        "d/__init__": "", "d/ground": "", "d/factory": "from .room import one", "d/room/__init__": "",
+        "d/room/one": "from ..ground import __doc__",
+    }.items():  # fmt: skip
+        path = tree / "slads_bluesky" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert measure_tree(tree)["package_circles"] == [["b", "c"]]
+
+
 def test_measure_tree_of_another_folder_raises_naming_it(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no slads_bluesky/__init__\.py"):
         measure_tree(tmp_path)

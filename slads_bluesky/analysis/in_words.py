@@ -1,66 +1,13 @@
-"""What the earlier maps of a record took, and an estimate of the next one in words."""
+"""An estimate of the next map in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
-from ..errors import RecordError
-from ..simulated import simulated_object
-from .cost import Estimate, PastRun, Range, past_run
+from .cost import Estimate, PastRun, Range
 
-__all__ = ["describe_estimate", "earlier_runs"]
-
-
-def earlier_runs(
-    where: str | Path | None,
-    *,
-    sample: str | None = None,
-    object_name: str | None = None,
-    last: int = 20,
-    on_run: Callable[[str], None] = lambda text: None,
-) -> list[PastRun]:
-    """Read what the latest maps of a record took.
-
-    Parameters
-    ----------
-    where : str or path, optional
-        The record; by default the user's own.
-    sample, object_name : str, optional
-        Only maps of that sample, of that simulated object.
-    last : int
-        At most this many.
-    on_run : callable
-        Called with a sentence before each run is read.
-    """
-    from ..record.runs import list_runs
-
-    found: list[PastRun] = []
-    try:
-        recorded = list_runs(where)
-    except RecordError:
-        if where is not None:
-            raise
-        recorded = []  # the user's own record begins with the first run
-    for run in reversed(recorded):
-        if sample is not None and run.start.get("sample") != sample:
-            continue
-        specimen = simulated_object(run.start)
-        if object_name is not None and (specimen is None or specimen.name != object_name):
-            continue
-        if "grid" not in run.start:
-            continue
-        on_run(f"reading run {run.uid[:8]}")
-        try:
-            past = past_run(run.documents())
-        except RecordError:
-            continue  # a damaged run is no reason not to look at the others
-        if past is not None:
-            found.append(past)
-        if len(found) == last:
-            break
-    return found
+__all__ = ["describe_estimate"]
 
 
 def describe_estimate(made: Estimate, runs: Sequence[PastRun]) -> list[str]:
