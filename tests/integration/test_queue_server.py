@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -65,8 +66,21 @@ def redis(tmp_path_factory):
 class Manager:
     """A client of the RE manager, and its record."""
 
-    def __init__(self, port, record, log):
-        self.port, self.record, self.log = port, record, log
+    def __init__(self, port, record, log, pid):
+        self.port, self.record, self.log, self.pid = port, record, log, pid
+
+    @property
+    def worker(self):
+        """Process id of the worker: the descendant of the manager that has the catalog's writer as its child."""
+        waiting = [self.pid]
+        while waiting:
+            parent = waiting.pop()
+            children = [file.read_text().split() for file in Path(f"/proc/{parent}/task").glob("*/children")]
+            for child in map(int, itertools.chain(*children)):
+                if b"catalog.follower" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return parent
+                waiting.append(child)
+        raise AssertionError("no worker")
 
     def ask(self, method, **parameters):
         """One request by the manager's protocol: JSON-RPC over 0MQ."""
@@ -123,17 +137,19 @@ def manager(redis, tmp_path_factory, shared_cache, pbsn_models):
         process = subprocess.Popen(
             command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
         )
-    manager = Manager(control, home / "data" / "slads-bluesky" / "record", log)
+    manager = Manager(control, home / "data" / "slads-bluesky" / "record", log, process.pid)
     try:
         _wait(lambda: process.poll() is not None or _answers(manager), "the RE manager")
         assert process.poll() is None, log.read_text()
         manager.do("environment_open")
         manager.wait(manager_state="idle", worker_environment_state="idle")
         yield manager
-        manager.do("environment_close")
-        manager.wait(worker_environment_exists=False)
+        if manager.ask("status")["worker_environment_exists"]:
+            manager.do("environment_close")
+            manager.wait(worker_environment_exists=False)
         manager.do("manager_stop")
-        process.wait(30)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a manager whose worker died may take longer
+            process.wait(30)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -260,3 +276,21 @@ def test_the_worker_is_headless(manager):
         list_runs(manager.record)
     )
     assert next(iter(read_journal(list_runs(manager.record)[-1].source)))[0] == "start"
+
+
+def test_a_worker_that_is_terminated_in_mid_map_closes_its_run_and_ends(manager):
+    """The last of these tests: the manager is then asked to forget the worker, as it does for any that died."""
+    before = len(list_runs(manager.record))
+    assert manager.add("map_sample", sample="terminated", fraction=0.3)["success"]
+    manager.do("queue_start")
+    _wait(lambda: manager.events(before + 1) > 45, "some points")
+    worker = manager.worker
+    os.kill(worker, signal.SIGTERM)
+    _wait(lambda: list_runs(manager.record)[-1].exit_status != "unfinished", "the stop document")
+    cut_off = list_runs(manager.record)[-1]
+    assert (cut_off.exit_status, cut_off.stop["reason"]) == ("abort", "SIGTERM received")
+    assert cut_off.count_events() == cut_off.stop["num_events"]["primary"]
+    status = Path(f"/proc/{worker}/status")
+    _wait(lambda: not status.exists() or "State:\tZ" in status.read_text(), "the end of the worker")
+    manager.do("environment_destroy")
+    manager.wait(worker_environment_exists=False, manager_state="idle")

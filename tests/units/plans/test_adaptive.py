@@ -281,3 +281,15 @@ def test_adaptive_map_grid_outside_the_field_is_refused(instrument, make_agent, 
         RE(adaptive_map(instrument.beam, instrument.eds, agent), documents)
     assert not documents
     assert instrument.beam.blanker.get()
+
+
+@pytest.mark.parametrize(
+    ("every", "n", "at"),
+    [(7, 20, [7, 14, 20]), (10, 20, [10, 20]), (0, 20, [20]), (None, 170, [81, 162, 170])],
+)
+def test_adaptive_map_records_its_map_as_often_as_asked_and_at_the_end(
+    soft, make_agent, RE, documents, every, n, at
+):
+    """By default at each doubling, from a fiftieth of the pixels on: 81 of 4096."""
+    RE(adaptive_map(soft.beam, soft.eds, make_agent(n), dwell_s=0.1, map_every=every), documents)
+    assert [event["data"]["map_n_measured"] for event in documents.events("map")] == at

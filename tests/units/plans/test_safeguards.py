@@ -83,6 +83,21 @@ def test_account_of_a_counter_that_goes_back_never_decreases(caplog):
     assert "went back from 103 to 1 nC" in caplog.text
 
 
+def test_account_of_a_beam_without_a_counter_adds_up_its_pixels():
+    account = DoseAccount(DoseBudget(run_nc=4.1), "dose", "pixel")
+    assert account.objection() == ""
+    account.book({"data": {"pixel": 1.0}})
+    account.book({"data": {"eds_verdict": "ill"}})  # a point that failed has no dose of its own
+    assert (account.spent_nc, account.largest_nc) == (1.0, 1.0)
+    account.book({"data": {"pixel": 1.0}})
+    assert (account.spent_nc, account.largest_nc) == (2.0, 1.0)
+    assert account.objection() == ""
+    account.largest_nc = 2.0  # 2 + 1.05 * 2 is just what the run may take
+    assert account.objection() == ""
+    account.book({"data": {"pixel": 0.001}})
+    assert "4.1 nC, has 2.1 nC left, less than the 2.1 nC of another point" in account.objection()
+
+
 @pytest.mark.parametrize("retries", [1, 2])
 def test_point_measured_elsewhere_fails_and_is_never_ok(over_ca, RE, documents, retries):
     """Another user, without a lease, moves the beam in mid-acquisition."""
