@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
-# before torch is loaded anywhere: threads that spin while they wait starve the processes that the tests start
+# before numpy and torch are loaded anywhere, here and in the processes that the tests start: the tests' workers are
+# what keeps the cores busy, and threads that spin while they wait starve them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if (
     os.environ.get("OPHYD_CONTROL_LAYER") == "pyepics"
