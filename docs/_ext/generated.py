@@ -53,6 +53,8 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("Quantification: conditions", "slads_bluesky.analysis.quantification.geometry", ()),
     ("Quantification: standards", "slads_bluesky.analysis.quantification.standards", ()),
     ("Quantification: results", "slads_bluesky.analysis.quantification.result", ()),
+    ("Candidate phases", "slads_bluesky.analysis.quantification.candidates", ()),
+    ("Filled spectra", "slads_bluesky.analysis.elements.filled", ()),
     ("Element maps", "slads_bluesky.analysis.elements.maps", ()),
     ("Export", "slads_bluesky.export.formats", ()),
     ("bluesky-adaptive: SLADS as an optimizer", "slads_bluesky.optimizer", ()),

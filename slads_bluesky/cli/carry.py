@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,24 @@ from ..terminal import make_console, working
 from .options import Json
 from .record import Uid, Where, open_map
 
+if TYPE_CHECKING:
+    from ..analysis.elements.maps import ElementMaps
+    from ..analysis.run_data import RunData
+
 __all__ = ["export", "register", "report", "serve"]
+
+Elements = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SYMBOLS|auto",
+        help="Element maps, too: of these elements, or of those whose lines are found.",
+    ),
+]
+Guide = Annotated[
+    Path | None,
+    typer.Option(metavar="IMAGE", help="Image of the same field that guides the element maps, such as BSE."),
+]
+Oxygen = Annotated[str, typer.Option(metavar="measured|stoichiometry", help="Where oxygen comes from.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +51,9 @@ def export(
             help="Ends in .hspy, .zspy, .nxs, .msa, .tif, .npz or .csv; of a run that is no map, .npz or .csv.",
         ),
     ],
+    elements: Elements = None,
+    guide: Guide = None,
+    oxygen: Oxygen = "measured",
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
@@ -50,8 +70,11 @@ def export(
         figures: dict[str, Any] = {"uid": data.uid, "n_measured": data.n_measured}
     else:
         data, figures = None, {"uid": run.uid}
+    maps = None
+    if elements is not None and data is not None:
+        maps = compute_elements(data, elements, guide, oxygen)
     with working(console, f"writing {path.name}"):
-        written = export_map(data, path) if data is not None else export_run(run.documents(), path)
+        written = export_map(data, path, maps) if data is not None else export_run(run.documents(), path)
     for file in written:
         console.print(str(file))
     write_json(json_file, {**figures, "files": [str(file) for file in written]})
@@ -60,6 +83,9 @@ def export(
 def report(
     uid: Uid,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .html, .pdf or .png.")],
+    elements: Elements = None,
+    guide: Guide = None,
+    oxygen: Oxygen = "measured",
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
@@ -71,10 +97,22 @@ def report(
     check_writable(json_file)
     console = make_console()
     _, data = open_map(uid, catalog)
+    maps = compute_elements(data, elements, guide, oxygen) if elements is not None else None
     with working(console, f"writing {path.name}"):
-        write_report(data, path, known_truth(data))
+        write_report(data, path, known_truth(data), maps)
     console.print(str(path))
     write_json(json_file, {**summarize(data)[1], "file": str(path)})
+
+
+def compute_elements(data: RunData, elements: str, guide: Path | None, oxygen: str) -> ElementMaps:
+    """Element maps as the command line asks for them."""
+    from ..export.elements import maps_of_run, read_guide
+    from ..progress import tracker
+
+    symbols = None if elements == "auto" else [s.strip() for s in elements.split(",") if s.strip()]
+    image = read_guide(guide, data.grid.shape) if guide is not None else None
+    with tracker("element maps") as progress:
+        return maps_of_run(data, symbols, image=image, oxygen=oxygen, progress=progress)
 
 
 def serve(

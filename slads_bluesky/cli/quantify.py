@@ -14,6 +14,7 @@ from .options import Json
 from .record import Where
 
 if TYPE_CHECKING:
+    from ..analysis.quantification.candidates import Match
     from ..analysis.quantification.result import Quantification
 
 __all__ = ["quantify", "register"]
@@ -70,14 +71,20 @@ def quantify(
     resolution: Annotated[
         float | None, typer.Option(metavar="EV", help="FWHM at Mn Kα to start from.")
     ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Candidate phases of your own, beside those that are shipped."),
+    ] = None,
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
     """Quantify spectra: mass and atomic fractions, uncertainties, detection limits, goodness of fit."""
+    from ..analysis.quantification.candidates import candidate_table, match_composition
     from ..analysis.quantification.sources import quantify_file, read_standard
 
     check_writable(json_file)
     console = make_console()
+    table = candidate_table(candidates)
     given = {
         "beam_energy_kev": beam_energy,
         "takeoff_deg": takeoff,
@@ -97,11 +104,15 @@ def quantify(
     if Path(source).suffix and Path(source).exists():
         for title, found in quantify_file(source, given=given, **options):
             _show(console, title, found)
-            results.append({"file": source, "title": title, **found.to_json()})
+            matches = match_composition(found, table)
+            _show_matches(console, matches)
+            results.append({"file": source, "title": title, **found.to_json(), **_as_json(matches)})
     else:
         for title, found in _of_run(source, catalog, given, options):
             _show(console, title, found)
-            results.append({"run": source, "phase": title, **found.to_json()})
+            matches = match_composition(found, table)
+            _show_matches(console, matches)
+            results.append({"run": source, "phase": title, **found.to_json(), **_as_json(matches)})
     write_json(json_file, {"results": results})
 
 
@@ -143,6 +154,22 @@ def _number(value: str, text: str) -> float:
         return float(value)
     except ValueError:
         raise ConfigError(f"--valence takes a number, not {text!r}") from None
+
+
+def _show_matches(console: Any, matches: list[Match]) -> None:
+    text = ", ".join(
+        f"{m.name or 'none of the table'} {m.probability:.2f}" for m in matches if m.probability >= 0.01
+    )
+    console.print(f"candidates: {text}", markup=False)
+
+
+def _as_json(matches: list[Match]) -> dict[str, Any]:
+    return {
+        "candidates": [
+            {"name": m.name or None, "probability": m.probability, "distance": m.distance if m.name else None}
+            for m in matches
+        ]
+    }
 
 
 def _show(console: Any, title: str, found: Quantification) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, RecordError
+from ..errors import ConfigError, RecordError, SladsError
 from ..files import check_writable, write_json
 from ..terminal import make_console
 from .options import Json
@@ -15,6 +15,7 @@ from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
     from ..analysis.run_data import RunData
+    from ..spectra.likelihood.new_phase import NewPhase
 
 __all__ = ["register", "relabel"]
 
@@ -36,6 +37,14 @@ def relabel(
             metavar="NAME", help="Accept the largest group of unknown spectra as a phase of this name."
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Only show the groups of unknown spectra and what they may be."),
+    ] = False,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Candidate phases of your own, beside those that are shipped."),
+    ] = None,
     catalog: Folder = None,
     json_file: Json = None,
 ) -> None:
@@ -50,8 +59,8 @@ def relabel(
     from ..record.scan_id import scan_id_source
     from ..spectra import load_classifier
 
-    if (classifier is None) == (accept is None):
-        raise ConfigError("give either --classifier FILE or --accept NAME")
+    if sum((classifier is not None, accept is not None, suggest)) != 1:
+        raise ConfigError("give either --classifier FILE or --accept NAME, or --suggest")
     check_writable(json_file)
     console = make_console()
     where = str(catalog) if catalog is not None else None
@@ -59,8 +68,17 @@ def relabel(
     chain, data = open_map(uid, where)
     if "agent" not in data.start:
         raise RecordError(f"run {data.uid[:8]} was not made by an adaptive plan")
+    if suggest:
+        _, _, groups = _unknown_groups(data, folders)
+        for group in groups:
+            _show_group(console, data, group, candidates)
+        shown = [{"n_spectra": g.n_spectra, "suggested_name": g.suggested_name} for g in groups]
+        write_json(json_file, {"groups": shown})
+        return
     other: Any = (
-        load_classifier(classifier) if classifier is not None else _accepted(console, data, accept, folders)
+        load_classifier(classifier)
+        if classifier is not None
+        else _accepted(console, data, accept, folders, candidates)
     )
     start = {**data.start, "agent": configuration_for(data, other)}
     model = find_sampler_model(data.start, *folders)
@@ -96,11 +114,11 @@ def relabel(
     )
 
 
-def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]) -> Any:
-    """The run's classifier with the largest group of its unknown spectra as one phase more."""
+def _unknown_groups(data: RunData, folders: list[Path]) -> tuple[Any, Any, list[NewPhase]]:
+    """Return the run's classifier, its unknown spectra and their groups, the largest first."""
     from ..record.resume import find_classifier
     from ..spectra.likelihood.classifier import PhaseClassifier
-    from ..spectra.likelihood.new_phase import accept_phase, find_new_phases
+    from ..spectra.likelihood.new_phase import find_new_phases
 
     known = find_classifier(data.start, *folders)
     if not isinstance(known, PhaseClassifier):
@@ -111,9 +129,39 @@ def _accepted(console: Any, data: RunData, name: str | None, folders: list[Path]
         raise RecordError(
             f"run {data.uid[:8]} has no group of unknown spectra that look alike ({len(unknown)} unknown)"
         )
+    return known, unknown, groups
+
+
+def _show_group(console: Any, data: RunData, group: NewPhase, candidates: Path | None) -> None:
+    """Print the lines of a group of unknown spectra, and what it may be by its composition."""
+    from ..analysis.quantification.candidates import candidate_table, match_composition
+    from ..analysis.quantification.quantify import quantify
+    from ..export.conditions import conditions_of_map
+    from ..spectra.axis import EnergyAxis
+
+    lines = ", ".join(f"{line} {energy:.2f} keV" for line, energy in group.lines[:5])
+    text = f"{group.n_spectra} unknown spectra alike: {group.suggested_name} ({lines})"
+    table = candidate_table(candidates)
+    try:
+        data.calibrated_spectra()
+        axis = EnergyAxis(data.energy_offset_kev, data.energy_width_kev, len(group.mean))
+        found = quantify(group.mean * group.n_spectra, axis, conditions_of_map(data))
+        matches = [m for m in match_composition(found, table) if m.name and m.probability >= 0.01]
+    except SladsError as error:
+        matches = []
+        text += f"; no composition ({error})"
+    if matches:
+        text += "; may be " + ", ".join(f"{m.name} ({m.probability:.2f})" for m in matches[:3])
+    console.print(text, markup=False)
+
+
+def _accepted(
+    console: Any, data: RunData, name: str | None, folders: list[Path], candidates: Path | None
+) -> Any:
+    """The run's classifier with the largest group of its unknown spectra as one phase more."""
+    from ..spectra.likelihood.new_phase import accept_phase
+
+    known, unknown, groups = _unknown_groups(data, folders)
     for group in groups:
-        lines = ", ".join(f"{line} {energy:.2f} keV" for line, energy in group.lines[:5])
-        console.print(
-            f"{group.n_spectra} unknown spectra alike: {group.suggested_name} ({lines})", markup=False
-        )
+        _show_group(console, data, group, candidates)
     return accept_phase(known, str(name), unknown[groups[0].members])

@@ -5,24 +5,29 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..metadata import json_text
+from .elements import element_arrays, write_element_table
 
 __all__ = ["write_csv", "write_npz"]
 
 
-def write_npz(data: RunData, path: Path) -> list[Path]:
+def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write every array of a map; no pickled objects.
 
     Keys: ``pixels``, ``x_um``, ``y_um``, ``spectra``, ``labels``, ``probabilities``, ``verdicts``, ``erd``,
     ``live_time_s``, ``real_time_s``, ``dose_nC``, ``times`` (N, …); ``measured`` and, if recorded,
-    ``reconstruction`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON text.
+    ``reconstruction`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON text;
+    with element maps ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
     """
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "pixels": data.pixels,
         "x_um": data.position_um[:, 0],
         "y_um": data.position_um[:, 1],
@@ -44,13 +49,15 @@ def write_npz(data: RunData, path: Path) -> list[Path]:
         arrays["spectra"] = data.spectra
     if data.reconstruction is not None:
         arrays["reconstruction"] = data.reconstruction
+    if elements is not None:
+        arrays |= element_arrays(elements)
     with atomic_write(path) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
     return [path]
 
 
-def write_csv(data: RunData, path: Path) -> list[Path]:
-    """Write one line a measured pixel, in the order of their measurement, without the spectra."""
+def write_csv(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
+    """Write one line a measured pixel, in their order, without the spectra; elements of all pixels beside it."""
     counts = data.spectra.sum(axis=1) if data.spectra is not None else np.full(data.n_measured, -1)
     with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -97,4 +104,6 @@ def write_csv(data: RunData, path: Path) -> list[Path]:
                     float(data.times[i]),
                 ]
             )
-    return [path]
+    if elements is None:
+        return [path]
+    return [path, write_element_table(data, elements, path.with_suffix(".elements.csv"))]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from slads_bluesky.documents import reading
 from slads_bluesky.errors import ConfigError, RecordError
 
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 
 __all__ = ["export_map", "suffixes"]
@@ -18,7 +20,7 @@ def suffixes() -> tuple[str, ...]:
     return tuple(_writers())
 
 
-def export_map(data: RunData, path: Path) -> list[Path]:
+def export_map(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write a map in the format that the name of the file asks for.
 
     Parameters
@@ -29,6 +31,9 @@ def export_map(data: RunData, path: Path) -> list[Path]:
         ``.npz`` and ``.csv`` for scripts, ``.msa`` (EMSA/MAS, the sum of all spectra and one of each phase),
         ``.hspy`` and ``.zspy`` (HyperSpy, by the extra ``hyperspy``), ``.nxs`` (NeXus, NXem), ``.tif``
         (the maps as images).
+    elements : ElementMaps, optional
+        Element maps to write, too, measured and inferred pixels told apart by a mask: into the file itself, or beside
+        it into ``NAME.elements.csv``, ``NAME.Fe.tif`` …, ``NAME.filled.hspy`` (the expected spectrum of every pixel).
 
     Returns
     -------
@@ -47,13 +52,18 @@ def export_map(data: RunData, path: Path) -> list[Path]:
         raise ConfigError(f"cannot export to '{path.name}': its name must end in {', '.join(writers)}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    if elements is not None and path.suffix == ".msa":
+        raise ConfigError(f"{path.name}: a .msa file holds spectra, no element maps")
     if data.n_measured == 0:
         raise RecordError(f"run {data.uid[:8]} has no measured pixel to export")
     with reading(f"run {data.uid[:8]}"):
-        return writers[path.suffix](data, path)
+        return writers[path.suffix](data, path, elements)
 
 
-def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:
+Writer = Callable[[RunData, Path, Any], list[Path]]
+
+
+def _writers() -> dict[str, Writer]:
     from .arrays import write_csv, write_npz
     from .emsa import write_msa
     from .hyperspy import write_hyperspy
@@ -63,7 +73,7 @@ def _writers() -> dict[str, Callable[[RunData, Path], list[Path]]]:
     return {
         ".npz": write_npz,
         ".csv": write_csv,
-        ".msa": write_msa,
+        ".msa": lambda data, path, elements: write_msa(data, path),
         ".hspy": write_hyperspy,
         ".zspy": write_hyperspy,
         ".nxs": write_nexus,

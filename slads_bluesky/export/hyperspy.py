@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from slads_bluesky.errors import ConfigError
 
+from ..analysis.elements.filled import filled_spectra
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..metadata import json_text
@@ -21,7 +23,7 @@ from .about import acquisition, elements_of
 __all__ = ["write_hyperspy"]
 
 
-def write_hyperspy(data: RunData, path: Path) -> list[Path]:
+def write_hyperspy(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write ``NAME.hspy`` and ``NAME.measured.hspy`` (or ``.zspy``).
 
     The first is (rows, columns, channels), zero where nothing was measured; its original metadata hold the mask
@@ -34,6 +36,9 @@ def write_hyperspy(data: RunData, path: Path) -> list[Path]:
     data : RunData
     path : Path
         Ends in ``.hspy`` (HDF5) or ``.zspy`` (zarr).
+    elements : ElementMaps, optional
+        Written as maps into the first file's original metadata, and as ``NAME.filled.hspy``: the expected spectrum of
+        every pixel at the mean live time of the measured ones. Its title and metadata say that it is inferred.
 
     Raises
     ------
@@ -45,10 +50,13 @@ def write_hyperspy(data: RunData, path: Path) -> list[Path]:
     spectra = data.calibrated_spectra()
     write = _hspy if path.suffix == ".hspy" else _zspy
     listed = path.with_suffix(f".measured{path.suffix}")
-    for target, signal in ((path, _dense(data, spectra)), (listed, _listed(data, spectra))):
+    signals = [(path, _dense(data, spectra, elements)), (listed, _listed(data, spectra))]
+    if elements is not None:
+        signals.append((path.with_suffix(f".filled{path.suffix}"), _filled(data, elements)))
+    for target, signal in signals:
         with atomic_write(target) as partial:
             write(partial, signal)
-    return [path, listed]
+    return [target for target, _ in signals]
 
 
 def _hspy(path: Path, signal: dict[str, Any]) -> None:
@@ -68,7 +76,7 @@ def _zspy(path: Path, signal: dict[str, Any]) -> None:
     write_zspy(path, signal)
 
 
-def _dense(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:
+def _dense(data: RunData, spectra: NDArray[Any], elements: ElementMaps | None) -> dict[str, Any]:
     import dask.array as da
 
     rows, columns = data.grid.shape
@@ -99,13 +107,33 @@ def _dense(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:
     }
     if data.reconstruction is not None:
         maps["reconstruction"] = data.reconstruction
+    if elements is not None:
+        for e, symbol in enumerate(elements.elements):
+            maps[f"{symbol}_mass_fraction"] = elements.mass_fraction[e]
+            maps[f"{symbol}_mass_fraction_sd"] = elements.mass_fraction_sd[e]
+            maps[f"{symbol}_intensity_per_s"] = elements.intensity[e]
+            maps[f"{symbol}_intensity_sd_per_s"] = elements.intensity_sd[e]
+    axes = _map_axes(data, n)
+    return _signal(data, dense, axes, float(np.nansum(data.live_time_s)) / (rows * columns), maps, "")
+
+
+def _map_axes(data: RunData, n: int) -> list[dict[str, Any]]:
+    rows, columns = data.grid.shape
     (y0, _), (x0, _) = data.grid.extents_um
-    axes = [
+    return [
         _axis("y", rows, y0, data.grid.step_um[0], "µm", 0, True),
         _axis("x", columns, x0, data.grid.step_um[1], "µm", 1, True),
         _axis("Energy", n, data.energy_offset_kev, data.energy_width_kev, "keV", 2, False),
     ]
-    return _signal(data, dense, axes, float(np.nansum(data.live_time_s)) / (rows * columns), maps, "")
+
+
+def _filled(data: RunData, elements: ElementMaps) -> dict[str, Any]:
+    known = data.live_time_s[np.isfinite(data.live_time_s) & (data.live_time_s > 0)]
+    live = float(known.mean()) if known.size else 1.0
+    maps = {"inferred": np.ones(data.grid.shape, np.uint8), "measured": elements.measured.astype(np.uint8)}
+    axes = _map_axes(data, elements.axis.n_channels)
+    what = ", expected spectra, inferred"
+    return _signal(data, filled_spectra(elements, live), axes, live, maps, what)
 
 
 def _listed(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:

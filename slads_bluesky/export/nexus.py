@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..metadata import json_text
@@ -24,7 +25,7 @@ CHUNK = 64
 """Spectra to a chunk of the file."""
 
 
-def write_nexus(data: RunData, path: Path) -> list[Path]:
+def write_nexus(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write a map as one NXem entry.
 
     ``/entry/measurement/event1/spectrum1/stack_0d`` holds the measured spectra (N, channels) with, beside them,
@@ -35,6 +36,9 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
     ----------
     data : RunData
     path : Path
+    elements : ElementMaps, optional
+        Into ``/entry/elements``, an NXdata with mass fraction, intensity and standard deviations of each element, and
+        the mask ``inferred``.
 
     Raises
     ------
@@ -67,6 +71,8 @@ def write_nexus(data: RunData, path: Path) -> list[Path]:
         _settings(event, data)
         _spectra(_group(event, "spectrum1", "NXspectrum"), data, spectra)
         _maps(entry, data)
+        if elements is not None:
+            _elements(entry, data, elements)
         note = _group(entry, "start_document", "NXnote")
         _field(note, "type", "application/json")
         _field(note, "data", np.bytes_(json_text(start).encode()))
@@ -177,6 +183,25 @@ def _maps(entry: Any, data: RunData) -> None:
     live = np.zeros(data.grid.shape)
     live.ravel()[data.pixels] = data.live_time_s
     _field(maps, "live_time", live, "s")
+
+
+def _elements(entry: Any, data: RunData, elements: ElementMaps) -> None:
+    group = _group(entry, "elements", "NXdata")
+    names = [f"{symbol}_mass_fraction" for symbol in elements.elements]
+    group.attrs.update({"signal": names[0], "axes": ["y", "x"], "auxiliary_signals": names[1:]})
+    (y0, y1), (x0, x1) = data.grid.extents_um
+    rows, columns = data.grid.shape
+    _field(group, "y", np.linspace(y0, y1, rows), "µm")
+    _field(group, "x", np.linspace(x0, x1, columns), "µm")
+    _field(group, "inferred", (~elements.measured).astype(np.uint8)).attrs["long_name"] = (
+        "1 where nothing was measured"
+    )
+    for e, symbol in enumerate(elements.elements):
+        field = _field(group, f"{symbol}_mass_fraction", elements.mass_fraction[e])
+        field.attrs["long_name"] = f"{elements.lines[e]}, mass fraction"
+        _field(group, f"{symbol}_mass_fraction_errors", elements.mass_fraction_sd[e])
+        _field(group, f"{symbol}_intensity", elements.intensity[e], "1/s")
+        _field(group, f"{symbol}_intensity_errors", elements.intensity_sd[e], "1/s")
 
 
 def _group(parent: Any, name: str, nx_class: str, **attributes: str) -> Any:

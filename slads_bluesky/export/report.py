@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from slads_bluesky.errors import ConfigError
 
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..analysis.summary import summarize
 from ..documents import reading
 from ..files import atomic_write
 from ..metadata import json_text
+from .element_panels import draw_elements, element_rows
 from .panels import draw_maps, draw_progress, draw_spectra, figure_of
 
 __all__ = ["REPORTS", "write_report"]
@@ -35,11 +37,17 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem aut
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 img { width: 100% } table { border-collapse: collapse } pre { white-space: pre-wrap; font-size: 0.85rem }
 th, td { text-align: left; padding: 0.15rem 1.2rem 0.15rem 0; border-bottom: 1px solid #ddd }
+@media (prefers-color-scheme: dark) {
+  body { background: #14181f; color: #e6e9ee } th, td { border-color: #3a414d }
+  img { background: #ffffff; border-radius: 4px }
+}
 td.n { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = None) -> Path:
+def write_report(
+    data: RunData, path: Path, truth: NDArray[np.uint8] | None = None, elements: ElementMaps | None = None
+) -> Path:
     """Write the report of a map.
 
     Parameters
@@ -50,6 +58,8 @@ def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = No
         Ends in ``.html`` (self-contained, nothing is fetched), ``.pdf`` or ``.png``.
     truth : (rows, columns) uint8 array, optional
         The object's phase map, where it is known.
+    elements : ElementMaps, optional
+        Element maps to show, with the composition of each phase.
 
     Raises
     ------
@@ -61,33 +71,47 @@ def write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None = No
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.absolute().parent}")
     with reading(f"run {data.uid[:8]}"):
-        return _write_report(data, path, truth)
+        return _write_report(data, path, truth, elements)
 
 
-def _write_report(data: RunData, path: Path, truth: NDArray[np.uint8] | None) -> Path:
+def _write_report(
+    data: RunData, path: Path, truth: NDArray[np.uint8] | None, elements: ElementMaps | None
+) -> Path:
     lines, figures = summarize(data)
     tables = _tables(data, figures)
+    if elements is not None:
+        tables.insert(1, ("Compositions of the phases, ± 95 %", *element_rows(elements)))
     title = f"{data.start.get('sample', 'map')}, run {data.uid[:8]}"
     with atomic_write(path) as partial:
         if path.suffix == ".html":
-            partial.write_text(_html(title, lines, tables, _pictures(data, truth), data), "utf-8")
+            partial.write_text(_html(title, lines, tables, _pictures(data, truth, elements), data), "utf-8")
         elif path.suffix == ".pdf":
             with PdfPages(partial) as pages:
-                for figure in [*_pictures(data, truth), _text_page(title, lines, tables)]:
+                for figure in [*_pictures(data, truth, elements), _text_page(title, lines, tables)]:
                     pages.savefig(figure)
         else:
-            _one_picture(title, lines, tables, data, truth).savefig(partial, dpi=110)
+            _one_picture(title, lines, tables, data, truth, elements).savefig(partial, dpi=110)
     return path
 
 
-def _pictures(data: RunData, truth: NDArray[np.uint8] | None) -> list[Figure]:
+def _pictures(data: RunData, truth: NDArray[np.uint8] | None, elements: ElementMaps | None) -> list[Figure]:
     rows = 1 if truth is None else 2
     n = max(len(data.phases), 1)
     return [
         figure_of(draw_maps, data, truth, size=(11, 4.2 * rows)),
         figure_of(draw_spectra, data, size=(11, 1 + 2.2 * n)),
         figure_of(draw_progress, data, size=(11, 3.4)),
+        *(
+            []
+            if elements is None
+            else [figure_of(draw_elements, data, elements, size=(11, _height(elements)))]
+        ),
     ]
+
+
+def _height(elements: ElementMaps) -> float:
+    rows, columns = elements.labels.shape
+    return float((len(elements.elements) // 2 + 1) * (0.4 + min(2.4 * rows / columns, 4.0)))
 
 
 def _tables(data: RunData, figures: dict[str, Any]) -> list[Table]:
@@ -134,11 +158,12 @@ def _html(
         figure.savefig(buffer, format="png", dpi=130)
         return f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
-    maps, spectra, progress = map(image, pictures)
+    maps, spectra, progress, *of_elements = map(image, pictures)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<pre>{html.escape(chr(10).join(lines))}</pre>",
         f"<h2>Map</h2>{maps}",
+        *(f"<h2>Elements, measured and inferred</h2>{picture}" for picture in of_elements),
         f"<h2>Spectra of the phases</h2>{spectra}",
         f"<h2>Acquisition progress</h2>{progress}",
         *(_html_table(*table) for table in tables),
@@ -186,15 +211,24 @@ def _text_page(title: str, lines: Sequence[str], tables: list[Table]) -> Figure:
 
 
 def _one_picture(
-    title: str, lines: Sequence[str], tables: list[Table], data: RunData, truth: NDArray[np.uint8] | None
+    title: str,
+    lines: Sequence[str],
+    tables: list[Table],
+    data: RunData,
+    truth: NDArray[np.uint8] | None,
+    elements: ElementMaps | None,
 ) -> Figure:
     rows = len(lines) + sum(len(table[2]) + 3 for table in tables) + 6
     heights = [4.2 * (1 if truth is None else 2), 1 + 2.2 * max(len(data.phases), 1), 3.4, rows * 0.17]
+    if elements is not None:
+        heights.append(_height(elements))
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    parts: Any = figure.subfigures(4, 1, height_ratios=heights)
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
     draw_maps(parts[0], data, truth)
     draw_spectra(parts[1], data)
     draw_progress(parts[2], data)
     _write(parts[3], title, lines, tables)
+    if elements is not None:
+        draw_elements(parts[4], data, elements)
     return figure

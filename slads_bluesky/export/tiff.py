@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 
 __all__ = ["write_tiff"]
 
 
-def write_tiff(data: RunData, path: Path) -> list[Path]:
+def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write ``NAME.tif``, the phase of each pixel, ``NAME.measured.tif`` and ``NAME.probability.tif``.
 
     Phases are uint8, 1 … L as in the legend of the description, of the last recorded map; without one, of the
@@ -24,6 +25,9 @@ def write_tiff(data: RunData, path: Path) -> list[Path]:
     ----------
     data : RunData
     path : Path
+    elements : ElementMaps, optional
+        For each, ``NAME.Fe.tif`` of four float32 pages: mass fraction and its standard deviation, intensity per
+        second and its standard deviation. Which pixels are inferred, `NAME.measured.tif` says.
     """
     measured = data.measured
     reconstruction = data.reconstruction
@@ -31,13 +35,26 @@ def write_tiff(data: RunData, path: Path) -> list[Path]:
     probability.ravel()[data.pixels] = data.probabilities
     legend = ", ".join(f"{label} {phase}" for label, phase in enumerate(data.phases, start=1))
     phases = reconstruction if reconstruction is not None else np.maximum(measured, 0).astype(np.uint8)
-    return [
+    written = [
         _write(data, path, phases, f"phases of run {data.uid}: {legend}"),
         _write(
             data, path.with_suffix(f".measured{path.suffix}"), (measured >= 0).astype(np.uint8), "measured"
         ),
         _write(data, path.with_suffix(f".probability{path.suffix}"), probability, "probability of the phase"),
     ]
+    for e, symbol in enumerate(elements.elements if elements is not None else ()):
+        assert elements is not None
+        pages = np.stack(
+            [
+                elements.mass_fraction[e],
+                elements.mass_fraction_sd[e],
+                elements.intensity[e],
+                elements.intensity_sd[e],
+            ]
+        ).astype(np.float32)
+        title = f"{symbol}, {elements.lines[e]}: mass fraction, sd, counts per s, sd"
+        written.append(_write(data, path.with_suffix(f".{symbol}{path.suffix}"), pages, title))
+    return written
 
 
 def _write(data: RunData, path: Path, image: Any, title: str) -> Path:
@@ -46,6 +63,7 @@ def _write(data: RunData, path: Path, image: Any, title: str) -> Path:
         tifffile.imwrite(
             partial,
             image,
+            photometric="minisblack",
             resolution=(1e4 / dx, 1e4 / dy),
             resolutionunit="CENTIMETER",
             description=title.encode("ascii", "replace").decode(),

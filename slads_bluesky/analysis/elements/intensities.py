@@ -26,12 +26,15 @@ class Extraction:
     families : tuple of (int, str)
     filters : (F, n_channels) float64
         Net counts of each family are ``filters @ spectrum``.
+    lines : (F, n_channels) float64
+        Shape of each family, of sum 1.
     shape : (n_channels,) float64
-        Mean spectrum of the phase, scaled to a sum of 1.
+        Fitted spectrum of the phase in the channels of the fit, in parts of its whole.
     """
 
     families: tuple[Family, ...]
     filters: NDArray[np.float64]
+    lines: NDArray[np.float64]
     shape: NDArray[np.float64]
 
     def counts(self, spectra: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -81,4 +84,4 @@ def extraction_of(found: Quantification, conditions: Conditions) -> Extraction:
     filters = np.zeros((len(families), len(use)))
     filters[:, use] = ((inverse / np.outer(scale, scale)) @ (x * weight))[:-1]
     shape = np.where(use, np.maximum(fit.model, 0.0), 0.0)
-    return Extraction(families, filters, shape / max(float(fit.model.sum()), 1e-300))
+    return Extraction(families, filters, lines, shape / max(float(fit.model.sum()), 1e-300))

@@ -114,6 +114,9 @@ class ElementMaps:
         By label: (E,) mean intensity of the spectra whose sum was quantified.
     extractions : mapping
         By label: the estimator of its pixels' intensities.
+    spectra : mapping
+        By label: (n_channels,) mean measured counts per second of live time.
+    axis : EnergyAxis
     """
 
     elements: tuple[str, ...]
@@ -129,6 +132,8 @@ class ElementMaps:
     variations: Mapping[tuple[int, str], Variation]
     levels: Mapping[int, NDArray[np.float64]]
     extractions: Mapping[int, Extraction]
+    spectra: Mapping[int, NDArray[np.float64]]
+    axis: EnergyAxis
 
     def index(self, symbol: str) -> int:
         """Place of an element; ConfigError if there is no map of it."""
@@ -268,6 +273,8 @@ def map_elements(
         variations,
         means,
         extractions,
+        {label: counts / live[sparse.votes == label].sum() for label, counts in sums.items()},
+        sparse.axis,
     )
 
 

@@ -309,7 +309,7 @@ def _result(
         total_sd = math.sqrt(max(float(whole @ raw @ whole), 0.0))
     divisor = 1.0
     if not absolute or normalise:
-        divisor = float(values.sum())
+        divisor = float(np.maximum(values, 0.0).sum())
         values = values / divisor
         full = (full - np.outer(values, full.sum(axis=0))) / divisor
     covariance = full @ raw @ full.T

@@ -325,8 +325,8 @@ def _design(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All columns (P, n_channels) with the standard deviations of their priors.
 
-    Order: families, weaker lines, tails, shifts, widths, continuum, its hats, tail of
-    all lines, noise, pile-up, offset, gain, width.
+    Order: families, weaker lines, tails, shifts, widths, continuum, its hats, a flat
+    background, tail of all lines, noise, pile-up, offset, gain, width.
     """
     size = np.maximum(np.abs(amplitude), 1e-3 * np.abs(amplitude).max())
     minor_sd = np.array([MINOR_SD[f.shell] for f in columns.families]) * size
@@ -345,6 +345,7 @@ def _design(
         widths,
         columns.continuum,
         hats,
+        np.ones(len(model)),
         common,
         columns.noise,
         piled - np.maximum(model, 0.0),
@@ -360,6 +361,7 @@ def _design(
         FAMILY_VARIANCE_KEV2 * size,
         [np.inf],
         np.full(len(hats), CONTINUUM_SD * continuum_scale),
+        [max(float(model.mean()), 1e-30)],
         [COMMON_TAIL_SD],
         [np.inf],
         [PILE_UP_SD, OFFSET_SD_KEV, GAIN_SD, 2e-4],
