@@ -54,6 +54,10 @@ def view(
             metavar="FILE", help="Draw this classifier's templates, not the map's own mean spectra."
         ),
     ] = None,
+    elements: Annotated[
+        str | None,
+        typer.Option(metavar="SYMBOLS|auto", help="Draw the element maps of a stored run; with --save only."),
+    ] = None,
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
@@ -63,6 +67,12 @@ def view(
     console = make_console()
     check_writable(json_file)
     _check_picture(save)
+    if elements is not None:
+        if save is None or live or zmq is not None:
+            raise ConfigError("--elements draws a stored run into a picture: name it with --save FILE.png")
+        write_json(json_file, _draw_element_maps(uid, catalog, elements, save))
+        console.print(str(save))
+        return
     if save is None and not has_display():
         raise ConfigError("there is no display to open a window on: name a picture with --save FILE.png")
     templates = _templates(classifier)
@@ -140,6 +150,22 @@ def _draw(state: MapState, save: Path | None, templates: Any) -> None:
 
     MapFigure(new_window(), templates).show(state)
     plt.show()
+
+
+def _draw_element_maps(uid: str, where: str | None, elements: str, save: Path) -> dict[str, Any]:
+    """Draw the element maps of a stored run, of one that is not finished as far as it is recorded."""
+    from ..export.element_panels import draw_elements
+    from ..export.panels import figure_of
+    from .carry import compute_elements
+    from .record import open_map
+
+    _, data = open_map(uid, where)
+    maps = compute_elements(data, elements, None, "measured")
+    height = 2.8 * (len(maps.elements) // 2 + 1)
+    figure = figure_of(draw_elements, data, maps, size=(11, height))
+    with atomic_write(save) as partial:
+        figure.savefig(partial, format=save.suffix[1:], dpi=110)
+    return {"uid": data.uid, "elements": list(maps.elements), "picture": str(save)}
 
 
 def _growing(uid: str, where: str | None) -> Iterator[tuple[str, dict[str, Any]] | None]:

@@ -92,7 +92,7 @@ def composite(
     ----------
     maps : ElementMaps
     symbols : sequence of str, optional
-        Default: the four whose mass fractions vary most against their level.
+        Default: the four whose mass fractions vary most against their means; oxygen only among two.
 
     Returns
     -------
@@ -107,21 +107,27 @@ def composite(
         If there are more than four, or one without a map.
     """
     if symbols is None:
-        spread = [float(np.nanstd(m)) for m in maps.mass_fraction]
+        others = len(maps.elements) > 2
+        spread = [
+            float(np.nanstd(m)) / max(float(np.nanmean(m)), 1e-3) * (not (others and symbol == "O"))
+            for symbol, m in zip(maps.elements, maps.mass_fraction, strict=True)
+        ]
         order = sorted(np.argsort(spread)[::-1][: len(COMPOSITE_COLOURS)].tolist())
         symbols = [maps.elements[e] for e in order]
     if len(symbols) > len(COMPOSITE_COLOURS):
         raise ConfigError(f"a composite takes up to {len(COMPOSITE_COLOURS)} elements, not {len(symbols)}")
     picture = np.zeros((*maps.labels.shape, 3))
+    total = np.zeros(maps.labels.shape)
     legend = []
     for symbol, colour in zip(symbols, COMPOSITE_COLOURS, strict=False):
         values = np.nan_to_num(maps.mass_fraction[maps.index(symbol)])
         low, high = np.percentile(values, LEVELS)
         level = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
         rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
-        picture = 1.0 - (1.0 - picture) * (1.0 - level[..., None] * rgb)
+        picture += level[..., None] * rgb
+        total += level
         legend.append((symbol, colour))
-    return picture, legend
+    return picture / np.maximum(total, 1.0)[..., None], legend
 
 
 def scale_bar(axes: Any, shape: tuple[int, ...], step_um: float) -> None:
