@@ -12,7 +12,7 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import DeviceAwayError, InstrumentError, in_one_line, is_away
 from .connect import connect
-from .encoding import unit_text, usual_units
+from .encoding import check_units, usual_units
 from .guard import InstrumentGuard
 from .kept import KeptSettings
 from .reading import BEAM_FIELDS, data_key
@@ -21,6 +21,13 @@ from .status import QuickStatus
 __all__ = ["Blanker", "SEMBeam"]
 
 _log = logging.getLogger(__name__)
+
+
+UNITS = {
+    "x": "µm", "y": "µm", "field_width": "µm", "current": "nA", "energy": "kV", "dose": "nC", "pixel_dose": "nC",
+    "settle_time_s": "s",
+}  # fmt: skip
+"""Units in which the PVs of a beam must be."""
 
 
 def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None:
@@ -274,7 +281,7 @@ class SEMBeam(Device):  # type: ignore[misc]
         return list(super().unstage())
 
     def connect(self, timeout_s: float) -> None:
-        """Wait until all PVs answer, look for watchdog and lease, and refuse positions that are not in µm.
+        """Wait until all PVs answer, look for watchdog and lease, and refuse PVs in other units than ours.
 
         Raises
         ------
@@ -286,11 +293,8 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.check_units()
 
     def check_units(self) -> None:
-        """Raise InstrumentError for a position that is not in µm; a PV without a unit is taken to be."""
-        for signal in (self.x, self.y, self.field_width):
-            unit = unit_text(str(signal.metadata.get("units") or ""))
-            if unit not in ("", "µm"):
-                raise InstrumentError(f"{self.name}: {signal.pvname} is in {unit}, and must be in µm")
+        """Raise InstrumentError for a PV in another unit than ours; one without a unit is taken to be in it."""
+        check_units(self, UNITS)
 
     def stop(self, *, success: bool = False) -> None:
         """Blank; the RunEngine calls this on a pause and at every end of a plan."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["accept_any_bytes", "unit_text", "usual_units"]
+from ..errors import InstrumentError
+
+__all__ = ["accept_any_bytes", "check_units", "unit_text", "usual_units"]
 
 _MICRO = ("um", "µm", "μm", "Âµm", "Î¼m", "micron", "microns", "micrometer", "micrometre")
 
@@ -41,3 +44,24 @@ def usual_units(keys: Any) -> Any:
         if isinstance(key.get("units"), str):
             key["units"] = unit_text(key["units"])
     return keys
+
+
+def check_units(device: Any, units: Mapping[str, str]) -> None:
+    """Refuse a device with a PV in another unit than ours; a PV without a unit is taken to be in it.
+
+    Parameters
+    ----------
+    device : ophyd Device
+    units : mapping
+        By signal of the device.
+
+    Raises
+    ------
+    InstrumentError
+        Naming the PV and both units.
+    """
+    for name, wanted in units.items():
+        signal = getattr(device, name)
+        unit = unit_text(str(signal.metadata.get("units") or ""))
+        if unit and unit.replace("keV", "kV") != wanted:
+            raise InstrumentError(f"{device.name}: {signal.pvname} is in {unit}, and must be in {wanted}")

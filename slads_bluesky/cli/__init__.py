@@ -55,6 +55,7 @@ for _module in (
     "view",
     "watch",
     "queue",
+    "profile",
     "estimate",
     "doctor",
     "plans",

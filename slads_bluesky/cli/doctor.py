@@ -39,6 +39,12 @@ def doctor(
     zmq: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Check a 0MQ proxy's incoming side.")
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI|PROFILE", help="Check a facility's Tiled server: its specs, media types and storage."
+        ),
+    ] = None,
     catalog: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The record; by default the one in the user's data directory."),
@@ -76,6 +82,7 @@ def doctor(
         settings, file = _settings(instrument)
         classifier = classifier or settings.classifier.file
         catalog = catalog or settings.catalog.directory
+        server = server or settings.catalog.uri
         proxies = proxies or [where for where in settings.publishers if not where.startswith("kafka://")]
         show(checks.CheckResult("instrument", True, f"{instrument}: mode {settings.mode}"))
         if settings.mode == "hardware":
@@ -87,6 +94,10 @@ def doctor(
     with working(console, "looking at the record"):
         found = checks.check_record(catalog if catalog is not None else default_directory())
     show(*found)
+    if server is not None:
+        with working(console, "asking the Tiled server"):
+            found = checks.check_tiled(server)
+        show(*found)
     judge = None
     if classifier is not None:
         one, judge = checks.check_classifier_file(classifier)

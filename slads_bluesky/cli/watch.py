@@ -61,7 +61,7 @@ def watch(
     # one thread for the network, and no haste: the run has the machine first
     for variable, value in (("OMP_NUM_THREADS", "1"), ("NUMBA_NUM_THREADS", "1")):
         os.environ.setdefault(variable, value)
-    os.nice(10)
+    os.nice(5)
     try:
         import bokeh  # noqa: F401
     except ImportError:

@@ -129,6 +129,8 @@ def preflight(session: Session, timeout_s: float = 5.0) -> Preflight:
         How long PVs and proxies may take.
     """
     found = Preflight([*diagnostics.check_versions(), *diagnostics.check_record(session.recorder.directory)])
+    if session.settings.catalog.uri:
+        found += diagnostics.check_tiled(session.settings.catalog.uri)
     for where in session.settings.publishers:
         if not where.startswith("kafka://"):
             found.append(diagnostics.check_proxy(where, timeout_s))

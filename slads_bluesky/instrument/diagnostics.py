@@ -119,6 +119,13 @@ def check_record(directory: Path) -> list[CheckResult]:
     return results
 
 
+def check_tiled(where: str) -> list[CheckResult]:
+    """Check a Tiled server, by its address or a profile: specs, media types, storage."""
+    from ..record.catalog.server_check import check_server
+
+    return [CheckResult(*result) for result in check_server(where)]
+
+
 def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
@@ -232,8 +239,11 @@ def check_devices(beam: Any, eds: Any, sem: Any, timeout_s: float) -> list[Check
         else:
             there.append(device)
             results.append(CheckResult(device.name, True, f"all {n} signals under {device.prefix} answer"))
+    for device in there:
+        if hasattr(device, "check_units"):
+            results += _check_units(device)
     if beam in there:
-        results += [*_check_units(beam), *_beam_checks(beam), _check_watchdog(beam)]
+        results += [*_beam_checks(beam), _check_watchdog(beam)]
     return results
 
 
@@ -243,12 +253,14 @@ def _check_watchdog(beam: Any) -> CheckResult:
     return CheckResult("watchdog", True, *watchdog_report(beam))
 
 
-def _check_units(beam: Any) -> list[CheckResult]:
+def _check_units(device: Any) -> list[CheckResult]:
     try:
-        beam.check_units()
+        device.check_units()
     except InstrumentError as error:
         return [
-            CheckResult("units", False, str(error), "give positions in µm (EGU), or scale them in the IOC")
+            CheckResult(
+                "units", False, str(error), "give the PV the unit that is named (EGU), or scale it in the IOC"
+            )
         ]
     return []
 

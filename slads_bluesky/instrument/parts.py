@@ -191,6 +191,8 @@ def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devic
             connect(
                 device, 0.1 if silent else CONNECTION_S
             )  # one was waited for: the others had that time too
+            if hasattr(device, "check_units"):
+                device.check_units()
         except InstrumentError as error:
             silent.append(f"{file.at('devices', name, 'prefix')}: {error}")
     if silent:
@@ -209,6 +211,17 @@ def _make(name: str, about: DeviceSettings, file: YamlFile, **parts: Any) -> Any
         ) from None
     where = file.at("devices", name, "class")
     _check_ours(name, kind, where)
+    if about.pvs:
+        from ..devices.pvnames import with_pv_names
+
+        names = {
+            name: pv if isinstance(pv, str) else {"read": pv.read, "write": pv.write}
+            for name, pv in about.pvs.items()
+        }
+        try:
+            kind = with_pv_names(kind, names)
+        except ConfigError as error:
+            raise ConfigError(f"{file.at('devices', name, 'pvs')}: {error}") from None
     try:
         device = kind(about.prefix, name=name, **parts, **about.options)
     except (TypeError, ConfigError) as error:

@@ -63,6 +63,15 @@ class _Section(BaseModel):
     )
 
 
+class PvPair(_Section):
+    """The PVs of a signal that is written to another PV than it is read from."""
+
+    read: Word
+    """PV of the readback."""
+    write: Word
+    """PV of the setpoint."""
+
+
 class DeviceSettings(_Section):
     """One device: its class and where it is."""
 
@@ -70,6 +79,8 @@ class DeviceSettings(_Section):
     """A name in `slads_bluesky.devices`, or ``package.module:Class``."""
     prefix: Word
     """Of its PVs; of a vendor's interface, whatever the class takes as its first argument."""
+    pvs: dict[str, Word | PvPair] = {}
+    """Whole names of PVs that are not prefix and suffix, by signal, such as ``x`` or ``blanker.setpoint``."""
     options: dict[str, Any] = {}
     """More arguments of the class."""
 

@@ -19,7 +19,10 @@ NOT_RUN = {
     "$ slads-bluesky paper --quick --markdown table.md": "minutes and hours; test_paper.py runs the command on less",
     "$ slads-bluesky bench point --points 200": "minutes each; each benchmark has a test that runs it on less",
     "from bluesky.callbacks.zmq import RemoteDispatcher": "it receives until it is stopped; see test_publish.py",
-    "from bluesky_kafka import RemoteDispatcher": "needs a Kafka broker",
+    "from bluesky_kafka import RemoteDispatcher": "it receives until it is stopped; see test_kafka.py",
     "$ slads-bluesky watch": "serves until it is stopped; see units/watch/test_page.py",
-    "$ slads-bluesky watch --queue tcp://127.0.0.1:60615": "likewise; see integration/test_watch_queue.py",
+    "$ slads-bluesky watch --queue tcp://127.0.0.1:60615": "likewise; integration/test_queue_server.py steers one",
+    "import databroker": "needs the profile of the block before; see units/record/test_profile.py",
+    "from tiled.client import from_profile": "likewise",
+    "$ slads-bluesky doctor --server https://tiled.facility.example/api/v1": "a facility's server",
 }  # fmt: skip

@@ -16,8 +16,12 @@ from pathlib import Path
 import pytest
 import zmq
 
+from slads_bluesky.errors import InstrumentError
+from slads_bluesky.queueing.manager import Manager as Client
+from slads_bluesky.queueing.operator import Operator
 from slads_bluesky.record import journal_directory, open_catalog, read_journal
 from slads_bluesky.record.runs import list_runs
+from slads_bluesky.streams import events_by_stream
 
 PROFILE = Path(__file__).parents[2] / "profile"
 PATIENCE_S = 200
@@ -276,6 +280,28 @@ def test_the_worker_is_headless(manager):
         list_runs(manager.record)
     )
     assert next(iter(read_journal(list_runs(manager.record)[-1].source)))[0] == "start"
+
+
+def test_operator_queues_only_what_fits_and_what_they_do_is_in_the_run(manager):
+    operator = Operator(Client(f"tcp://127.0.0.1:{manager.port}"), manager.record)
+    with pytest.raises(InstrumentError, match="does not lie in the field"):
+        operator.add({"sample": "too large", "rows": 256, "columns": 256}, "Ada")
+    assert manager.do("queue_get")["items"] == []
+    item, forecast = operator.add({"sample": "fits", "rows": 16, "columns": 16, "fraction": 0.1}, "Ada")
+    assert item["kwargs"]["sample"] == "fits"
+    assert forecast["n_points"] == 26
+    operator.do("start", "Ada")
+    manager.wait(manager_state="idle", items_in_queue=0)
+    operator.manager.close()
+    run = list_runs(manager.record)[-1]
+    assert run.start["sample"] == "fits"
+    actions = [
+        doc["data"]
+        for _, stream, doc in events_by_stream(run.documents())
+        if stream == "operator" and "data" in doc
+    ]
+    assert [action["operator_action"] for action in actions] == ["queue", "start"]
+    assert {action["operator_who"] for action in actions} == {"Ada"}
 
 
 def test_a_worker_that_is_terminated_in_mid_map_closes_its_run_and_ends(manager):

@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "bench_fly",
     "bench_elements",
     "bench_mutants",
+    "bench_watch",
 )
 """Modules of this package, each adding one sub-command in its ``register(app)``."""
 

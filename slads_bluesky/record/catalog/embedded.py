@@ -28,7 +28,15 @@ from ..journal.writing import SUFFIX
 from ..location import catalog_directory, journal_directory
 from .left_out import first_line
 
-__all__ = ["LAYOUT", "ORDER", "catalog_app", "embedded_client", "identity", "make_whole"]
+__all__ = [
+    "LAYOUT",
+    "ORDER",
+    "catalog_app",
+    "catalog_configuration",
+    "embedded_client",
+    "identity",
+    "make_whole",
+]
 
 LAYOUT = 1
 """Version of the layout of ``catalog/``; in ``catalog/layout.json``."""
@@ -77,6 +85,13 @@ def catalog_app(
     from tiled.server.app import build_app
 
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
+    config = catalog_configuration(record, database, init=init)
+    config["authentication"] = {"single_user_api_key": api_key or _KEY}
+    return build_app(**construct_build_app_kwargs(Config.model_validate(config)))
+
+
+def catalog_configuration(record: Path, database: str | None = None, *, init: bool = False) -> dict[str, Any]:
+    """Configuration of a Tiled server for the catalog of a record, without a key; arguments as `catalog_app`."""
     folder = catalog_directory(record)
     if database is None:
         where: dict[str, Any] = {"uri": f"sqlite:///{folder}/catalog.db", "init_if_not_exists": init}
@@ -87,8 +102,7 @@ def catalog_app(
             "init_if_not_exists": True,
         }
         tables = database
-    config = {
-        "authentication": {"single_user_api_key": api_key or _KEY},
+    return {
         "catalog": {
             **where,
             "writable_storage": [f"file://localhost{folder}/data", tables],
@@ -101,7 +115,6 @@ def catalog_app(
         },
         "routers": ["bluesky_tiled_plugins.routers.validator:router"],
     }
-    return build_app(**construct_build_app_kwargs(Config.model_validate(config)))
 
 
 def identity(folder: Path) -> tuple[int, int] | None:

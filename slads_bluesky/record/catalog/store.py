@@ -28,7 +28,7 @@ from ..location import catalog_directory, journal_directory, record_path, withou
 from .embedded import embedded_client, identity, make_whole
 from .left_out import first_line
 
-__all__ = ["close_catalog", "is_profile", "open_catalog"]
+__all__ = ["close_catalog", "connected", "is_profile", "open_catalog"]
 
 _opened_as: dict[Path | str, Any] = {}  # which file the client of a directory was opened on
 _open: dict[Path | str, Any] = {}  # one client a directory or server and process: opening takes seconds
@@ -127,11 +127,20 @@ def _embedded(record: Path, create: bool) -> Any:
 
 
 def _from_server(uri: str) -> Any:
+    if uri not in _open:
+        _open[uri] = _checked(connected(uri), without_secrets(uri))
+    return _open[uri]
+
+
+def connected(where: str) -> Any:
+    """Return a client of a Tiled server or profile, whatever it holds; RecordError if it does not answer."""
+    return _of_server(where) if "://" in where else _of_profile(where)
+
+
+def _of_server(uri: str) -> Any:
     from tiled.client import from_context
     from tiled.client.context import Context
 
-    if uri in _open:
-        return _open[uri]
     parts = urlsplit(uri)
     try:
         # tiled would try for half a minute to reach what is not there
@@ -139,7 +148,7 @@ def _from_server(uri: str) -> Any:
         socket.create_connection(address, timeout=10).close()
         context, path = Context.from_any_uri(uri)
         try:
-            catalog = from_context(context, node_path_parts=path)
+            return from_context(context, node_path_parts=path)
         except Exception:
             context.close()
             raise
@@ -148,18 +157,19 @@ def _from_server(uri: str) -> Any:
         for secret in filter(None, (parts.query, parts.password)):  # libraries quote the address
             reason = reason.replace(secret, "…")
         raise RecordError(f"catalog server {without_secrets(uri)}: {reason}") from None
-    _open[uri] = _checked(catalog, without_secrets(uri))
-    return _open[uri]
 
 
 def _from_profile(name: str) -> Any:
+    return _checked(_of_profile(name), name)
+
+
+def _of_profile(name: str) -> Any:
     from tiled.client import from_profile
 
     try:
-        catalog = from_profile(name)
+        return from_profile(name)
     except Exception as error:
         raise RecordError(f"catalog profile {name}: {first_line(error)}") from error
-    return _checked(catalog, name)
 
 
 def _checked(catalog: Any, where: str) -> Any:

@@ -16,6 +16,8 @@ __all__ = ["TESTED", "FlushingRunWriter"]
 
 TESTED = ("2.0.12",)
 """Versions of bluesky-tiled-plugins whose ``_RunWriter`` is as this module expects it."""
+SPECTRUM = "_spectrum"
+"""How the data keys of spectra end."""
 
 
 class FlushingRunWriter:
@@ -36,7 +38,16 @@ class FlushingRunWriter:
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take one document."""
+        if name == "descriptor":
+            self._name_energy(doc)
         self._normalizer(name, doc)
+
+    def _name_energy(self, doc: dict[str, Any]) -> None:
+        """Call the channels of a stream's spectra ``energy``, where Tiled's writer would number the dimension."""
+        for key, about in doc.get("data_keys", {}).items():
+            shape: tuple[Any, ...] = tuple(about.get("shape") or ())
+            if key.endswith(SPECTRUM) and len(shape) == 1 and shape[0]:
+                self._writer._int_dims_names[str(doc.get("name"))][int(shape[0])] = "energy"
 
     def flush(self) -> None:
         """Write what was taken."""
