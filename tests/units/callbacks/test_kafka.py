@@ -1,7 +1,7 @@
 """Documents through Kafka: our publisher and the consumer of the how-to, over a broker that speaks the protocol.
 
-The broker is librdkafka's own mock cluster, which listens on TCP in this process: no Kafka is installed here. What it does
-not have is a disk, several machines, and access control.
+The broker is librdkafka's own mock cluster, which listens on TCP in this process: no Kafka is installed here. What it
+does not have is a disk, several machines, and access control.
 """
 
 import time
