@@ -146,7 +146,8 @@ def adaptive_map(
     check_fresh(agent, md)
     times = ledger if ledger is not None else Ledger()
     executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
-    point, the_map, times_taken = ScanPoint(agent.grid), MapReadable("map"), MapReadable("ledger")
+    point = ScanPoint(agent.grid, visits=getattr(agent, "revisits", False))
+    the_map, times_taken = MapReadable("map"), MapReadable("ledger")
     points = Points(beam, eds, limits, agent.keys, times, min(agent.grid.step_um))
     arguments = {**limits.to_json(), "map_every": map_every}
     (y0, y1), (x0, x1) = agent.grid.extents_um
@@ -158,6 +159,9 @@ def adaptive_map(
             agent.ingest(event)
         reason = agent.stop_reason if agent.should_stop() else points.account.objection()
         chosen = None if reason else next(iter(agent.suggest(1)), None)
+        expect = getattr(limits.rule_of(eds), "expect", None)
+        if expect is not None and chosen is not None:
+            expect(chosen.counts)  # the dose of this point, where the sampler plans doses
         times.add("decide", began)
         return chosen, reason or ("" if chosen else "nothing is left to suggest")
 

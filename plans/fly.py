@@ -248,6 +248,10 @@ def adaptive_lists(
     if map_every is not None and map_every < 0:
         raise ConfigError(f"map_every must be 0 or more, not {map_every}")
     check_fresh(agent, md)
+    if getattr(agent, "revisits", False):
+        raise ConfigError(
+            "the sampler visits pixels again, which lists of points do not record: map by points, without a flyer"
+        )
     if not quantum_s > 0:
         raise ConfigError(f"quantum must be positive, not {quantum_s} s")
     lists = _Lists(

@@ -24,12 +24,15 @@ class ScanPoint:
         Where pixels lie.
     name : str
         Prefix of the data keys.
+    visits : bool
+        Whether it is read how often the pixel was visited before.
     """
 
     parent = None
 
-    def __init__(self, grid: ScanGrid, name: str = "scan") -> None:
+    def __init__(self, grid: ScanGrid, name: str = "scan", *, visits: bool = False) -> None:
         self.name = name
+        self._visits = visits
         self._grid = grid
         self._values: dict[str, Any] = {}
         self._time = 0.0
@@ -45,6 +48,8 @@ class ScanPoint:
         self._values = {
             "pixel": int(suggestion.pixel), "row": row, "col": column, "erd": float(suggestion.erd),
         }  # fmt: skip
+        if self._visits:
+            self._values["visit"] = int(suggestion.visit)
         self._time = time.time()
         return self._grid.position(suggestion.pixel)
 
@@ -64,6 +69,8 @@ class ScanPoint:
         }
         number = {**whole, "dtype": "number", "dtype_numpy": "<f8", "precision": 3, "units": "pixels"}
         keys = {"pixel": whole, "row": whole, "col": whole, "erd": number}
+        if self._visits:
+            keys["visit"] = whole
         return {f"{self.name}_{key}": dict(value) for key, value in keys.items()}
 
 

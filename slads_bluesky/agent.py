@@ -136,6 +136,8 @@ class SladsAgent:
             confidence=settings.confidence,
             smallest_feature=settings.smallest_feature,
             interaction_px=settings.interaction_px,
+            minimise=settings.minimise,
+            overhead_counts=settings.overhead_counts,
         )
         return cls(
             grid,
@@ -176,6 +178,11 @@ class SladsAgent:
     def n_measured(self) -> int:
         """Different pixels ingested so far, unclassified ones included."""
         return self._sampler.n_measured
+
+    @property
+    def revisits(self) -> bool:
+        """Whether a pixel may be suggested again after it was measured: its visits add up."""
+        return bool(getattr(self._sampler, "revisits", False))
 
     @property
     def n_wanted(self) -> int | None:
@@ -229,7 +236,8 @@ class SladsAgent:
 
         Only a spectrum whose verdict is ``ok`` votes for its label; any other counts as measured and does not
         vote in the reconstruction. Where the sampler takes abundances (`AgentSettings.interaction_px`), ``mixed``
-        spectra vote too, and each gives the parts of its phases.
+        spectra vote too, and each gives the parts of its phases. A sampler that takes evidence
+        (``ingest_evidence``) is given the log-likelihoods instead, where the Event holds them.
 
         Raises
         ------
@@ -250,12 +258,18 @@ class SladsAgent:
                 f"event {event.get('seq_num')}: {keys.label} {label} is not one of 0 … {self._n_labels}"
             )
         parts = None if self._mixing is None else self._mixture(event)
-        self._verdicts[pixel] = verdict
-        self._asked = 0
-        if self._mixing is not None and parts is not None and verdict in MIXING:
+        evidence = data.get(keys.log_likelihood)
+        take = getattr(self._sampler, "ingest_evidence", None)
+        if take is not None and evidence is not None:
+            values = np.asarray(evidence, np.float64)
+            counts, visit = float(data.get(keys.counts, 0.0)), int(data.get(keys.visit, 0))
+            take(pixel, values, counts=counts, visit=visit)
+        elif self._mixing is not None and parts is not None and verdict in MIXING:
             self._mixing.ingest_mixture(pixel, *parts)
         else:
             self._sampler.ingest(pixel, label if verdict == "ok" else UNCLASSIFIED)
+        self._verdicts[pixel] = verdict
+        self._asked = 0
 
     def _mixture(
         self, event: Mapping[str, Any]

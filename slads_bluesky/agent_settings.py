@@ -42,6 +42,10 @@ class AgentSettings:
     interaction_px : float, optional
         Standard deviation of the interaction volume, pixels: events hold abundances, and mixed spectra vote for their
         largest part; None: boundaries are sharp, and they do not vote.
+    minimise : str, optional
+        What the sampler ``joint`` sets the fall of the error against: dose, time or both; None: its default.
+    overhead_counts : float, optional
+        Counts that a visit costs besides its own, for ``time`` and ``both``; see `sampling.joint.JointSampler`.
     model_hashes : mapping of str to str
         SHA-256 of the models ``sampler`` and ``classifier``.
     keys : EventKeys
@@ -68,6 +72,8 @@ class AgentSettings:
     confidence: float | None = None
     smallest_feature: int | None = None
     interaction_px: float | None = None
+    minimise: str | None = None
+    overhead_counts: float | None = None
     model_hashes: Mapping[str, str] = field(default_factory=dict)
     keys: EventKeys = field(default_factory=EventKeys)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +122,8 @@ class AgentSettings:
                 confidence=_number(sampler, "confidence"),
                 smallest_feature=_whole(sampler, "smallest_feature"),
                 interaction_px=_number(sampler, "interaction_px"),
+                minimise=None if sampler.get("minimise") is None else str(sampler["minimise"]),
+                overhead_counts=_number(sampler, "overhead_counts"),
                 model_hashes={str(k): str(v) for k, v in (configuration.get("model_hashes") or {}).items()},
                 keys=EventKeys(**(configuration.get("keys") or {})),
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
@@ -148,6 +156,8 @@ class AgentSettings:
                 "confidence": self.confidence,
                 **({} if self.smallest_feature is None else {"smallest_feature": self.smallest_feature}),
                 **({} if self.interaction_px is None else {"interaction_px": self.interaction_px}),
+                **({} if self.minimise is None else {"minimise": self.minimise}),
+                **({} if self.overhead_counts is None else {"overhead_counts": self.overhead_counts}),
             },
             "model_hashes": dict(self.model_hashes),
             **self.more,

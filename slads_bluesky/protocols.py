@@ -97,6 +97,10 @@ class Suggestion:
     """Flat index (C order) into the grid."""
     erd: float
     """Expected reduction in distortion, in pixels of the map; NaN for pixels of the initial mask."""
+    counts: int = 0
+    """Counts that its spectrum should have, for a detector whose dwell adapts; 0: until its phase is certain."""
+    visit: int = 0
+    """How often it was visited before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class EventKeys:
     real_time: str = "eds_real_time"
     dose: str = "beam_pixel_dose"
     log_likelihood: str = "eds_log_likelihood"
+    visit: str = "scan_visit"
     majority: str = "eds_majority"
     abundances: str = "eds_abundances"
     abundance_sd: str = "eds_abundance_sd"

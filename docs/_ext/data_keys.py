@@ -22,6 +22,7 @@ from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.collect import collect_phase
 from slads_bluesky.plans.fly import adaptive_lists
 from slads_bluesky.record.operator_log import append_action
+from slads_bluesky.sampling.joint.sampler import JointSampler
 
 
 def streams() -> dict[str, dict[str, Any]]:
@@ -50,6 +51,8 @@ def streams() -> dict[str, dict[str, Any]]:
     engine(
         adaptive_lists(SparseFlyer(SoftListEngine(beam.sem), eds, beam), beam, eds, agent(), dwell_s=0.005)
     )
+    weighing = SladsAgent(grid, JointSampler(grid.shape, labels=2), n_labels=2, fraction=0.03)
+    engine(adaptive_map(beam, eds, weighing, baseline=[sem], dwell_s=0.1))
     eds.configure({"abundances": True})
     engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
     with tempfile.TemporaryDirectory() as record:

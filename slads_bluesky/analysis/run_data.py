@@ -1,7 +1,8 @@
 """The documents of a map as arrays: what exports, reports and comparisons start from. Pure: documents in, arrays out.
 
 A map may be several runs, each resuming its parent; of an event that was emitted again (a pause
-rewinds), and of a pixel that was measured again, the last counts.
+rewinds), and of a pixel that was measured again, the last counts. Of a map whose sampler visits pixels again, each
+visit is a row.
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ class RunData:
     log_likelihoods: NDArray[np.float64] | None = None
     """(N, L + 1): of each spectrum under each phase and under none of them, NaN where it was not recorded; None if it
     never was."""
+    visits: NDArray[np.int64] | None = None
+    """(N,) how often each pixel was visited before; None of a map that visits no pixel again."""
+    counts: NDArray[np.float64] | None = None
+    """(N,) sums of the spectra as recorded; NaN where they were not; None of data that was made without them."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
     devices: tuple[str, ...] = ()
@@ -131,7 +136,7 @@ class RunData:
 
     @property
     def n_measured(self) -> int:
-        """Different pixels."""
+        """Different pixels; visits of a map whose sampler visits pixels again."""
         return int(self.pixels.size)
 
     @property
@@ -167,6 +172,10 @@ class RunData:
             }
             if self.log_likelihoods is not None and not np.isnan(self.log_likelihoods[i]).any():
                 data[keys.log_likelihood] = self.log_likelihoods[i]
+            if self.visits is not None:
+                data[keys.visit] = int(self.visits[i])
+            if self.counts is not None and np.isfinite(self.counts[i]):
+                data[keys.counts] = float(self.counts[i])
             yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
 
     def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:
@@ -284,8 +293,12 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
                 f"run {gathered.starts[run]['uid'][:8]} by plan '{start.get('plan_name')}' is no map of ours: "
                 f"event {seq_num} of '{stream}' has no '{keys.pixel}' with a '{keys.label}'"
             )
-    last = {event["data"][keys.pixel]: place for place, event in events.items()}  # a pixel measured again
-    kept = {place: event for place, event in events.items() if last[event["data"][keys.pixel]] == place}
+
+    def visit(event: Mapping[str, Any]) -> tuple[Any, Any]:
+        return event["data"][keys.pixel], event["data"].get(keys.visit, 0)
+
+    last = {visit(event): place for place, event in events.items()}  # a pixel measured again
+    kept = {place: event for place, event in events.items() if last[visit(event)] == place}
     rows = [event["data"] for event in kept.values()]
 
     def column(key: str, dtype: Any, missing: Any) -> NDArray[Any]:
@@ -336,6 +349,8 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         settings=_first(gathered.streams.get("baseline", {})),
         maps=tuple(_unprefixed(event["data"]) for event in gathered.streams.get("map", {}).values()),
         ledger=_first(gathered.streams.get("ledger", {})),
+        visits=column(keys.visit, np.int64, 0) if any(keys.visit in row for row in rows) else None,
+        counts=column(keys.counts, np.float64, np.nan),
         log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         devices=tuple(gathered.devices),

@@ -51,6 +51,7 @@ for _module in (
     "relabel",
     "classify",
     "quantify",
+    "denoise",
     "calibrate_detector",
     "view",
     "watch",

@@ -65,7 +65,7 @@ def load_any_sampler(path: Path) -> tuple[str, Any]:
     """Read a sampler's model without knowing whose it is: its name and the model; ModelFileError if nobody's."""
     first: ModelFileError | None = None
     for name in sampler_names():
-        if needs_training(name) or name == "learned":
+        if needs_training(name) or name in ("learned", "joint"):
             try:
                 return name, load_model(name, path)
             except ModelFileError as error:
@@ -92,6 +92,10 @@ def find_sampler_model(start: Mapping[str, Any], *directories: Path) -> Any:
         return None
 
     def shipped() -> Any:
+        if name == "joint":
+            from ..sampling.joint.model import shipped_joint_model
+
+            return shipped_joint_model()
         from ..sampling import shipped_model
 
         return shipped_model()
@@ -101,7 +105,7 @@ def find_sampler_model(start: Mapping[str, Any], *directories: Path) -> Any:
         "sampler",
         lambda path: load_model(name, path),
         directories,
-        shipped if name == "learned" else None,
+        shipped if name in ("learned", "joint") else None,
     )
 
 

@@ -202,7 +202,7 @@ def _end(data: RunData, agent: Agent, result: Verification) -> None:
     if stop.get("exit_status") == "success" and not agent.should_stop() and not _ended_by_others(data):
         result.add(Difference(0, -1, "stop", stop.get("reason", ""), "the map would continue"))
     final = data.maps[-1] if data.maps else None
-    if final is not None and final.get("n_measured") == data.n_measured:
+    if final is not None and final.get("n_measured") == np.unique(data.pixels).size:
         again = agent.map_data()
         for key in ("labels", "measured"):
             if key in final and key in again and not np.array_equal(final[key], again[key]):

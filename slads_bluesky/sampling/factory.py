@@ -19,8 +19,10 @@ STATIC = ("random", "low-discrepancy")
 
 def sampler_names() -> tuple[str, ...]:
     """Return the samplers that can be made here; ``learned`` where its general model is installed."""
-    learned = (Path(__file__).parent / "learned" / "general.safetensors").is_file()
-    return ("slads", *STATIC, *(("learned",) if learned else ()))
+    here = Path(__file__).parent
+    learned = (here / "learned" / "general.safetensors").is_file()
+    joint = (here / "joint" / "evidence.safetensors").is_file()
+    return ("slads", *STATIC, *(("learned",) if learned else ()), *(("joint",) if joint else ()))
 
 
 def needs_training(name: str) -> bool:
@@ -46,6 +48,10 @@ def load_model(name: str, path: str | Path) -> Any:
         from .learned.model import LearnedModel
 
         return LearnedModel.load(Path(path))
+    if name == "joint":
+        from .joint.model import JointModel
+
+        return JointModel.load(Path(path))
     raise ConfigError(f"the sampler '{name}' takes no model")
 
 
@@ -63,6 +69,8 @@ def make_sampler(
     confidence: float | None = None,
     smallest_feature: int | None = None,
     interaction_px: float | None = None,
+    minimise: str | None = None,
+    overhead_counts: float | None = None,
 ) -> Sampler:
     """Make a sampler.
 
@@ -74,8 +82,8 @@ def make_sampler(
         Rows and columns.
     labels : int or sequence of int
         The labels that may be measured: 1 … n for a number n.
-    model : SladsModel or LearnedModel, optional
-        Needed by ``slads``; ``learned`` has a general one of its own.
+    model : SladsModel, LearnedModel or JointModel, optional
+        Needed by ``slads``; ``learned`` and ``joint`` have general ones of their own.
     seed : int
         Seed of the initial mask or of the static order.
     initial : float, optional
@@ -84,6 +92,8 @@ def make_sampler(
         Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
     interaction_px : float, optional
         Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` only).
+    minimise, overhead_counts : str, float, optional
+        Of ``joint``: dose, time or both, and what a visit costs besides its counts; no other sampler takes them.
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
@@ -108,6 +118,8 @@ def make_sampler(
         raise ConfigError(
             f"the sampler '{name}' takes no abundances; with an interaction volume use 'learned'"
         )
+    if name != "joint" and (minimise is not None or overhead_counts is not None):
+        raise ConfigError(f"minimise and overhead_counts are of the sampler 'joint', not of '{name}'")
     if name in STATIC:
         from .static import StaticSampler
 
@@ -121,6 +133,13 @@ def make_sampler(
         from .learned.sampler import LearnedSampler
 
         return LearnedSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
+    if name == "joint":
+        from .joint.sampler import JointSampler
+
+        cost: dict[str, Any] = {} if minimise is None else {"minimise": minimise}
+        if overhead_counts is not None:
+            cost["overhead_counts"] = overhead_counts
+        return JointSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start, **cost)  # type: ignore[arg-type]
     if model is None:
         raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")
     from .slads.sampler import SladsSampler

@@ -28,7 +28,7 @@ TRAINING_IMAGES = 2
 SPECTRA_PER_PHASE = 24
 """The paper's number: half to train, half to validate (3.1.3)."""
 
-SAMPLERS = ("slads", "learned")
+SAMPLERS = ("slads", "learned", "joint")
 CLASSIFIERS = ("paper", "likelihood")
 
 
@@ -68,8 +68,8 @@ def prepare_models(
     ----------
     object_name : str
         Such as ``pbsn-128``.
-    sampler : {"slads", "learned"}
-        SLADS is trained here; ``learned`` comes with the program.
+    sampler : {"slads", "learned", "joint"}
+        SLADS is trained here; the others come with the program.
     classifier : {"paper", "likelihood"}
         The paper's two networks, or the likelihood under each phase's template.
     seed : int
@@ -104,6 +104,10 @@ def prepare_models(
         model = _cached(
             directory, "slads", of_size, lambda: _train_slads(kind, int(size), seed, progress), _load_slads
         )
+    elif sampler == "joint":
+        from ..sampling.joint.model import shipped_joint_model
+
+        model = shipped_joint_model()
     else:
         from ..sampling.learned.model import shipped_model
 

@@ -60,7 +60,15 @@ class SequentialTest:
         self.error = error
         self.cap_s = cap_s
         self._first = first_look(classifier, error)
+        self._asked = 0
         self.reset()
+
+    def expect(self, counts: int) -> None:
+        """Let the next spectra be of so many counts, whatever they show; 0: until their phase is certain.
+
+        For a sampler that takes evidence: what one spectrum leaves open, those around it may settle.
+        """
+        self._asked = int(counts)
 
     def reset(self) -> None:
         """Forget the spectrum; the next `update` starts another pixel."""
@@ -92,7 +100,10 @@ class SequentialTest:
         total, best, probability, flagged, posterior = self.classifier.evidence(counts)
         capped = live_time_s >= self.cap_s
         self._remember(total, posterior)
-        if total >= LEAST_COUNTS:
+        if self._asked:
+            if capped or float(np.sum(counts)) >= self._asked:
+                return self.classifier.classify(counts)
+        elif total >= LEAST_COUNTS:
             sure = probability >= 1.0 - self.error
             if sure and not flagged:
                 return Classification(best + 1, probability, "ok")
@@ -121,6 +132,8 @@ class SequentialTest:
         For a fresh pixel those of `first_look`. Then most of what the log-odds that are still missing should take, at
         the rate at which they came so far; at least half of the first, and at most as many as there are already.
         """
+        if self._asked:
+            return max(1, math.ceil(self._asked - self._total))
         if self._total <= 0:
             return self._first
         least = max(2.0, 0.5 * self._first)

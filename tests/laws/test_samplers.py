@@ -22,7 +22,7 @@ ORDER_FREE = ["slads", "random", "low-discrepancy"]
 """Their decisions depend on the set of labels and not on the order in which they came."""
 
 
-@pytest.fixture(params=["learned", "learned rejected", "learned untrained", *ORDER_FREE])
+@pytest.fixture(params=["learned", "learned rejected", "learned untrained", "joint", *ORDER_FREE])
 def make(request, model, random_net, monkeypatch):
     """Make a sampler by its options: the network that ships, one that validation rejects, one of random weights."""
     name = request.param
@@ -80,7 +80,7 @@ def same_decisions(a, b, n):
 
 
 def test_the_contract_is_tested_for_every_sampler_that_can_be_made():
-    assert {"learned", *ORDER_FREE} == set(sampler_names())
+    assert {"learned", "joint", *ORDER_FREE} == set(sampler_names())
 
 
 def test_sampler_at_the_start_fits_the_protocol(make):

@@ -1,0 +1,91 @@
+"""The evidence network's model file: weights in half precision, and their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelFileError
+from ...modelfile import model_sha256, read_model, write_model
+from ..learned.model import expected_shapes
+
+__all__ = ["SHIPPED", "JointModel", "shipped_joint_model"]
+
+KIND = "joint"
+VERSION = 1
+SHIPPED = Path(__file__).with_name("evidence.safetensors")
+"""The general model that comes with the program."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointModel:
+    """Weights of a `learned.network.LabelNet` that reads the planes of `joint.planes`.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels of each level.
+    weights : dict of str to float16 array
+        By the names of ``LabelNet.state_dict()``.
+    metadata : dict
+        JSON: how it was trained.
+
+    Raises
+    ------
+    ModelFileError
+        If the weights are not those of such a network.
+    """
+
+    widths: tuple[int, ...]
+    weights: Mapping[str, NDArray[np.float16]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
+            raise ModelFileError(f"joint model: widths {self.widths} cannot be a network")
+        wanted = expected_shapes(self.widths)
+        for name in sorted(set(wanted) ^ set(self.weights)):
+            raise ModelFileError(
+                f"joint model: weight {name} is {'missing' if name in wanted else 'unknown'}"
+            )
+        for name, shape in wanted.items():
+            array = self.weights[name]
+            if array.shape != shape or array.dtype != np.float16 or not np.isfinite(array).all():
+                raise ModelFileError(
+                    f"joint model: weight {name} is {array.dtype} {array.shape}, not finite {shape}"
+                )
+
+    def _settings(self) -> dict[str, Any]:
+        return {"widths": list(self.widths), "metadata": dict(self.metadata)}
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that predictions depend on."""
+        return model_sha256(KIND, self.weights, self._settings())
+
+    def save(self, path: str | Path) -> None:
+        """Write the model; a half-written file never shows."""
+        write_model(path, KIND, VERSION, self.weights, self._settings())
+
+    @classmethod
+    def load(cls, path: str | Path) -> JointModel:
+        """Read a model that `save` wrote; ModelFileError naming the file and what is wrong with it."""
+        weights, settings = read_model(path, KIND, VERSION)
+        try:
+            return cls(tuple(int(w) for w in settings["widths"]), weights, dict(settings["metadata"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: field widths or metadata is damaged ({error})") from error
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def shipped_joint_model() -> JointModel:
+    """Return the general model that comes with the program."""
+    return JointModel.load(SHIPPED)

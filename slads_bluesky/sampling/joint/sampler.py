@@ -1,0 +1,335 @@
+"""The joint sampler: one posterior of all counts, and more counts where they lower its error most for their cost.
+
+After every few per cent of new visits the evidence network says of every pixel how uncertain it is. A candidate is a
+pixel and a dose: its worth is the uncertainty that the counts resolve, at it and, by the distance to the nearest
+evidence, around it, over what they cost. Where all pixels are alike uncertain and a visit costs little, that is a
+raster of few counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ConfigError, DataError
+from ...images.labels import fill_from_nearest
+from ...protocols import UNCLASSIFIED, UNMEASURED, Suggestion
+from ..base import GridSampler
+from ..learned.inference import Precision
+from ..learned.policy import batch_size, pick_batch
+from ..masks import initial_pixels
+from .error import expected_error
+from .evidence import label_evidence, robust
+from .mapper import EvidenceMapper
+from .model import JointModel, shipped_joint_model
+from .planes import evidence_distances, strength
+from .reference import JointPosterior
+from .worth import best_doses
+
+__all__ = ["JointSampler", "Minimise"]
+
+Minimise = Literal["dose", "time", "both"]
+
+FLOOR = 3e-3
+"""Uncertainty granted to every pixel, so that wide gaps are still visited."""
+GROWTH, LEAST, MOST = 0.06, 0.0025, 0.01
+"""A batch is `GROWTH` of the visits so far, from `LEAST` to `MOST` of the pixels."""
+FIRST_NATS = 2.7
+"""Information that the first visits are to bring."""
+SMALL_NATS = 0.8
+"""Dose of a visit that costs nothing besides, where the pixel may be visited again."""
+LEAST_COUNTS_SEEN = 30.0
+"""Counts from which on the information of one count is learnt from the evidence."""
+COSTS = {"dose": 0.0, "both": 0.5, "time": 1.0}
+"""Part of a visit's overhead that is counted."""
+
+
+class JointSampler(GridSampler):
+    """Chooses pixels and doses by the posterior of the whole map; fits `protocols.Sampler`.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    model : JointModel, optional
+        The general model that comes with the program by default.
+    labels : int or sequence of int
+        The labels that may be measured: 1 … n for a number n.
+    seed : int
+        Seed of the initial mask.
+    initial : float
+        Fraction of the initial low-discrepancy mask, of the pixels that may be measured.
+    minimise : {"dose", "time", "both"}
+        What the expected fall of the error is set against.
+    overhead_counts : float
+        Counts that the detector would take in the time that a visit costs besides its dwell.
+    revisits : bool
+        Whether visited pixels may be suggested again; one that was given a label never is.
+    roi, forbidden, smallest_feature, stop_at, confidence
+        As `learned.sampler.LearnedSampler` takes them.
+    precision : {"auto", "bfloat16", "float32"}
+        Arithmetic of the network.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a value cannot be.
+
+    Examples
+    --------
+    Evidence of a few counts a pixel maps a disc:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:32, :32]
+    >>> truth = np.where((y - 14) ** 2 + (x - 17) ** 2 < 9**2, 2, 1)
+    >>> sampler = JointSampler(truth.shape, labels=2, seed=1)
+    >>> while sampler.n_measured < truth.size // 4:
+    ...     pixel = sampler.suggest()[0].pixel
+    ...     ratio = rng.normal(2.0, 2.0) * (1 if truth.flat[pixel] == 1 else -1)
+    ...     sampler.ingest_evidence(pixel, np.array([ratio, 0.0, -9.0]), counts=4)
+    >>> bool((sampler.reconstruct() != truth).mean() < 0.03)
+    True
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        model: JointModel | None = None,
+        *,
+        labels: int | Sequence[int],
+        seed: int = 0,
+        initial: float = 0.01,
+        minimise: Minimise = "dose",
+        overhead_counts: float = 0.0,
+        revisits: bool = True,
+        roi: NDArray[np.bool_] | None = None,
+        forbidden: NDArray[np.bool_] | None = None,
+        smallest_feature: int | None = None,
+        stop_at: float | None = None,
+        confidence: float | None = None,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
+        if minimise not in COSTS:
+            raise ConfigError(f"minimise must be dose, time or both, not {minimise!r}")
+        if not (np.isfinite(overhead_counts) and overhead_counts >= 0):
+            raise ConfigError(f"overhead_counts must be 0 or more, not {overhead_counts}")
+        if stop_at is not None and not 0 < stop_at < 1:
+            raise ConfigError(f"stop_at must be above 0 and under 1, not {stop_at}")
+        if confidence is not None and not 0 < confidence < 1:
+            raise ConfigError(f"confidence must be above 0 and under 1, not {confidence}")
+        self._mapper = EvidenceMapper(model or shipped_joint_model(), precision)
+        self._stop_at, self._confidence = stop_at, confidence
+        self._overhead = COSTS[minimise] * float(overhead_counts)
+        self._revisits = revisits
+        self._initial = initial_pixels(self._shape, initial, seed=seed, allowed=self._allowed)
+        n = len(self._labels)
+        self._evidence = np.zeros((self._flat.size, n), np.float32)
+        self._visits = np.zeros(self._flat.size, np.int32)
+        self._n_visits = 0
+        self._labelled = np.zeros(self._flat.size, bool)
+        """Pixels that were given a label without counts."""
+        self._weighed, self._counts = 0.0, 0.0
+        self._batch, self._since = len(self._initial), 0
+        self._seen: tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]] | None = None
+        """Evidence, visits and what was labelled at the moment from which the present batch follows; None during the
+        initial mask."""
+        self._picks: NDArray[np.int64] | None = None
+        self._plan: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+        self._planned: JointPosterior | None = None
+        self._now: JointPosterior | None = None
+
+    @property
+    def model(self) -> JointModel:
+        """The model that it decides by."""
+        return self._mapper.model
+
+    @property
+    def revisits(self) -> bool:
+        """Whether visited pixels may be suggested again."""
+        return self._revisits
+
+    @property
+    def n_visits(self) -> int:
+        """Visits so far, those to the same pixel each by itself."""
+        return self._n_visits
+
+    @property
+    def information(self) -> float:
+        """Nats that one count brings, as far as is known; NaN before the first counts."""
+        return self._weighed / self._counts if self._counts >= LEAST_COUNTS_SEEN else float("nan")
+
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a label as evidence; the same pixel and label twice change nothing, another label replaces.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the label is none of `labels`.
+        """
+        pixel, label = int(pixel), int(label)
+        if self._take(pixel, label) is None:
+            return
+        index = self._labels.index(label) + 1 if label != UNCLASSIFIED else 0
+        self._evidence[pixel] = robust(label_evidence(index, len(self._labels)))
+        new = not self._labelled[pixel]
+        self._labelled[pixel] = True
+        self._visited(pixel, new=new)
+
+    def ingest_evidence(
+        self, pixel: int, log_likelihood: NDArray[np.floating], *, counts: float = 0.0, visit: int = 0
+    ) -> None:
+        """Take what a spectrum says of the labels; visits of one pixel add up, and one taken before changes nothing.
+
+        Parameters
+        ----------
+        pixel : int
+            Flat index, C order.
+        log_likelihood : (L + 1,) float array
+            Of each label and, last, of none of them, up to a constant.
+        counts : float
+            Counts of the spectrum.
+        visit : int
+            How often the pixel was visited before.
+
+        Raises
+        ------
+        DataError
+            If the pixel lies outside the grid or the region of interest, or the values are not finite or of another
+            number.
+        """
+        pixel, values = int(pixel), np.asarray(log_likelihood, np.float64)
+        n = len(self._labels)
+        if values.shape != (n + 1,) or not np.isfinite(values).all():
+            raise DataError(f"pixel {pixel}: evidence must be {n + 1} finite numbers, not {values.shape}")
+        if 0 <= pixel < self._flat.size and visit < self._visits[pixel]:
+            return
+        if not 0 <= pixel < self._flat.size:
+            raise DataError(f"pixel {pixel} lies outside a grid of {self._shape[0]} × {self._shape[1]}")
+        said = robust(values)
+        total = self._evidence[pixel] + said
+        best = int(total.argmax())
+        label = self._labels[best] if np.partition(total, -2)[-2] < total[best] or n == 1 else UNCLASSIFIED
+        self._take(pixel, label)
+        self._evidence[pixel] = total - total.max()
+        if counts > 0 and n > 1:
+            top = np.sort(said)
+            self._weighed += float(top[-1] - top[-2])
+            self._counts += float(counts)
+        self._visited(pixel, new=True)
+
+    def _visited(self, pixel: int, *, new: bool) -> None:
+        self._now = None
+        self._visits[pixel] += new
+        self._n_visits += new
+        self._since += 1
+        if self._since < self._batch:
+            return
+        if self._seen is None and (self._flat[self._initial] == UNMEASURED).any():
+            return
+        self._seen = self._evidence.copy(), self._visits.copy(), self._labelled.copy()
+        self._picks = self._plan = self._planned = None
+        self._since = 0
+        self._batch = batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST)
+
+    def _map(self, evidence: NDArray[np.float32]) -> JointPosterior:
+        return self._mapper(evidence.reshape(*self._shape, -1))
+
+    def _choose(self, n: int) -> list[Suggestion]:
+        counts = self._first_counts()
+        if self._seen is None:
+            left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
+            return [Suggestion(int(p), float("nan"), counts=counts) for p in left]
+        wanted = n + self._since  # each pixel taken since takes at most one pick away
+        if self._picks is None or self._picks.size < wanted:
+            self._picks = self._pick(max(wanted, self._batch))
+        assert self._plan is not None
+        erd, nats = self._plan
+        seen = self._seen[1]
+        found = [
+            Suggestion(int(p), float(erd[p]), counts=self._in_counts(float(nats[p])), visit=int(seen[p]))
+            for p in self._picks
+            if self._flat[p] == UNMEASURED
+            or (self._revisits and self._visits[p] == seen[p] and not self._labelled[p])
+        ]
+        return found[:n]
+
+    def _pick(self, n: int) -> NDArray[np.int64]:
+        assert self._seen is not None
+        evidence, visits, labelled = self._seen
+        posterior = self._planned or self._map(evidence)
+        self._planned = posterior
+        u = 1.0 - posterior.probability.max(axis=2)
+        top = np.sort(evidence, axis=1)
+        gap = (top[:, -1] - top[:, -2] if top.shape[1] > 1 else np.zeros(len(top))).reshape(self._shape)
+        s = strength(gap)
+        distance = np.maximum(np.sqrt(evidence_distances(s)[0].astype(np.float32)), np.float32(0.7))
+        known = self.information
+        cost = self._overhead * known if np.isfinite(known) else 0.0
+        # a pixel that may be visited again needs no more than pays for the visit
+        nats, share = best_doses(u, cost, SMALL_NATS + 2.0 * cost if self._revisits else np.inf)
+        score = (u + np.float32(FLOOR)) * distance * share
+        closed = ~self._allowed | (s >= 0.999)
+        closed |= labelled.reshape(self._shape)
+        if not self._revisits:
+            closed |= visits.reshape(self._shape) > 0
+        score = np.where(closed, -np.inf, score).astype(np.float32)
+        self._plan = (u * distance).ravel().astype(np.float64), nats.ravel()
+        return pick_batch(score, np.maximum(distance, np.float32(1.0)), n)
+
+    def _first_counts(self) -> int:
+        return self._in_counts(FIRST_NATS)
+
+    def _in_counts(self, nats: float) -> int:
+        """Counts that bring so many nats; 0, as the detector is set, while it is not known what one brings."""
+        known = self.information
+        return max(1, round(nats / known)) if np.isfinite(known) and known > 0 else 0
+
+    def posterior(self) -> JointPosterior:
+        """Return what all counts so far say of every pixel."""
+        if self._now is None:
+            self._now = self._map(self._evidence)
+        return self._now
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """Return the map: the most probable label of each pixel given all counts, (rows, columns) uint8.
+
+        Pixels outside the region of interest hold the label of the nearest pixel inside.
+        """
+        if self._n_measured == 0 or not self._evidence.any():
+            return np.full(self._shape, self._labels[0], np.uint8)
+        labels = np.asarray(self._labels, np.uint8)[self.posterior().probability.argmax(axis=2)]
+        given = self._labelled.reshape(self._shape) & (self._measured > 0)
+        labels[given] = self._measured[given]
+        return fill_from_nearest(labels, ~self._inside)
+
+    def distortion_estimate(self) -> float:
+        """Expected total distortion of `reconstruct()`; NaN before anything is known."""
+        return self._error(self._confidence)[0]
+
+    def distortion_interval(self, confidence: float = 0.9) -> tuple[float, float]:
+        """Interval that holds the total distortion with probability `confidence`; NaN before anything is known."""
+        return self._error(confidence)[1:]
+
+    def _error(self, confidence: float | None) -> tuple[float, float, float]:
+        if self._n_measured == 0 or not self._evidence.any():
+            return float("nan"), float("nan"), float("nan")
+        found = expected_error(self.posterior().probability[self._inside], confidence or 0.9)
+        return float(found.expected), float(found.low), float(found.high)
+
+    def should_stop(self) -> bool:
+        """Whether the stop rule held at the last planning; always True when no pixel is left."""
+        if self._n_open == 0 and not self._revisits:
+            return True
+        if self._stop_at is None or self._seen is None or not self.covers_smallest_feature:
+            return not self.suggest(1)
+        posterior = self._planned or self._map(self._seen[0])
+        self._planned = posterior
+        # one-sided at the confidence: the interval at 2 c − 1 has its upper end there
+        two_sided = 0.0 if self._confidence is None else max(0.0, 2.0 * self._confidence - 1.0)
+        found = expected_error(posterior.probability[self._inside], two_sided)
+        return (found.expected if self._confidence is None else found.high) <= self._stop_at
