@@ -318,8 +318,15 @@ class JointSampler(GridSampler):
     def _error(self, confidence: float | None) -> tuple[float, float, float]:
         if self._n_measured == 0 or not self._evidence.any():
             return float("nan"), float("nan"), float("nan")
-        found = expected_error(self.posterior().probability[self._inside], confidence or 0.9)
+        found = expected_error(self._counted(self.posterior()), confidence or 0.9)
         return float(found.expected), float(found.low), float(found.high)
+
+    def _counted(self, posterior: JointPosterior) -> NDArray[np.float32]:
+        """Probabilities of the mapped pixels, (n, L); those that were given a label are certain."""
+        given = (self._labelled.reshape(self._shape) & (self._measured > 0))[self._inside]
+        found = posterior.probability[self._inside]
+        found[given] = np.eye(found.shape[1], dtype=np.float32)[0]
+        return found
 
     def should_stop(self) -> bool:
         """Whether the stop rule held at the last planning; always True when no pixel is left."""
@@ -331,5 +338,5 @@ class JointSampler(GridSampler):
         self._planned = posterior
         # one-sided at the confidence: the interval at 2 c − 1 has its upper end there
         two_sided = 0.0 if self._confidence is None else max(0.0, 2.0 * self._confidence - 1.0)
-        found = expected_error(posterior.probability[self._inside], two_sided)
+        found = expected_error(self._counted(posterior), two_sided)
         return (found.expected if self._confidence is None else found.high) <= self._stop_at
