@@ -11,6 +11,7 @@ __all__ = ["register"]
 MODULES: tuple[str, ...] = (
     "bench_sampling",
     "bench_mixed",
+    "bench_joint",
     "bench_point",
     "bench_spectra",
     "bench_record",

@@ -159,6 +159,11 @@ class JointSampler(GridSampler):
         return self._n_visits
 
     @property
+    def left_in_batch(self) -> int:
+        """Visits that are left of the present batch: as many may be chosen at once at no loss."""
+        return max(0, self._batch - self._since)
+
+    @property
     def information(self) -> float:
         """Nats that one count brings, as far as is known; NaN before the first counts."""
         return self._weighed / self._counts if self._counts >= LEAST_COUNTS_SEEN else float("nan")
