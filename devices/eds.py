@@ -361,8 +361,8 @@ class EDSDetector(Device):  # type: ignore[misc]
 
     def _finish(self, status: QuickStatus) -> None:
         counts = self._spectrum()
-        live = float(self.live_time.get())
-        check_saturation(counts, live, float(self.real_time.get()))
+        live, real = float(self.live_time.get()), float(self.real_time.get())
+        check_saturation(counts, live, real)
         before = time.perf_counter()
         if self.stop_rule is not None:
             judgement = look(self.stop_rule, counts, live, self._preset)
@@ -376,7 +376,6 @@ class EDSDetector(Device):  # type: ignore[misc]
         log_likelihood = weigh(self.classifier, counts)
         mixture = parts(self.classifier, counts) if self.abundances else None
         self.classify_s = time.perf_counter() - before
-        real = float(self.real_time.get())
         if self.beam is not None:
             self._watch.check(float(self.beam.dose.get()), real)
         if self._kept.uncertain and (changed := self._kept.differences()):

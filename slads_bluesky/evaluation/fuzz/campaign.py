@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import queue
 import subprocess
 import sys
@@ -24,6 +26,8 @@ __all__ = ["BAD", "fuzz_figures", "measure_fuzz"]
 BAD = ("traceback", "several lines", "unnamed", "memory", "hang", "crash")
 """Outcomes that no input may have."""
 START_S = 60.0
+STARVED = 6
+"""So often a worker may be silent that gets no processor time; one that waits for something is given up then."""
 
 
 def measure_fuzz(
@@ -133,15 +137,18 @@ def _one_process(
         assert process.stdout is not None
         stream = process.stdout
         threading.Thread(target=_pass_on, args=(stream, lines), daemon=True).start()
-        patience, hung = START_S, False
+        patience, hung, silent, cpu = START_S, False, 0, 0.0
         while True:
             try:
                 line = lines.get(timeout=patience)
             except queue.Empty:
+                silent += 1
+                if silent < STARVED and _cpu_s(process.pid) - cpu < HANG_S:
+                    continue  # a busy machine does not let it run
                 hung = True
                 process.kill()
                 break
-            patience = 2 * HANG_S
+            patience, silent, cpu = 2 * HANG_S, 0, _cpu_s(process.pid)
             if not line:
                 break
             said = json.loads(line)
@@ -162,6 +169,15 @@ def _one_process(
     counts[outcome] += 1
     note(outcome, f"no answer in {2 * HANG_S:g} s" if hung else f"signal {-code}", "", data)
     return max(1.0, seconds / 4)
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process so far, s; infinite for one that is gone."""
+    try:
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return math.inf
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _pass_on(stream: Iterable[str], lines: queue.SimpleQueue[str]) -> None:

@@ -4,6 +4,7 @@ import base64
 import bz2
 import io
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -226,3 +227,22 @@ def test_spx_is_read(tmp_path):
     found = read_spectra(path)
     np.testing.assert_array_equal(found.counts, counts[None])
     assert (found.axis.width_kev, found.beam_energy_kev, found.live_time_s) == (0.005, 15.0, 5.0)
+
+
+@pytest.mark.parametrize("what", ["zip of a later version", "header that is cut"])
+def test_npz_map_that_zip_or_numpy_cannot_parse_is_named(tmp_path, what):
+    """Found by fuzzing: each library under the reader has errors of its own."""
+    path = tmp_path / "map.npz"
+    if what == "header that is cut":
+        head = b"{'descr': '<i4', 'fortran_order': False, 'shape': (2, (".ljust(117) + b"\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("counts.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+            for name in ("energy_scale.npy", "energy_offset.npy"):
+                archive.writestr(name, b"")
+    else:
+        np.savez(path, counts=np.zeros((2, 2, 4), np.int32), energy_scale=0.01, energy_offset=0.0)
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + 6] = 91
+        path.write_bytes(data)
+    with pytest.raises(DataError, match=r"map\.npz: truncated or no \.npz file"):
+        read_map(path)
