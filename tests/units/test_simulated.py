@@ -2,7 +2,7 @@
 
 import pytest
 
-from slads_bluesky.simulated import KEY, simulated_object, simulation_metadata
+from slads_bluesky.simulated import KEY, SimulatedObject, simulated_object, simulation_metadata
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,15 @@ def test_simulated_object_other_metadata_is_a_real_specimen(start):
 
 
 def test_simulated_object_reads_the_new_key_and_the_old_pair():
-    assert simulated_object(simulation_metadata("pbsn-64", 3)) == ("pbsn-64", 3)
-    assert simulated_object({"object": "pbsn-64", "object_seed": 3}) == ("pbsn-64", 3)
+    assert simulated_object(simulation_metadata("pbsn-64", 3)) == SimulatedObject("pbsn-64", 3)
+    assert simulated_object({"object": "pbsn-64", "object_seed": 3}) == SimulatedObject("pbsn-64", 3)
 
 
 def test_simulated_object_new_key_wins_over_a_users_words():
     start = {"object": "meteorite 7", "object_seed": 1, **simulation_metadata("pbsn-64", 3)}
-    assert simulated_object(start) == ("pbsn-64", 3)
+    assert simulated_object(start) == SimulatedObject("pbsn-64", 3)
+
+
+def test_simulated_object_with_imperfections_gives_them_back():
+    found = simulated_object(simulation_metadata("pbsn-64", 3, {"volume_um": 0.5}))
+    assert found == SimulatedObject("pbsn-64", 3, {"volume_um": 0.5})
