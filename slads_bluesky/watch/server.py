@@ -67,7 +67,7 @@ def serve_page(
             io_loop=loop,
             address=host,
             port=port,
-            allow_websocket_origin=_origins(host, port, origins) if port else ["*"],
+            allow_websocket_origin=_origins(host, port, origins),
             auth_provider=_provider(token),
             extra_patterns=[
                 (r"/assets/(page\.css|page\.js|icon\.svg)", StaticFileHandler, {"path": static}),

@@ -142,6 +142,7 @@ BEFORE = {
             "slads-bluesky view -1 --save",
             "slads-bluesky estimate",
             "slads-bluesky export",
+            "slads-bluesky profile",
             "slads-bluesky quantify",
             "slads-bluesky replay",
             "slads-bluesky report",

@@ -137,8 +137,8 @@ def measure_watch(
                 place = Path(scratch) / f"map-{i}-{watched}"
                 (place / "journal").mkdir(parents=True)
                 if watched:
-                    with _page(place):
-                        seconds.append(_mapped(place, object_name))
+                    with _page(place) as page:
+                        seconds.append(_mapped(place, object_name, page))
                 else:
                     seconds.append(_mapped(place, object_name))
         progress("cost", 1.0)
@@ -165,18 +165,27 @@ def watch_figures(results: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def _mapped(folder: Path, object_name: str) -> float:
-    command = [sys.executable, "-c", MAPPER, str(folder / "journal"), object_name]
-    return float(_run(command).splitlines()[-1])
+def _mapped(folder: Path, object_name: str, page: Any = None) -> float:
+    return float(_run([sys.executable, "-c", MAPPER, str(folder / "journal"), object_name], page))
 
 
-def _run(command: list[str]) -> str:
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    if done.returncode:
-        raise ConfigError(f"a process of the benchmark failed: {done.stderr.strip().splitlines()[-1:]}")
-    return done.stdout
+def _run(command: list[str], page: Any = None) -> str:
+    """Last line that a process prints; meanwhile the driver of a page is heard, or the browser waits for it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment) as process,
+    ):
+        while process.poll() is None:
+            if page is None:
+                time.sleep(0.2)
+            else:
+                page.wait_for_timeout(200)
+        out.seek(0)
+        lines = out.read().strip().splitlines()
+    if process.returncode or not lines:
+        raise ConfigError(f"a process of the benchmark failed: {lines[-1:]}")
+    return lines[-1]
 
 
 @contextmanager
@@ -221,7 +230,7 @@ def _delays(page: Any, record: Path, points: int, rate: float) -> tuple[list[flo
     command = [
         sys.executable, "-c", WRITER, str(record / "journal"), str(points), str(SIDE), str(CHANNELS), str(rate)
     ]  # fmt: skip
-    reached = float(_run(command).splitlines()[-1])
+    reached = float(_run(command, page))
     page.wait_for_function("n => (window.slads.state.run || {}).n >= n", arg=points, timeout=PATIENCE_S * 1e3)
     from ...record.journal.reading import read_start
 
