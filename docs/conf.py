@@ -12,7 +12,7 @@ author = "The slads-bluesky developers"
 copyright = "The slads-bluesky developers, BSD-3-Clause"
 version = release = _version("slads-bluesky")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "generated"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "generated", "pictures"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_ext"]
 default_role = "py:obj"
