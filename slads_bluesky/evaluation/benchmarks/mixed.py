@@ -28,7 +28,7 @@ from ..figures import Figure, at_most, measured
 __all__ = ["Row", "map_once", "measure_rows", "mixed_figures", "summarise"]
 
 Dwell = Literal["fixed", "label", "position"]
-POSITION_SD = {"label": 0.2, "position": 0.05}
+POSITION_SD = {"label": 0.2, "position": 0.025}
 """Of `spectra.dwell_mixed`: how well a boundary is located by one spectrum, in σ."""
 CLEAR = 0.6
 """Abundance over which a wrong label counts as a misclassification."""
