@@ -103,6 +103,12 @@ class RunData:
     """(N,) how often each pixel was visited before; None of a map that visits no pixel again."""
     counts: NDArray[np.float64] | None = None
     """(N,) sums of the spectra as recorded; NaN where they were not; None of data that was made without them."""
+    majority: NDArray[np.int64] | None = None
+    """(N,): phase with the largest part in the interaction volume, 0 where it was not read; None if it never was."""
+    abundances: NDArray[np.float64] | None = None
+    """(N, L): part of each phase, NaN where it was not read; None if it never was."""
+    abundance_sd: NDArray[np.float64] | None = None
+    """(N, L): their standard deviations, likewise."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
     devices: tuple[str, ...] = ()
@@ -176,6 +182,12 @@ class RunData:
                 data[keys.visit] = int(self.visits[i])
             if self.counts is not None and np.isfinite(self.counts[i]):
                 data[keys.counts] = float(self.counts[i])
+            if self.abundances is not None and not np.isnan(self.abundances[i]).any():
+                assert self.majority is not None
+                assert self.abundance_sd is not None
+                data[keys.majority] = int(self.majority[i])
+                data[keys.abundances] = self.abundances[i]
+                data[keys.abundance_sd] = self.abundance_sd[i]
             yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
 
     def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:
@@ -351,7 +363,10 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         ledger=_first(gathered.streams.get("ledger", {})),
         visits=column(keys.visit, np.int64, 0) if any(keys.visit in row for row in rows) else None,
         counts=column(keys.counts, np.float64, np.nan),
-        log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
+        log_likelihoods=_vectors(rows, keys.log_likelihood),
+        majority=column(keys.majority, np.int64, 0) if any(keys.majority in row for row in rows) else None,
+        abundances=_vectors(rows, keys.abundances),
+        abundance_sd=_vectors(rows, keys.abundance_sd),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         devices=tuple(gathered.devices),
     )
@@ -400,8 +415,8 @@ def _lists(stream: dict[tuple[int, int], dict[str, Any]]) -> Iterator[ListDecisi
         yield ListDecision(run, int(data["lists_seen"]), int(data["lists_asked"]), pixels)
 
 
-def _log_likelihoods(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64] | None:
-    """(N, L + 1), NaN for events without; RecordError if they are of several lengths."""
+def _vectors(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64] | None:
+    """(N, length) values of a key, NaN for events without; RecordError if they are of several lengths."""
     found = [np.asarray(row[key], np.float64) for row in rows if key in row]
     if not found:
         return None

@@ -88,7 +88,11 @@ def relabelled(
             if name == "descriptor" and stream in (*POINTS, "baseline") and stream not in composers:
                 composers[stream] = bundle.compose_descriptor(
                     name=stream,
-                    data_keys=_data_keys(doc["data_keys"], data.keys.log_likelihood, classifier),
+                    data_keys=_data_keys(
+                        {key: about for key, about in doc["data_keys"].items() if key not in _parts(data)},
+                        data.keys.log_likelihood,
+                        classifier,
+                    ),
                     object_keys=doc.get("object_keys"),
                     configuration=_configuration(doc, classifier),
                 )
@@ -99,8 +103,9 @@ def relabelled(
                 yield "event", _event(composers["baseline"], doc["data"], doc["timestamps"])
     for pixel in data.pixels.tolist():
         stream, doc = points[pixel]
-        kept = {key: value for key, value in doc["data"].items() if key != data.keys.log_likelihood}
-        stamps = {key: value for key, value in doc["timestamps"].items() if key != data.keys.log_likelihood}
+        old = (data.keys.log_likelihood, *_parts(data))
+        kept = {key: value for key, value in doc["data"].items() if key not in old}
+        stamps = {key: value for key, value in doc["timestamps"].items() if key not in old}
         called = calls.get(pixel, {})
         if data.keys.log_likelihood in called:
             stamps[data.keys.log_likelihood] = doc["time"]
@@ -132,6 +137,12 @@ def _calls(data: RunData, classifier: Classifier) -> dict[int, dict[str, Any]]:
         }
         for j, i in enumerate(asked)
     }
+
+
+def _parts(data: RunData) -> tuple[str, ...]:
+    """Keys of abundances: they are of the old classifier's phases."""
+    keys = data.keys
+    return keys.majority, f"{keys.majority}_probability", keys.abundances, keys.abundance_sd
 
 
 def _data_keys(keys: Mapping[str, Any], evidence: str, classifier: Classifier) -> dict[str, Any]:

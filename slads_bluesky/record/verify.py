@@ -13,7 +13,15 @@ from slads_bluesky.analysis.run_data import ListDecision, RunData
 from slads_bluesky.plans.budget import BUDGET_SPENT
 from slads_bluesky.plans.fly import suggest_besides
 from slads_bluesky.progress import Progress, no_progress
-from slads_bluesky.protocols import Agent, Classifier, HasLogLikelihoods, RateClassifier, Suggestion
+from slads_bluesky.protocols import (
+    Agent,
+    Classifier,
+    HasLogLikelihoods,
+    HasMixture,
+    RateClassifier,
+    Suggestion,
+)
+from slads_bluesky.spectra.dwell_mixed import MixtureTest, classify_mixed
 
 __all__ = ["Difference", "Verification", "explain", "verify"]
 
@@ -31,7 +39,8 @@ class Difference:
     """Number of the event in the map, from 1; 0 for the map as a whole."""
     pixel: int
     what: str
-    """``decision``, ``erd``, ``label``, ``verdict``, ``probability``, ``log_likelihood``, ``stop``, ``map``."""
+    """``decision``, ``erd``, ``label``, ``verdict``, ``probability``, ``log_likelihood``, ``abundances``, ``stop`` or
+    ``map``."""
     recorded: Any
     again: Any
 
@@ -165,6 +174,9 @@ def _decide(data: RunData, agent: Agent, i: int, result: Verification) -> None:
 
 def _classify(data: RunData, classifier: Classifier, part: slice, result: Verification) -> None:
     spectra = data.spectra_of(classifier.n_channels)
+    by_parts = (data.start.get("sequential") or {}).get("name") == MixtureTest.__name__
+    if data.abundances is not None and isinstance(classifier, HasMixture):
+        _mix(data, classifier, part, result)
     labels, probabilities, verdicts = classifier.classify_batch(spectra[part])
     for j, i in enumerate(range(part.start, min(part.stop, data.n_measured))):
         recorded = (int(data.labels[i]), str(data.verdicts[i]), float(data.probabilities[i]))
@@ -174,7 +186,9 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
         again = (int(labels[j]), str(verdicts[j]), float(probabilities[j]))
         if recorded[:2] != again[:2] or not _same(recorded[2], again[2]):
             # in the run each was classified by itself, which may round otherwise, and with its live time
-            if getattr(classifier, "uses_live_time", False):
+            if by_parts:
+                single = classify_mixed(classifier, spectra[i])
+            elif getattr(classifier, "uses_live_time", False):
                 single = cast(RateClassifier, classifier).classify(spectra[i], float(data.live_time_s[i]))
             else:
                 single = classifier.classify(spectra[i])
@@ -191,6 +205,19 @@ def _classify(data: RunData, classifier: Classifier, part: slice, result: Verifi
                 now = cast(HasLogLikelihoods, classifier).log_likelihoods(spectra[i])
                 if not np.array_equal(weighed, now):  # bit for bit: it is the same arithmetic
                     result.add(Difference(i + 1, pixel, "log_likelihood", _short(weighed), _short(now)))
+
+
+def _mix(data: RunData, classifier: HasMixture, part: slice, result: Verification) -> None:
+    """Compare recorded abundances with those of the same spectra now, bit for bit: it is the same arithmetic."""
+    assert data.abundances is not None
+    spectra = data.spectra_of()
+    for i in range(part.start, min(part.stop, data.n_measured)):
+        recorded = data.abundances[i]
+        if not np.isnan(recorded).any():
+            now = classifier.mixture(spectra[i]).abundances
+            if not np.array_equal(recorded, now):
+                pixel = int(data.pixels[i])
+                result.add(Difference(i + 1, pixel, "abundances", _short(recorded), _short(now)))
 
 
 def _short(values: Any) -> str:

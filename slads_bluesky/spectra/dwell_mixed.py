@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..protocols import Classification, Classifier, HasMixture, HasPosterior, Mixture
 from .dwell import FLAG_COUNTS, LEAST_COUNTS, SequentialTest
 
-__all__ = ["MixtureTest", "boundary_tolerance", "mixture_dwell"]
+__all__ = ["MixtureTest", "boundary_tolerance", "classify_mixed", "mixture_dwell"]
 
 POSITION_SD = 0.2
 """How well a boundary is located by one spectrum, in standard deviations of the interaction volume."""
@@ -88,14 +88,12 @@ class MixtureTest(SequentialTest):
         capped = live_time_s >= self.cap_s
         if not capped and (self._total < LEAST_COUNTS or not enough):
             return None
-        decision = self.classifier.classify(counts)
+        decision = classify_mixed(self._mixing, counts, found)
         strange = decision.verdict in ("unknown", "ill")
         if strange and not capped and self._total < max(2.0 * self._flagged_at, FLAG_COUNTS):
             self._flagged_at = min(self._flagged_at, self._total)
             return None
-        if strange or (decision.verdict == "low_counts" and self._total < LEAST_COUNTS):
-            return decision
-        return Classification(found.majority, found.probability, "ok" if found.pure >= 0.5 else "mixed")
+        return decision
 
     def _counts_wanted(self, found: Mixture) -> float:
         """Counts at which either condition should hold: an uncertainty falls as one over their root."""
@@ -110,6 +108,30 @@ class MixtureTest(SequentialTest):
             return self._first
         least = max(2.0, 0.5 * self._first)
         return math.ceil(min(max(least, 1.1 * self._wanted - self._total), max(self._total, least)))
+
+
+def classify_mixed(classifier: Any, counts: NDArray[Any], found: Mixture | None = None) -> Classification:
+    """Classify a spectrum by its largest part: what `MixtureTest` decides once it has ended an acquisition.
+
+    Parameters
+    ----------
+    classifier : Classifier and HasMixture
+    counts : (n_channels,) array
+    found : Mixture, optional
+        Of these counts, if it is known already.
+
+    Returns
+    -------
+    Classification
+        ``ok`` where one phase alone is the likeliest, else ``mixed``, with the label of the largest part; as the
+        classifier says where the spectrum is of none of the phases, or nearly empty.
+    """
+    decision: Classification = classifier.classify(counts)
+    few = decision.verdict == "low_counts" and float(np.sum(counts)) < LEAST_COUNTS
+    if few or decision.verdict in ("unknown", "ill"):
+        return decision
+    parts = classifier.mixture(counts) if found is None else found
+    return Classification(parts.majority, parts.probability, "ok" if parts.pure >= 0.5 else "mixed")
 
 
 def mixture_dwell(
