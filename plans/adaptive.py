@@ -169,6 +169,14 @@ def adaptive_map(
         the_map.take((yield from in_thread(executor, agent.map_data)))
         yield from record("map", [the_map])
 
+    news = getattr(agent, "news", None)  # an agent that finds the phases itself
+    the_phases = MapReadable("phases")
+
+    def found(values: Mapping[str, Any] | None) -> Generator[Msg, Any, None]:
+        if values is not None:
+            the_phases.take(values)
+            yield from record("phases", [the_phases])
+
     def body() -> Generator[Msg, Any, Ending]:
         suggestion, reason = yield from in_thread(executor, lambda: decide(None))
         done = 0
@@ -184,9 +192,13 @@ def adaptive_map(
                 reason = points.too_many_failed
                 break
             done += 1
+            if news is not None:
+                yield from found(news())
             if suggestion is not None and next_map and (done if map_every else agent.n_measured) >= next_map:
                 yield from draw()
                 next_map += map_every if map_every else next_map
+        if news is not None:
+            yield from found(agent.phases_data())  # type: ignore[attr-defined]
         yield from draw()
         times_taken.take(times.flat())
         yield from record("ledger", [times_taken])

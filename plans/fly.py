@@ -149,7 +149,7 @@ def batch_size(batch: int | float | str) -> Callable[[int, int], int]:
 class _Rows:
     """Keeps the rows of some streams as they were emitted, events and pages alike, without spectra."""
 
-    def __init__(self, spectrum: str, *streams: str) -> None:
+    def __init__(self, spectrum: str | None, *streams: str) -> None:
         self._spectrum, self._streams = spectrum, streams
         self._descriptors: set[str] = set()
         self._events: list[dict[str, Any]] = []
@@ -301,13 +301,15 @@ class _Lists:
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
         self.points = Points(self.beam, self.eds, self.limits, self.agent.keys, self.times)
         self.reason = ""
-        self._rows = _Rows(self.agent.keys.spectrum, "primary", "failed")
+        spectrum = None if getattr(self.agent, "needs_spectra", False) else self.agent.keys.spectrum
+        self._rows = _Rows(spectrum, "primary", "failed")
         self._point = ScanPoint(self.agent.grid)
         self._number = 0
         self._missed: Counter[int] = Counter()
         self._carry: PointList | None = None
         self._closed = False  # the budget is spent: what is undecided stays so
         self._lists, self._map, self._ledger = MapReadable("lists"), MapReadable("map"), MapReadable("ledger")
+        self._phases = MapReadable("phases")
         n_pixels = self.agent.grid.n_pixels
         self._most = max(self.size(0, n_pixels), self.size(n_pixels, n_pixels))
         self._dose0 = self._dose_before = self._current_na = 0.0
@@ -468,6 +470,9 @@ class _Lists:
             self.times.add("journal", began)
 
     def _draw(self) -> Generator[Msg, Any, None]:
+        if hasattr(self.agent, "phases_data"):  # an agent that finds the phases itself
+            self._phases.take((yield from in_thread(self.executor, self.agent.phases_data)))
+            yield from record("phases", [self._phases])
         self._map.take((yield from in_thread(self.executor, self.agent.map_data)))
         yield from record("map", [self._map])
 

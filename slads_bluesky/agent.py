@@ -65,6 +65,11 @@ class SladsAgent:
     (1, 102)
     """
 
+    recorded_as = ""
+    """Name in the start document; by default that of the class."""
+    needs_spectra = False
+    """Whether `ingest` looks at the spectrum of an Event."""
+
     def __init__(
         self,
         grid: ScanGrid,
@@ -147,7 +152,13 @@ class SladsAgent:
             stop_rule=settings.stop_at is not None,
             keys=settings.keys,
             provenance=settings.provenance(),
+            **cls._arguments_of(settings),
         )
+
+    @classmethod
+    def _arguments_of(cls, settings: AgentSettings) -> dict[str, Any]:
+        """Arguments that a subclass takes besides."""
+        return {}
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], model: Any = None) -> Self:
@@ -311,7 +322,7 @@ class SladsAgent:
     def configuration(self) -> dict[str, Any]:
         """All that a replay needs to make this agent again; JSON only."""
         return {
-            "agent": type(self).__name__,
+            "agent": self.recorded_as or type(self).__name__,
             "grid": self._grid.to_json(),
             "n_labels": self._n_labels,
             "fraction": self._fraction,

@@ -43,6 +43,8 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("Soft devices", "slads_bluesky.devices.sim.soft", ()),
     ("Sampling", "slads_bluesky.sampling", ()),
     ("Spectra", "slads_bluesky.spectra", ()),
+    ("Phases found in spectra", "slads_bluesky.spectra.discovery", ()),
+    ("An agent that finds the phases", "slads_bluesky.discovering_agent", ()),
     ("Label images", "slads_bluesky.images", ()),
     ("Simulated specimens", "slads_bluesky.phantom", ()),
     ("A session", "slads_bluesky.instrument", ()),

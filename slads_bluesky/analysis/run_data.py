@@ -166,7 +166,7 @@ class RunData:
         return None
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield for each pixel, in order, an Event of what an agent looks at (no spectrum)."""
+        """Yield for each pixel, in order, an Event of what an agent looks at, with its spectrum if it is kept."""
         keys = self.keys
         for i in range(self.n_measured):
             data = {
@@ -176,6 +176,8 @@ class RunData:
                 keys.probability: float(self.probabilities[i]),
                 keys.verdict: str(self.verdicts[i]),
             }
+            if self.spectra is not None and not self.failed[i]:
+                data[keys.spectrum] = self.spectra[i]
             if self.log_likelihoods is not None and not np.isnan(self.log_likelihoods[i]).any():
                 data[keys.log_likelihood] = self.log_likelihoods[i]
             if self.visits is not None:
@@ -337,17 +339,24 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         [column(f"{motors[0]}_{axis}", np.float64, np.nan) for axis in ("x", "y")]
     ).reshape(-1, 2)
     detector = (start.get("detectors") or ["eds"])[0]
+    labels, verdicts = column(keys.label, np.int64, UNCLASSIFIED), column(keys.verdict, np.str_, "ok")
+    phases = tuple(start.get("phases") or start.get("agent", {}).get("phases") or ())
+    if found := gathered.streams.get("phases"):
+        latest = {key.removeprefix("phases_"): v for key, v in list(found.values())[-1]["data"].items()}
+        labels, verdicts = _found(latest, pixels, verdicts)
+        highest = int(np.flatnonzero(latest["n_spectra"]).max(initial=-1)) + 1
+        phases = tuple(f"phase {i + 1}" for i in range(highest))
     return RunData(
         starts=tuple(gathered.starts),
         stop=gathered.stop,
         grid=grid,
-        phases=tuple(start.get("phases") or start.get("agent", {}).get("phases") or ()),
+        phases=phases,
         keys=keys,
         pixels=pixels,
         erd=column(keys.erd, np.float64, np.nan),
-        labels=column(keys.label, np.int64, UNCLASSIFIED),
+        labels=labels,
         probabilities=column(keys.probability, np.float64, np.nan),
-        verdicts=column(keys.verdict, np.str_, "ok"),
+        verdicts=verdicts,
         spectra=_spectra(every, keys.spectrum, list(kept)) if spectra else None,
         live_time_s=column(keys.live_time, np.float64, np.nan),
         real_time_s=column(keys.real_time, np.float64, np.nan),
@@ -370,6 +379,14 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         devices=tuple(gathered.devices),
     )
+
+
+def _found(
+    latest: Mapping[str, Any], pixels: NDArray[np.int64], verdicts: NDArray[np.str_]
+) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Labels and verdicts by the phases that were found in the run, as last recorded in its stream ``phases``."""
+    labels = np.maximum(np.asarray(latest["measured"], np.int64).ravel()[pixels], UNCLASSIFIED)
+    return labels, np.where(labels > 0, "ok", verdicts)
 
 
 def event_keys(start: Mapping[str, Any]) -> EventKeys:

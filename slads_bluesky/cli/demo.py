@@ -75,6 +75,9 @@ def demo(
     ] = None,
     blur: Blur = None,
     imperfect: Imperfect = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Know nothing of the specimen: phases are found on the way.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -95,6 +98,7 @@ def demo(
     import logging
     import resource
 
+    from ..agent import SladsAgent
     from ..callbacks.progress import MapProgress
     from ..callbacks.verdict_watch import VerdictWatch
     from ..export.figures import four_panels
@@ -105,6 +109,7 @@ def demo(
     from ..record.scan_id import scan_id_source
     from ..simulation.models import prepare_models
     from ..simulation.run import make_agent, run_map
+    from ..simulation.unknown import in_words_of_the_truth, unknown_agent, unknown_models
 
     console = make_console()
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # main() reports why a run failed
@@ -117,6 +122,10 @@ def demo(
             "--lists: the paper's networks know spectra of one live time, and lists give real time; "
             "use --classifier likelihood"
         )
+    if unknown and (dwell_s is None or sampler != "learned"):
+        raise ConfigError(
+            "--unknown takes a fixed --dwell and the learned sampler: there are no phases to be sure of"
+        )
     check_writable(json_file)
     check_writable(figure)
 
@@ -128,24 +137,31 @@ def demo(
     with Recorder(
         catalog, fsync=fsync, spectra=spectra, on_problem=lambda text: console.print(f"catalog: {text}")
     ) as recorder:
-        with working(console, "preparing models") as show:
-            models = prepare_models(
-                object_name,
-                sampler=sampler,
-                classifier=classifier,
+        agent: SladsAgent
+        if unknown:
+            models = unknown_models(phantom)
+            keep_models(recorder.directory / "models", models.sampler)
+            agent = finder = unknown_agent(phantom, models, fraction=wanted, seed=seed)
+        else:
+            with working(console, "preparing models") as show:
+                models = prepare_models(
+                    object_name,
+                    sampler=sampler,
+                    classifier=classifier,
+                    seed=seed,
+                    progress=lambda stage, fraction: show(stage),
+                )
+            keep_models(recorder.directory / "models", models.sampler, models.classifier)
+            agent = make_agent(
+                phantom,
+                models,
+                fraction=wanted,
                 seed=seed,
-                progress=lambda stage, fraction: show(stage),
+                stop_at=stop_at,
+                confidence=confidence,
+                smallest_feature=smallest_feature,
             )
-        keep_models(recorder.directory / "models", models.sampler, models.classifier)
-        agent = make_agent(
-            phantom,
-            models,
-            fraction=wanted,
-            seed=seed,
-            stop_at=stop_at,
-            confidence=confidence,
-            smallest_feature=smallest_feature,
-        )
+        watches = [] if unknown else [VerdictWatch(console.print)]
         result = run_map(
             phantom,
             models,
@@ -154,9 +170,13 @@ def demo(
             dwell_s=dwell_s or CAP_S,
             error=None if dwell_s else error,
             batch="auto" if lists else None,
-            subscribers=[recorder, MapProgress(agent.distortion_estimate), VerdictWatch(console.print)],
+            subscribers=[recorder, MapProgress(agent.distortion_estimate), *watches],
             scan_id_source=scan_id_source(recorder.directory),
         )
+        if unknown:
+            found = len(finder.discovery.phases)
+            console.print(f"{found} phases found, of {len(phantom.phases)}")
+            result = in_words_of_the_truth(result)
         with working(console, "bringing the catalog up to date"):
             current = recorder.flush(timeout=600)
     picture = figure if figure is not None else recorder.directory / f"{result.uid[:8]}.png"

@@ -62,6 +62,8 @@ def resume(
     where = str(catalog) if catalog is not None else None
     chain, data = open_map(uid, where, spectra=False)
     start = data.start
+    if "discovery" in start.get("agent", {}):  # the phases are found in the spectra
+        chain, data = open_map(uid, where)
     if is_being_taken(chain[-1].source):
         raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
     specimen = simulated_object(start)
@@ -83,7 +85,8 @@ def resume(
     phantom = make_object(*specimen)
     console.print(f"run {data.uid[:8]} is resumed after {data.n_measured} pixels")
     with Recorder(catalog, on_problem=lambda text: console.print(f"catalog: {text}")) as recorder:
-        keep_models(model_directory(recorder.directory), models.sampler, models.classifier)
+        kept = models.classifier if hasattr(models.classifier, "save") else None
+        keep_models(model_directory(recorder.directory), models.sampler, kept)
         result = run_map(
             phantom,
             models,

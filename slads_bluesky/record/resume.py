@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import SladsAgent
+from ..discovering_agent import UNNAMED, NoPhases, agent_of
 from ..documents import reading
 from ..errors import ConfigError, ModelFileError, RecordError
 from ..modelstore import cache_directory
@@ -51,7 +52,7 @@ def rebuild_agent(start: Mapping[str, Any], model: Any = None) -> SladsAgent:
         hashes["sampler"] = model.sha256
     try:
         with reading(f"run {run}: the description of its agent"):
-            return SladsAgent.from_configuration({**configuration, "model_hashes": hashes}, model)
+            return agent_of({**configuration, "model_hashes": hashes}, model)
     except ConfigError as error:
         raise RecordError(f"run {run}: {error}") from error
 
@@ -113,6 +114,8 @@ def find_classifier(start: Mapping[str, Any], *directories: Path) -> Classifier:
     """Find the classifier of a run, by its hash, as `find_sampler_model` does; RecordError if there is none."""
     from ..spectra import load_classifier
 
+    if start.get("model_hashes", {}).get("classifier") == UNNAMED:
+        return NoPhases(int(start["agent"]["discovery"]["n_channels"]))
     found: Classifier = _find(start, "classifier", load_classifier, directories)
     return found
 

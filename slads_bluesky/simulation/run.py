@@ -79,6 +79,8 @@ class MapResult:
     wall_s: float
     reason: str
     """Why the map ended."""
+    called: NDArray[np.int64] | None = None
+    """(N,) labels of the measured pixels in their order; None: those of the events."""
 
     def figures(self) -> dict[str, Any]:
         """Figures of the map; JSON only.
@@ -90,7 +92,8 @@ class MapResult:
         """
         truth, labels = self.phantom.truth, self.phantom.labels
         as_paper = np.where(self.measured == 0, 0, self.reconstruction)
-        is_label, called = labels.ravel()[self.statistics.pixels], self.statistics.labels
+        is_label = labels.ravel()[self.statistics.pixels]
+        called = self.called if self.called is not None else self.statistics.labels
         good = is_label > 0
         milliseconds = self.statistics.point_s * 1e3
         n = int((self.measured >= 0).sum())

@@ -25,6 +25,7 @@ MODULES: tuple[str, ...] = (
     "bench_elements",
     "bench_mutants",
     "bench_watch",
+    "bench_unknown",
 )
 """Modules of this package, each adding one sub-command in its ``register(app)``."""
 

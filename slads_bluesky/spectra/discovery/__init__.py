@@ -1,0 +1,5 @@
+"""Phases found in spectra: how many there are, what they look like, and which spectrum is of which."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

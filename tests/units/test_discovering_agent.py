@@ -1,0 +1,86 @@
+"""A map of a specimen nobody has described: recorded, verified, resumed after a kill, by points and by lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from maps import Killed
+
+from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.discovering_agent import UNNAMED
+from slads_bluesky.errors import DataError
+from slads_bluesky.phantom import make_object
+from slads_bluesky.record import Journal, journal_directory
+from slads_bluesky.record.resume import find_classifier, find_sampler_model, rebuild_agent
+from slads_bluesky.record.runs import find_run
+from slads_bluesky.record.verify import verify
+from slads_bluesky.simulation.run import run_map
+from slads_bluesky.simulation.unknown import in_words_of_the_truth, unknown_agent, unknown_models
+
+
+def taken(directory, *, batch=None, stop_after=None, agent=None, md=None):
+    phantom = make_object("pbsn-32")
+    models = unknown_models(phantom)
+    agent = agent or unknown_agent(phantom, models, fraction=0.15)
+    seen = []
+    with Journal(journal_directory(directory)) as journal:
+
+        def record(name, doc):
+            if stop_after is not None and len(seen) >= stop_after:
+                raise Killed
+            journal(name, doc)
+            if name == "event" and "scan_pixel" in doc["data"]:
+                seen.append(doc)
+
+        return agent, run_map(
+            phantom, models, agent, soft=True, subscribers=[record], dwell_s=0.02, batch=batch, md=md
+        )
+
+
+@pytest.mark.parametrize("batch", [None, 40], ids=["points", "lists"])
+def test_map_from_nothing_finds_the_phases_and_is_verified(tmp_path, batch):
+    agent, result = taken(tmp_path, batch=batch)
+    assert len(agent.discovery.phases) == 2
+    figures = in_words_of_the_truth(result).figures()
+    assert figures["misclassification"] < 0.03
+    assert figures["td"] < 0.08
+    data = load_map(find_run("-1", tmp_path))
+    assert data.start["model_hashes"]["classifier"] == UNNAMED
+    measured = data.measured
+    assert np.array_equal(measured, agent.sampler.measured)
+    assert data.phases[:2] == ("phase 1", "phase 2")
+    model = find_sampler_model(data.start)
+    again = rebuild_agent(data.start, model)
+    found = verify(data, again, find_classifier(data.start))
+    assert found.passed, found.differences
+    spectra = data.spectra.copy()
+    data.spectra[:] = np.roll(spectra, 1, axis=0)  # somebody changed the data
+    assert not verify(data, rebuild_agent(data.start, model), None).passed
+
+
+def test_map_from_nothing_is_resumed_with_what_it_had_found(tmp_path):
+    with pytest.raises(Killed):
+        taken(tmp_path, stop_after=90)
+    data = load_map(find_run("-1", tmp_path))
+    assert 80 <= data.n_measured <= 90
+    agent = rebuild_agent(data.start, find_sampler_model(data.start))
+    for event in data.events():
+        agent.ingest(event)
+    assert agent.n_measured == data.n_measured
+    assert len(agent.discovery.phases) == 2
+    agent, _ = taken(tmp_path, agent=agent, md={"resumes": data.uid})
+    assert agent.n_measured == round(0.15 * 1024)
+
+
+def test_event_without_what_is_needed_is_refused_and_nothing_taken(tmp_path):
+    phantom = make_object("pbsn-32")
+    agent = unknown_agent(phantom, unknown_models(phantom), fraction=0.1)
+    spectrum = np.zeros(phantom.axis.n_channels, np.int32)
+    with pytest.raises(DataError, match="scan_pixel"):
+        agent.ingest({"seq_num": 3, "data": {"eds_spectrum": spectrum, "eds_verdict": "low_counts"}})
+    with pytest.raises(DataError, match="pixel 4000 lies outside"):
+        agent.ingest({"data": {"scan_pixel": 4000, "eds_spectrum": spectrum, "eds_verdict": "low_counts"}})
+    assert agent.n_measured == 0
+    agent.ingest({"data": {"scan_pixel": 7, "eds_verdict": "ill"}})  # a failed point
+    assert agent.n_measured == 1
+    assert agent.sampler.measured.ravel()[7] == 0
