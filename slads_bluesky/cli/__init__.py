@@ -47,6 +47,7 @@ for _module in (
     "ioc",
     "record",
     "resume",
+    "segment",
     "carry",
     "relabel",
     "classify",

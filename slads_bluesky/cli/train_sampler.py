@@ -20,6 +20,9 @@ def train_sampler(
         int | None, typer.Option(help="the images are grey-level (BSE): segment them into so many phases")
     ] = None,
     smallest: Annotated[int, typer.Option(help="with --phases: drop patches of fewer pixels")] = 6,
+    force: Annotated[
+        bool, typer.Option("--force", help="with --phases: even where grey levels are not separable")
+    ] = False,
     seed: Annotated[int, typer.Option(help="seed of masks, runs and generated images")] = 0,
     jobs: Annotated[int, typer.Option(help="processes; -1 for all cores")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,
@@ -30,8 +33,8 @@ def train_sampler(
 
     from rich.table import Table
 
-    from ..images.files import read_image, read_label_image
-    from ..images.segmentation import segment
+    from ..images.files import read_label_image
+    from ..images.micrograph import segment_micrograph
     from ..progress import tracker
     from ..sampling.slads.training import train_slads
 
@@ -41,10 +44,7 @@ def train_sampler(
     if phases is None:
         labels = [read_label_image(path) for path in images]
     else:
-        labels = [
-            segment(read_image(path), phases, smallest=smallest, name=name)
-            for path, name in zip(images, names, strict=True)
-        ]
+        labels = [segment_micrograph(path, phases, smallest=smallest, force=force)[1] for path in images]
     start = time.perf_counter()
     with tracker("training") as progress:
         model = train_slads(labels, seed=seed, n_jobs=jobs, names=names, progress=progress)
