@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any
 
 from .errors import ConfigError
 
-__all__ = ["atomic_write", "check_writable", "locked", "write_json"]
+__all__ = ["atomic_write", "check_writable", "finite", "locked", "write_json"]
 
 
 @contextlib.contextmanager
@@ -92,10 +93,27 @@ def check_writable(path: Path | None) -> None:
         raise ConfigError(f"cannot write {path}")
 
 
+def finite(value: Any) -> Any:
+    """Return the same lists, tuples and mappings with None in place of numbers that are not finite.
+
+    Examples
+    --------
+    >>> finite({"dose": float("nan"), "counts": [1.0, float("inf")]})
+    {'dose': None, 'counts': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write `figures` to `path` atomically, or do nothing for None; ValueError for NaN, which JSON does not know."""
+    """Write `figures` to `path` atomically, or do nothing for None; NaN and infinity become null."""
     if path is None:
         return
-    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(finite(figures), indent=2, allow_nan=False) + "\n"
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ import numpy as np
 from ..figures import Figure, at_least, at_most, measured
 from ..spectra.detectors import (
     PLACES,
+    bayes_limit,
     composition_only,
     left_out,
     light_elements,
@@ -28,10 +29,33 @@ COUNTS = (50, 200, 1000, 5000, 50_000)
 OVERLAP = 0.012
 """Chernoff distance a count under which the compositions of two minerals overlap at 200 counts: e^(-2.4)."""
 Tally = Mapping[str, Mapping[str, float]]
+Tally3 = Mapping[str, Tally]
 
 
 def _mean(tally: Tally, key: str) -> float:
     return float(np.mean([row[key] for row in tally.values()]))
+
+
+def _of_minerals(
+    folder: Path, found: Tally3, rng: np.random.Generator, tables: dict[str, Any]
+) -> list[Figure]:
+    """What the counts allow, how much of the rest is withheld, flagged or wrong, and ok without overlapping ones."""
+    limit = bayes_limit(folder, MINERALS, COUNTS[:4], 400, rng)
+    tables["Bayes limit, minerals"] = limit
+    near = [pair for pair, d in mineral_distances(folder, MINERALS, rng).items() if d < OVERLAP]
+    close = {mineral for pair in near for mineral in pair}
+    figures = []
+    for key, tally in found.items():
+        apart = {mineral: row for mineral, row in tally.items() if mineral not in close}
+        text = f"{MINERALS}, compositions alone, {key} counts"
+        if key in limit:
+            figures.append(
+                measured(f"{text}: ok by the Bayes limit with the measured shapes", _mean(limit[key], "ok"))
+            )
+        for what in ("low_counts", "flagged", "wrong"):
+            figures.append(measured(f"{text}: {what}", _mean(tally, what)))
+        figures.append(measured(f"{text}: ok without {', '.join(sorted(close))}", _mean(apart, "ok")))
+    return figures
 
 
 def measure_detectors(
@@ -69,6 +93,8 @@ def measure_detectors(
             ok = _mean(tally, "ok")
             limited = name in GOAL_SETS and key != "50000"
             figures.append(at_least(text, ok, most) if limited else measured(text, ok))
+        if name == MINERALS:
+            figures += _of_minerals(folder, found, rng, tables)
         after = composition_only(folder, name, [50, 200, 1000, 5000, None], n, rng, calibrated=True)
         tables[f"calibrated, {name}"] = after
         for key, tally in after.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...cli.options import Json
-from ...errors import ConfigError
+from ...errors import ConfigError, DataError, SladsError
 from ...files import atomic_write, check_writable
 from ...phantom.paper_results import PAPER
 
@@ -86,7 +86,7 @@ def paper(
             output.print("measured maps: skipped, need --real DIR")
             output.results["real"] = None
         else:
-            output.results["real"] = [_real(output, out, path, seed, phases) for path in maps]
+            output.results["real"] = _all_real(output, out, maps, seed, phases)
 
 
 def _experiments(
@@ -177,6 +177,26 @@ def _show(
     several = ": median (worst)" if len(b) > 1 else ""
     output.table(f"{title}{several}", COLUMNS, lines)
     return {"boundary_fractions": b, "raster_dose_nC": raster, **summaries}, (title, lines)
+
+
+def _all_real(output: Output, out: Path, maps: list[Path], seed: int, phases: int) -> list[dict[str, Any]]:
+    """Map one measured map after the other; one that cannot be used is named and does not stop the others.
+
+    Raises
+    ------
+    DataError
+        If none can be used.
+    """
+    found, unusable = [], []
+    for path in maps:
+        try:
+            found.append(_real(output, out, path, seed, phases))
+        except SladsError as error:
+            output.print(f"{path.name}: skipped, cannot be used: {error}")
+            unusable.append({"map": path.name, "error": str(error)})
+    if not found:
+        raise DataError(f"no map of --real can be used; the last: {unusable[-1]['error']}")
+    return [*found, *unusable]
 
 
 def _real(output: Output, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:

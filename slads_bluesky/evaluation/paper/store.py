@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
-from ...files import atomic_write
+from ...files import atomic_write, finite
 
 __all__ = ["TrialStore"]
 
@@ -64,4 +64,4 @@ class TrialStore:
             plain["maps"] = {key: value for key, value in maps.items() if key not in arrays}
             plain["has_maps"] = True
         with atomic_write(self.directory / f"{name}.json") as partial:
-            partial.write_text(json.dumps(plain, indent=1))
+            partial.write_text(json.dumps(finite(plain), indent=1, allow_nan=False))

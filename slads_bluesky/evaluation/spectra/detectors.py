@@ -30,6 +30,7 @@ __all__ = [
     "DETECTOR_SETS",
     "PLACES",
     "DetectorSet",
+    "bayes_limit",
     "chernoff_distances",
     "composition_only",
     "half_of_each",
@@ -333,6 +334,40 @@ def light_elements(
             out[f"{element}, computed, {kilovolt:g} kV"] = {
                 str(c): _tally(classifier, {element: whole}, c, n, rng)[element]["wrong"] for c in counts
             }
+    return out
+
+
+def bayes_limit(
+    folder: Path,
+    name: str,
+    counts: Sequence[int],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Part of spectra whose posterior under the set's own measured shapes reaches the confidence; by count and phase.
+
+    No classifier can call more of them ``ok`` with as few errors: the counts do not decide.
+    """
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    starts = bin_starts(axis, chosen.resolution_ev, 0.12, 1.02 * chosen.beam_energy_kev)
+    shapes = np.array([binned(c, starts) + 0.5 for c in spectra.values()])
+    log_shapes = np.log(shapes / shapes.sum(axis=1, keepdims=True))
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for total in counts:
+        row = {}
+        for i, (phase, whole) in enumerate(spectra.items()):
+            score = binned(_draws(whole, total, n, rng), starts) @ log_shapes.T
+            posterior = np.exp(score - score.max(axis=1, keepdims=True))
+            posterior /= posterior.sum(axis=1, keepdims=True)
+            ok = posterior.max(axis=1) >= confidence
+            row[phase] = {
+                "ok": float(ok.mean()),
+                "wrong": float((ok & (posterior.argmax(axis=1) != i)).mean()),
+            }
+        out[str(total)] = row
     return out
 
 

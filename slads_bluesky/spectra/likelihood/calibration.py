@@ -24,6 +24,7 @@ from ..physics.composition import Composition
 from ..physics.detector import Detector
 from .computed import ADDED, DetectorCalibration, computed_phase
 from .kernel import binned
+from .live_channels import discriminator_end, strobe_end
 from .marginal import fit_phase
 from .nuisance import BROADENING_KEV2, COMPUTED, Direction, library_families
 from .nuisance_judge import centred_directions
@@ -37,7 +38,6 @@ SHRUNK_WORTH = 2.0
 LINE_SD = 0.4
 """The same of the strengths of line families, which hold errors of the yields that no calibration learns."""
 LEAST_COUNTS = 5000.0
-STROBE_KEV = 0.06
 
 
 @one_thread()
@@ -67,25 +67,13 @@ def calibrate(
         raise ConfigError(f"calibration: needs two known materials or more, not {len(materials)}")
     chosen = ClassifierSettings(**settings)
     spectra = {name: check_counts(counts, axis.n_channels) for name, (_, counts) in materials.items()}
-    low = max([chosen.low_kev, *(_strobe_end(counts, axis) for counts in spectra.values())])
+    ends = [max(strobe_end(counts, axis), discriminator_end(counts, axis)) for counts in spectra.values()]
+    low = max([chosen.low_kev, *ends])
     chosen = replace(chosen, low_kev=low)
     found = DetectorCalibration(tuple(materials), chosen.beam_energy_kev, chosen.resolution_ev, low_kev=low)
     for _ in range(2):
         found = _refined(found, {n: c for n, (c, _) in materials.items()}, spectra, axis, chosen)
     return found
-
-
-def _strobe_end(counts: NDArray[Any], axis: EnergyAxis) -> float:
-    """Energy in keV at which the strobe peak about 0 keV has ended; 0 where there is none."""
-    energies = axis.energies()
-    peak = np.abs(energies) < STROBE_KEV
-    valley = (energies >= STROBE_KEV) & (energies < 0.2)
-    if not (peak.any() and valley.any()) or counts[peak].max() < 5.0 * max(
-        float(np.median(counts[valley])), 1.0
-    ):
-        return 0.0
-    over = energies[valley][counts[valley] > 0.02 * counts[peak].max()]
-    return min(float(over.max()) + 2.0 * axis.width_kev, 0.15) if len(over) else STROBE_KEV
 
 
 def _refined(

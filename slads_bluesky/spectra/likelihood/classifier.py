@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ from .engine import Engine, FirstEngine, NuisanceEngine
 from .kernel import bin_counts
 from .learning import learn_templates
 from .library import element_shapes
+from .live_channels import discriminator_end
 from .mixture import MixtureModel
 from .nuisance import Nuisance, typical_response
 from .nuisance_judge import ACCEPTED, FLAGGED, NEAR, OTHER
@@ -48,6 +50,14 @@ LEAST_LOG = -600.0
 """Log-likelihood, against the best, that stands for everything under it."""
 OUTSIDE = 1e-3
 """Prior probability that a spectrum is of none of the phases."""
+
+
+def _first_live_kev(spectra: Mapping[str, NDArray[Any]], axis: EnergyAxis, low_kev: float) -> float:
+    """Energy from which on channels are used: `low_kev`, or where a discriminator above it ends."""
+    rows = [np.atleast_2d(np.asarray(table)) for table in spectra.values()]
+    if any(table.shape[-1] != axis.n_channels or table.dtype.kind not in "iuf" for table in rows):
+        return low_kev  # refused by name where it is learnt from
+    return max(low_kev, discriminator_end(sum(table.sum(axis=0) for table in rows), axis))
 
 
 class PhaseClassifier(StoredClassifier):
@@ -193,9 +203,12 @@ class PhaseClassifier(StoredClassifier):
         try:
             if calibration is not None:
                 settings.setdefault("low_kev", calibration.low_kev)
+            given = "low_kev" in settings
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
             raise ConfigError(f"classifier: {error}") from error
+        if spectra and not given and chosen.model == 2:
+            chosen = replace(chosen, low_kev=_first_live_kev(spectra, axis, chosen.low_kev))
         phases, templates, nuisance = learn_templates(
             spectra, compositions, axis, chosen, order=order, seed=seed, calibration=calibration
         )

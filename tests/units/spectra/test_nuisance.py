@@ -260,3 +260,17 @@ def test_phases_left_unfitted_change_no_verdict(minerals, axis, counts):
             assert judge_nuisance(bins, float(counts), outside, every, other, theta, mu) == found
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-15)
     assert skipped > 0 or counts < 60
+
+
+@pytest.mark.parametrize(("cut", "least"), [(0.0, 0.12), (0.1, 0.12), (0.25, 0.25), (0.4, 0.4)])
+def test_low_level_discriminator_is_found_in_the_training_spectra(axis, cut, least):
+    rng = np.random.default_rng(7)
+    live = axis.energies() > cut
+    spectra = {
+        name: rng.poisson(live * (expected_counts(spec, axis, total_counts=5e4) + 5.0), (6, axis.n_channels))
+        for name, spec in COMPOSITIONS.items()
+    }
+    found = PhaseClassifier.from_spectra(spectra, axis)
+    assert found.settings.low_kev == pytest.approx(least, abs=0.021)
+    assert PhaseClassifier.from_spectra(spectra, axis, low_kev=0.2).settings.low_kev == 0.2
+    assert found.classify(spectra["Fe"][0])[::2] == (list(COMPOSITIONS).index("Fe") + 1, "ok")

@@ -10,6 +10,7 @@ import pytest
 
 from slads_bluesky.cli import main
 from slads_bluesky.errors import InstrumentError
+from slads_bluesky.evaluation.commands import paper as commands
 from slads_bluesky.evaluation.paper import campaign
 from slads_bluesky.evaluation.paper.fingerprint import fingerprint
 from slads_bluesky.evaluation.paper.store import TrialStore
@@ -137,6 +138,26 @@ def test_paper_with_a_truncated_map_names_it(tmp_path, capsys):
     assert run("--no-simulated", "--real", tmp_path, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "cut.npz: truncated" in error
+
+
+def test_paper_goes_past_a_map_that_cannot_be_used_and_writes_no_nan(tmp_path, capsys, monkeypatch):
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "good.npz").write_bytes(b"stands for a map of an hour")
+    real = commands._real
+
+    def quick(output, out, path, seed, phases):
+        if path.stem == "good":
+            return {"map": path.name, "agreement": float("nan")}
+        return real(output, out, path, seed, phases)
+
+    monkeypatch.setattr(commands, "_real", quick)
+    where = tmp_path / "figures.json"
+    assert run("--no-simulated", "--real", tmp_path, "--out", tmp_path / "out", "--json", where) == 0
+    assert "cut.npz: skipped, cannot be used" in capsys.readouterr().out.replace("\n", " ")
+    good, bad = json.loads(where.read_text())["real"]
+    assert good == {"map": "good.npz", "agreement": None}
+    assert bad["map"] == "cut.npz"
+    assert "truncated" in bad["error"]
 
 
 def columns_of(markdown):
