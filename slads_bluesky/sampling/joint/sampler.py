@@ -41,6 +41,10 @@ FIRST_NATS = 2.7
 """Information that the first visits are to bring."""
 SMALL_NATS = 0.8
 """Dose of a visit that costs nothing besides, where the pixel may be visited again."""
+CLEAR = 0.95
+"""Probability from which on a pixel's label is taken for known when information is learnt from it."""
+FAVOURED = 0.6
+"""Part of what few counts say for the label that they favour that is meant by them: the rest is chance."""
 LEAST_COUNTS_SEEN = 30.0
 """Counts from which on the information of one count is learnt from the evidence."""
 COSTS = {"dose": 0.0, "both": 0.5, "time": 1.0}
@@ -134,12 +138,14 @@ class JointSampler(GridSampler):
         self._labelled = np.zeros(self._flat.size, bool)
         """Pixels that were given a label without counts."""
         self._weighed, self._counts = 0.0, 0.0
+        self._spent = np.zeros(self._flat.size)
         self._batch, self._since = len(self._initial), 0
-        self._seen: tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]] | None = None
-        """Evidence, visits and what was labelled at the moment from which the present batch follows; None during the
-        initial mask."""
+        self._seen: (
+            tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_], NDArray[np.float64]] | None
+        ) = None
+        """Evidence, visits, what was labelled and counts when the batch was due; None during the initial mask."""
         self._picks: NDArray[np.int64] | None = None
-        self._plan: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+        self._plan: tuple[NDArray[np.float64], NDArray[np.float32], float] | None = None
         self._planned: JointPosterior | None = None
         self._now: JointPosterior | None = None
 
@@ -165,8 +171,28 @@ class JointSampler(GridSampler):
 
     @property
     def information(self) -> float:
-        """Nats that one count brings, as far as is known; NaN before the first counts."""
-        return self._weighed / self._counts if self._counts >= LEAST_COUNTS_SEEN else float("nan")
+        """Nats that one count brings, as far as is known; NaN before the first counts.
+
+        By the last planning: the evidence for the labels of pixels that the map is sure of, over their counts. Before
+        it, what the counts say for whatever label they favour, which is more.
+        """
+        if self._plan is not None and np.isfinite(self._plan[2]):
+            return self._plan[2]
+        return FAVOURED * self._weighed / self._counts if self._counts >= LEAST_COUNTS_SEEN else float("nan")
+
+    def _information(
+        self, posterior: JointPosterior, evidence: NDArray[np.float32], spent: NDArray[np.float64]
+    ) -> float:
+        p = posterior.probability.reshape(evidence.shape)
+        sure = (spent > 0) & (p.max(axis=1) > CLEAR)
+        counts = float(spent[sure].sum())
+        if counts < LEAST_COUNTS_SEEN or p.shape[1] < 2:
+            return float("nan")
+        rows = evidence[sure].astype(np.float64)
+        label = p[sure].argmax(axis=1)
+        own = rows[np.arange(len(rows)), label]
+        rows[np.arange(len(rows)), label] = -np.inf
+        return max(float((own - rows.max(axis=1)).sum()) / counts, 1e-3)
 
     def ingest(self, pixel: int, label: int) -> None:
         """Take a label as evidence; the same pixel and label twice change nothing, another label replaces.
@@ -225,6 +251,7 @@ class JointSampler(GridSampler):
             top = np.sort(said)
             self._weighed += float(top[-1] - top[-2])
             self._counts += float(counts)
+            self._spent[pixel] += float(counts)
         self._visited(pixel, new=True)
 
     def _visited(self, pixel: int, *, new: bool) -> None:
@@ -236,7 +263,9 @@ class JointSampler(GridSampler):
             return
         if self._seen is None and (self._flat[self._initial] == UNMEASURED).any():
             return
-        self._seen = self._evidence.copy(), self._visits.copy(), self._labelled.copy()
+        self._seen = (
+            self._evidence.copy(), self._visits.copy(), self._labelled.copy(), self._spent.copy()
+        )  # fmt: skip
         self._picks = self._plan = self._planned = None
         self._since = 0
         self._batch = batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST)
@@ -245,15 +274,15 @@ class JointSampler(GridSampler):
         return self._mapper(evidence.reshape(*self._shape, -1))
 
     def _choose(self, n: int) -> list[Suggestion]:
-        counts = self._first_counts()
         if self._seen is None:
+            counts = self._in_counts(FIRST_NATS)
             left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan"), counts=counts) for p in left]
         wanted = n + self._since  # each pixel taken since takes at most one pick away
         if self._picks is None or self._picks.size < wanted:
             self._picks = self._pick(max(wanted, self._batch))
         assert self._plan is not None
-        erd, nats = self._plan
+        erd, nats, _ = self._plan
         seen = self._seen[1]
         found = [
             Suggestion(int(p), float(erd[p]), counts=self._in_counts(float(nats[p])), visit=int(seen[p]))
@@ -265,7 +294,7 @@ class JointSampler(GridSampler):
 
     def _pick(self, n: int) -> NDArray[np.int64]:
         assert self._seen is not None
-        evidence, visits, labelled = self._seen
+        evidence, visits, labelled, spent = self._seen
         posterior = self._planned or self._map(evidence)
         self._planned = posterior
         u = 1.0 - posterior.probability.max(axis=2)
@@ -273,7 +302,7 @@ class JointSampler(GridSampler):
         gap = (top[:, -1] - top[:, -2] if top.shape[1] > 1 else np.zeros(len(top))).reshape(self._shape)
         s = strength(gap)
         distance = np.maximum(np.sqrt(evidence_distances(s)[0].astype(np.float32)), np.float32(0.7))
-        known = self.information
+        known = self._information(posterior, evidence, spent)
         cost = self._overhead * known if np.isfinite(known) else 0.0
         # a pixel that may be visited again needs no more than pays for the visit
         nats, share = best_doses(u, cost, SMALL_NATS + 2.0 * cost if self._revisits else np.inf)
@@ -283,11 +312,8 @@ class JointSampler(GridSampler):
         if not self._revisits:
             closed |= visits.reshape(self._shape) > 0
         score = np.where(closed, -np.inf, score).astype(np.float32)
-        self._plan = (u * distance).ravel().astype(np.float64), nats.ravel()
+        self._plan = (u * distance).ravel().astype(np.float64), nats.ravel(), known
         return pick_batch(score, np.maximum(distance, np.float32(1.0)), n)
-
-    def _first_counts(self) -> int:
-        return self._in_counts(FIRST_NATS)
 
     def _in_counts(self, nats: float) -> int:
         """Counts that bring so many nats; 0, as the detector is set, while it is not known what one brings."""
