@@ -186,7 +186,7 @@ class JointSampler(GridSampler):
         p = posterior.probability.reshape(evidence.shape)
         sure = (spent > 0) & (p.max(axis=1) > CLEAR)
         counts = float(spent[sure].sum())
-        if counts < LEAST_COUNTS_SEEN or p.shape[1] < 2:
+        if counts < LEAST_COUNTS_SEEN or evidence.shape[1] < 2:
             return float("nan")
         rows = evidence[sure].astype(np.float64)
         label = p[sure].argmax(axis=1)
