@@ -1,4 +1,5 @@
 from .beam import SEMBeam as SEMBeam
+from .bse import BSEDetector as BSEDetector
 from .eds import EDSDetector as EDSDetector
 from .flyer import SparseFlyer as SparseFlyer
 from .listscan import MappingEDS as MappingEDS
@@ -7,6 +8,7 @@ from .microscope import Microscope as Microscope
 from .openbeam import OpenBeamScan as OpenBeamScan
 
 __all__ = [
+    "BSEDetector",
     "EDSDetector",
     "MappingEDS",
     "Microscope",

@@ -16,6 +16,7 @@ from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 
 from .arguments import must_be
 from .budget import DoseBudget
+from .frame import check_image, image_argument, image_options
 from .ledger import Ledger
 from .readables import MapReadable, ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
@@ -46,6 +47,7 @@ def adaptive_map(
     flyer: Any = None,
     batch: int | float | str = "auto",
     quantum_s: float = 1e-3,
+    image: Any = None,
 ) -> Generator[Msg, Any, str]:
     """Map a specimen adaptively: one run, until the agent is done.
 
@@ -87,6 +89,10 @@ def adaptive_map(
         With it points are visited in lists, at the hardware's own pace; see `plans.fly.adaptive_lists`.
     batch, quantum_s
         Of such lists; not looked at without a flyer.
+    image : Readable, optional
+        A backscatter detector such as `devices.BSEDetector`, which scans a frame of the grid before the first point,
+        or a frame that there is already (`plans.frame.GivenFrame`). It is recorded in the stream ``image``, and the
+        agent uses it as far as it helps.
 
     Returns
     -------
@@ -123,6 +129,7 @@ def adaptive_map(
     """
     must_be("adaptive_map", "agent", agent, Agent)
     must_be("adaptive_map", "eds", eds, Detector)
+    check_image(agent, image)
     if flyer is not None:
         from .fly import adaptive_lists
 
@@ -130,7 +137,7 @@ def adaptive_map(
             yield from adaptive_lists(
                 flyer, beam, eds, agent, batch=batch, quantum_s=quantum_s, baseline=baseline, dwell_s=dwell_s,
                 map_every=map_every, timeout_s=timeout_s, budget=budget, stop_rule=stop_rule,
-                max_failed_points=max_failed_points, suspenders=suspenders, ledger=ledger, md=md,
+                max_failed_points=max_failed_points, suspenders=suspenders, ledger=ledger, md=md, image=image,
             )
         )  # fmt: skip
     limits = Limits(
@@ -149,7 +156,7 @@ def adaptive_map(
     point = ScanPoint(agent.grid, visits=getattr(agent, "revisits", False))
     the_map, times_taken = MapReadable("map"), MapReadable("ledger")
     points = Points(beam, eds, limits, agent.keys, times, min(agent.grid.step_um))
-    arguments = {**limits.to_json(), "map_every": map_every}
+    arguments = {**limits.to_json(), "map_every": map_every, **image_argument(image)}
     (y0, y1), (x0, x1) = agent.grid.extents_um
 
     def decide(event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
@@ -216,6 +223,7 @@ def adaptive_map(
                 limits=limits,
                 baseline=baseline,
                 suspenders=suspenders,
+                **image_options(image, agent),
             )
         )
     finally:

@@ -29,6 +29,7 @@ from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 from . import away
 from .away import ask, until_answered
 from .budget import MARGIN, DoseBudget
+from .frame import check_image, image_argument, image_options
 from .ledger import Ledger
 from .readables import MapReadable, ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
@@ -207,6 +208,7 @@ def adaptive_lists(
     suspenders: Sequence[Any] = (),
     ledger: Ledger | None = None,
     md: Mapping[str, Any] | None = None,
+    image: Any = None,
 ) -> Generator[Msg, Any, str]:
     """Map a specimen adaptively by lists of points: one run, until the agent is done.
 
@@ -223,7 +225,7 @@ def adaptive_lists(
         real time of a pixel's first pass until the flyer knows how long decisions take.
     map_every : int, optional
         As in `adaptive_map`, in points.
-    baseline, timeout_s, budget, stop_rule, max_failed_points, suspenders, ledger, md
+    baseline, timeout_s, budget, stop_rule, max_failed_points, suspenders, ledger, md, image
         As in `adaptive_map`; `timeout_s` is how much longer a list may take than its hardware.
 
     Returns
@@ -252,6 +254,7 @@ def adaptive_lists(
         raise ConfigError(
             "the sampler visits pixels again, which lists of points do not record: map by points, without a flyer"
         )
+    check_image(agent, image)
     if not quantum_s > 0:
         raise ConfigError(f"quantum must be positive, not {quantum_s} s")
     lists = _Lists(
@@ -260,7 +263,7 @@ def adaptive_lists(
     )  # fmt: skip
     arguments = {
         **limits.to_json(), "map_every": map_every, "batch": batch, "quantum_s": quantum_s,
-        "flyer": flyer.name, "acquisition": "list",
+        "flyer": flyer.name, "acquisition": "list", **image_argument(image),
     }  # fmt: skip
     (y0, y1), (x0, x1) = agent.grid.extents_um
     try:
@@ -275,6 +278,7 @@ def adaptive_lists(
                 limits=limits,
                 baseline=baseline,
                 suspenders=suspenders,
+                **image_options(image, agent),
             )
         )
     finally:

@@ -58,6 +58,11 @@ class SessionLike(Protocol):
     def resumed_agent(self, run: str | int) -> tuple[Agent, dict[str, Any], dict[str, Any]]:
         """Agent of a map that was cut off, metadata of the run that resumes it, and its dwell and error."""
 
+    def map_image(
+        self, image: str, *, shape: tuple[int, int], step_um: float, pixel_um: float | None = None
+    ) -> Any:
+        """Image of `adaptive_map`: None, the backscatter detector or a frame from a file."""
+
     def prepare_map(self, **changes: Any) -> dict[str, Any]:
         """Return keyword arguments of `adaptive_map`, `RunOptions`."""
 
@@ -151,6 +156,14 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             "description": "Pixels of the smallest patch of which 99 % must hold a measured pixel.",
             "min": 1, "max": 1_000_000, "step": 1,
         },
+        image={
+            "description": "Image that guides the map: bse to scan a backscatter frame, or the file of a frame "
+            "(.tif, .png, .npy); none: no image.",
+        },
+        image_pixel_um={
+            "description": "Pixel of the frame in the file, µm; none: it shows the field of the map.",
+            "min": 1e-5, "max": 1e3,
+        },
         seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
         notes=_NOTES,
     )  # fmt: skip
@@ -169,11 +182,16 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         stop_at: float | None = None,
         confidence: float | None = None,
         smallest_feature: int | None = None,
+        image: str = "",
+        image_pixel_um: float | None = None,
         seed: int = seed_,
         notes: str = "",
     ) -> Plan:
         """Map a sample adaptively, until the wanted fraction of its pixels is measured."""
         _named(sample)
+        frame = yield from aside(
+            lambda: session.map_image(image, shape=(rows, columns), step_um=step_um, pixel_um=image_pixel_um)
+        )
         agent = yield from aside(
             lambda: session.make_agent(
                 fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
@@ -184,7 +202,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         md = _about(sample, notes, num_points=agent.n_wanted)
         return (
             yield from adaptive_map(
-                session.beam, session.eds, agent, **arguments, **session.acquisition, md=md
+                session.beam, session.eds, agent, **arguments, **session.acquisition, md=md, image=frame
             )
         )  # fmt: skip
 

@@ -241,6 +241,8 @@ def one_run(
     limits: Limits,
     baseline: Sequence[Any] = (),
     suspenders: Sequence[Any] = (),
+    first: Callable[[], Generator[Msg, Any, None]] | None = None,
+    more: Sequence[Any] = (),
 ) -> Generator[Msg, Any, str]:
     """Make a run around points.
 
@@ -260,6 +262,10 @@ def one_run(
         Read before the first point and after the last into the stream ``baseline``.
     suspenders : sequence of suspenders
         Installed while points are taken; see `plans.suspend`.
+    first : callable, optional
+        Gives a plan that is run after the first baseline and before the points.
+    more : sequence of devices
+        That it uses: they are staged like the others.
 
     Returns
     -------
@@ -277,7 +283,7 @@ def one_run(
         raise ConfigError(
             f"{getattr(beam, 'name', beam)} has no blanker: a map needs a beam that can be blanked"
         )
-    devices = _unique([beam, eds, *baseline])
+    devices = _unique([beam, eds, *baseline, *(device for device in more if hasattr(device, "stage"))])
 
     def scan() -> Generator[Msg, Any, str]:
         yield Msg("subscribe", None, points.collector, "all")
@@ -292,6 +298,8 @@ def one_run(
         if baseline:
             yield from until_answered(lambda: record("baseline", baseline), away.AWAY_S)
         yield Msg("checkpoint")
+        if first is not None:
+            yield from first()
         ending = yield from _suspended_by(suspenders, body())
         if baseline:
             yield from _last_baseline(baseline)

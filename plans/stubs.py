@@ -22,7 +22,16 @@ from . import away
 from .away import ask, ask_and_wait, until_answered
 from .ledger import Ledger
 
-__all__ = ["EventCollector", "blank", "blank_at_last", "in_thread", "leave", "measure", "record"]
+__all__ = [
+    "EventCollector",
+    "blank",
+    "blank_at_last",
+    "in_thread",
+    "leave",
+    "measure",
+    "record",
+    "trigger_and_wait",
+]
 
 T = TypeVar("T")
 Plan = Generator[Msg, Any, T]
@@ -56,6 +65,11 @@ class EventCollector(StreamRouter):
 def set_and_wait(obj: Any, value: Any, timeout: float | None = None) -> Plan[None]:
     """Set and wait, in two messages; DeviceAwayError naming the device if it takes longer than `timeout` s."""
     yield from ask_and_wait("set", obj, f"slads-{next(_groups)}", timeout, value)
+
+
+def trigger_and_wait(device: Any, timeout: float | None = None) -> Plan[None]:
+    """Trigger and wait; DeviceAwayError naming the device if it takes longer than `timeout` s."""
+    yield from ask_and_wait("trigger", device, f"slads-{next(_groups)}", timeout)
 
 
 def blank(beam: Beam) -> Plan[None]:

@@ -97,6 +97,7 @@ class SladsAgent:
         self._verdicts: dict[int, str] = {}
         self._suggestions: list[Suggestion] = []
         self._asked = 0
+        self._has_image = False
 
     @classmethod
     def from_settings(cls, settings: AgentSettings, model: Any = None) -> Self:
@@ -242,6 +243,47 @@ class SladsAgent:
         far = [s for s, close in zip(found, near, strict=True) if not close]
         return [*far, *(s for s, close in zip(found, near, strict=True) if close)][:n]
 
+    def ingest_image(self, event: Mapping[str, Any]) -> None:
+        """Take the Event of the stream ``image`` as it was emitted, before the first point.
+
+        The sampler uses the frame as far as the measured pixels show that it helps; see
+        `sampling.base.GridSampler.take_image`.
+
+        Raises
+        ------
+        DataError
+            If the event has no frame of the grid's shape, or points are measured already.
+        """
+        key = self._keys.image
+        if key not in event["data"]:
+            raise DataError(f"event {event.get('seq_num')} of the stream image has no key '{key}'")
+        take = getattr(self._sampler, "take_image", None)
+        if take is not None:
+            take(np.asarray(event["data"][key]))
+        self._asked, self._has_image = 0, True
+
+    @property
+    def has_image(self) -> bool:
+        """Whether it has taken an image."""
+        return self._has_image
+
+    @property
+    def image_use(self) -> dict[str, Any] | None:
+        """How the sampler uses the image now; None without one or before the first validation; JSON only.
+
+        ``used``; ``planes`` with their weights; ``displacement`` of the image, pixels (y, x); ``gain``, the mean gain
+        in the logarithm of the probability of a hidden label.
+        """
+        use = getattr(self._sampler, "image_use", None)
+        if use is None:
+            return None
+        return {
+            "used": use.used,
+            "planes": {term.plane: term.weight for term in use.terms},
+            "displacement": [use.displacement.y, use.displacement.x],
+            "gain": use.gain,
+        }
+
     def ingest(self, event: Mapping[str, Any]) -> None:
         """Take an Event document as it was emitted.
 
@@ -339,9 +381,19 @@ class SladsAgent:
         dict
             ``labels`` (rows, columns) uint8: the reconstruction; ``measured`` (rows, columns) int16: measured
             labels, 0 where unclassified, -1 where unmeasured; ``n_measured``; ``fraction`` of the grid's pixels;
-            ``distortion_estimate``, NaN before there is one.
+            ``distortion_estimate``, NaN before there is one. With an image also ``image_used``, 1 where it is, and
+            ``image_shift_y`` and ``image_shift_x``, its displacement in pixels.
         """
+        image = {}
+        if self._has_image:
+            use = self.image_use or {"used": False, "displacement": [0.0, 0.0]}
+            image = {
+                "image_used": int(use["used"]),
+                "image_shift_y": float(use["displacement"][0]),
+                "image_shift_x": float(use["displacement"][1]),
+            }
         return {
+            **image,
             "labels": self._sampler.reconstruct(),
             "measured": np.asarray(self._sampler.measured, np.int16),
             "n_measured": self.n_measured,

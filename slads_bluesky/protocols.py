@@ -122,6 +122,8 @@ class EventKeys:
     majority: str = "eds_majority"
     abundances: str = "eds_abundances"
     abundance_sd: str = "eds_abundance_sd"
+    image: str = "bse_image"
+    """Of the stream ``image``: a grey-level frame of the field, on the grid of the map."""
 
 
 @runtime_checkable

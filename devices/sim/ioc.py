@@ -18,6 +18,7 @@ from ...errors import InstrumentError, SladsError
 from ...protocols import Specimen
 from .caserver import LoopbackContext
 from .driver import Driver
+from .framegroup import make_frames
 from .listgroup import make_lists
 from .model import SimulatedSEM
 from .openbeam import OpenBeamServer
@@ -61,7 +62,8 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
     group = make_group(prefix, driver)
     await group.show()
     lists = make_lists(prefix, driver, {"dose": group.dose, "pixel_dose": group.pixel_dose})
-    context = group.context = LoopbackContext({**group.pvdb, **lists.pvdb})
+    frames = make_frames(prefix, driver, group.dose)
+    context = group.context = LoopbackContext({**group.pvdb, **lists.pvdb, **frames.pvdb})
 
     async def started(_: Any) -> None:
         if context.port != port:

@@ -10,11 +10,13 @@ import math
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import ConfigError, InstrumentError
 from ...grid import ScanGrid
 from ...protocols import Specimen
 from .exposure import Exposure, LogEntry, Presets
+from .frames import FrameFaults, backscatter_frame
 from .perpixel import PerPixel
 
 __all__ = ["SimulatedSEM"]
@@ -50,6 +52,10 @@ class SimulatedSEM:
         Dose at a pixel after which it gives 1/e of its counts, nC; 0: no damage.
     drift_um_per_s : (float, float)
         How fast the stage drifts along x and y while acquiring, µm/s.
+    frame_faults : FrameFaults
+        What is wrong with backscatter frames.
+    frames : int
+        Frames so far.
     """
 
     def __init__(self, specimen: Specimen, grid: ScanGrid | None = None, *, current_na: float = 1.0) -> None:
@@ -69,6 +75,8 @@ class SimulatedSEM:
         self.tripped = False
         self.noise = self.fade_per_h = self.damage_nc = 0.0
         self.drift_um_per_s = getattr(self.specimen, "beam_drift_um_per_s", (0.0, 0.0))
+        self.frame_faults = FrameFaults()
+        self.frames = 0
         self.clock_s = 0.0
         self._factor = 1.0
         self._doses = PerPixel("float64")
@@ -134,6 +142,40 @@ class SimulatedSEM:
     def visit(self, pixel: int) -> int:
         """Count a visit; return how many there were before."""
         return int(self._visits.add(pixel, 1))
+
+    def frame(self, wanted: ScanGrid, dwell_s: float) -> tuple[NDArray[np.float32], float]:
+        """Scan a backscatter frame; the generator lights the beam for it and blanks it after.
+
+        Parameters
+        ----------
+        wanted : ScanGrid
+            Pixels of the frame.
+        dwell_s : float
+            Time at each pixel, s.
+
+        Returns
+        -------
+        (rows, columns) float32 array, float
+            Grey levels, and the charge that it took, nC.
+
+        Raises
+        ------
+        InstrumentError
+            If there is no current, or the frame lies outside the field.
+        """
+        if self.current_na <= 0:
+            raise InstrumentError("no beam current for a frame")
+        (y0, y1), (x0, x1) = wanted.extents_um
+        for x, y in ((x0, y0), (x1, y1)):
+            self.check_position(x, y)
+        grey = backscatter_frame(
+            self.specimen, self.grid, wanted, current_na=self.current_na, dwell_s=dwell_s,
+            faults=self.frame_faults, number=self.frames,
+        )  # fmt: skip
+        self.frames += 1
+        charge = self.current_na * dwell_s * grey.size
+        self.dose_nc += charge
+        return grey, charge
 
     def start(self, presets: Presets) -> Exposure:
         """Erase, and begin to acquire where the beam stands."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .framegroup import FrameGroup, image_property
 from .listgroup import ListGroup, buffer_properties
 from .pvgroup import MCA, SEMGroup
 
@@ -47,13 +48,14 @@ def list_pvs(prefix: str = "SEM:") -> list[PVInfo]:
 
 
 def all_pvs(prefix: str = "SEM:") -> list[PVInfo]:
-    """All PVs under `prefix`: those of `list_pvs`, then scan generator and mapping mode for point lists.
+    """All PVs under `prefix`: those of `list_pvs`, then those of point lists and of backscatter frames.
 
     Returns
     -------
     list of PVInfo
     """
-    properties = [*ListGroup._pvs_.values(), *buffer_properties(1).values()]
+    frames = [*FrameGroup._pvs_.values(), image_property(1)]
+    properties = [*ListGroup._pvs_.values(), *buffer_properties(1).values(), *frames]
     return [*list_pvs(prefix), *(_info(entry.pvspec, prefix) for entry in properties)]
 
 

@@ -13,10 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InstrumentError
 from ...protocols import Classifier, Specimen, StopRule
 from ..beamwatch import BeamWatch
+from ..frames import FRAME_DWELL_S, describe_field, describe_frame, frame_field, read_field
 from ..reading import (
     BEAM_FIELDS,
     DetectorFacts,
@@ -36,7 +38,7 @@ from ..status import QuickStatus
 from .exposure import Presets
 from .model import SimulatedSEM
 
-__all__ = ["SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
+__all__ = ["SoftBSE", "SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
 
 HIGH_VOLTAGE_KV = 15.0
 FACTS = DetectorFacts(elevation_angle_deg=28.5, energy_resolution_ev=126.0)
@@ -328,6 +330,72 @@ class SoftEDS(_Soft):
             hypotheses=n_hypotheses(self.classifier),
             n_parts=n_parts(self.classifier, self.abundances),
         )  # fmt: skip
+
+
+class SoftBSE(_Soft):
+    """The backscatter detector: ``trigger()`` scans a frame of the field that ``configure`` names.
+
+    Its data keys are those of `devices.bse.BSEDetector`.
+    """
+
+    def __init__(self, name: str, sem: SimulatedSEM) -> None:
+        super().__init__(name, sem)
+        self._grid = sem.grid
+        self._dwell_s = FRAME_DWELL_S
+        self._frame: tuple[NDArray[np.float32], float, float] | None = None
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """Fields for tables and plots."""
+        return {"fields": [f"{self.name}_dose"]}
+
+    def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Set any of ``shape``, ``step_um``, ``centre_um`` (y, x) and ``dwell_s``."""
+        before = self.read_configuration()
+        self._grid, self._dwell_s = frame_field(self.name, values, self._grid, self._dwell_s)
+        return before, self.read_configuration()
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Field of the frame and time at each pixel."""
+        return read_field(self.name, self._grid, self._dwell_s, time.time())
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Describe the values of `read_configuration`."""
+        return describe_field(self.name, self._source)
+
+    def stage(self) -> list[Any]:
+        """Nothing to prepare."""
+        return [self]
+
+    def unstage(self) -> list[Any]:
+        """Nothing to put back."""
+        return [self]
+
+    def trigger(self) -> QuickStatus:
+        """Scan a frame."""
+        status = QuickStatus()
+        try:
+            frame, charge = self.sem.frame(self._grid, self._dwell_s)
+        except InstrumentError as error:
+            status.set_exception(InstrumentError(f"{self.name}: {error}"))
+            return status
+        self._frame = frame, charge, time.time()
+        status.set_finished()
+        return status
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Return the last frame and its charge; InstrumentError before the first."""
+        if self._frame is None:
+            raise InstrumentError(f"{self.name}: no frame was scanned yet")
+        frame, charge, when = self._frame
+        return {
+            f"{self.name}_image": {"value": frame, "timestamp": when},
+            f"{self.name}_dose": {"value": charge, "timestamp": when},
+        }
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe the values of `read`."""
+        return describe_frame(self.name, self._grid.shape, self._source)
 
 
 class SoftMicroscope(_Soft):

@@ -15,7 +15,7 @@ from bluesky import RunEngine
 
 from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent, adaptive_map
 from slads_bluesky.devices.flyer import SparseFlyer
-from slads_bluesky.devices.sim.soft import soft_microscope
+from slads_bluesky.devices.sim.soft import SoftBSE, soft_microscope
 from slads_bluesky.devices.sim.softlist import SoftListEngine
 from slads_bluesky.instrument.operator import OperatorStream
 from slads_bluesky.phantom import make_object
@@ -47,7 +47,7 @@ def streams() -> dict[str, dict[str, Any]]:
 
     engine = RunEngine({}, context_managers=[])
     engine.subscribe(note)
-    engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
+    engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1, image=SoftBSE("bse", beam.sem)))
     engine(
         adaptive_lists(SparseFlyer(SoftListEngine(beam.sem), eds, beam), beam, eds, agent(), dwell_s=0.005)
     )

@@ -109,6 +109,8 @@ class RunData:
     """(N, L): part of each phase, NaN where it was not read; None if it never was."""
     abundance_sd: NDArray[np.float64] | None = None
     """(N, L): their standard deviations, likewise."""
+    image: NDArray[np.float32] | None = None
+    """(rows, columns): the grey-level frame that the map was guided by; None without one."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
     devices: tuple[str, ...] = ()
@@ -164,6 +166,17 @@ class RunData:
             if "labels" in recorded:
                 return np.asarray(recorded["labels"], np.uint8)
         return None
+
+    def teach(self, agent: Any) -> None:
+        """Let a fresh agent ingest the map: the image that it was guided by, then each point in order."""
+        self.teach_image(agent)
+        for event in self.events():
+            agent.ingest(event)
+
+    def teach_image(self, agent: Any) -> None:
+        """Let a fresh agent take the image that the map was guided by, if there is one."""
+        if self.image is not None and hasattr(agent, "ingest_image"):
+            agent.ingest_image({"seq_num": 1, "data": {self.keys.image: self.image}})
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield for each pixel, in order, an Event of what an agent looks at, with its spectrum if it is kept."""
@@ -376,6 +389,8 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         majority=column(keys.majority, np.int64, 0) if any(keys.majority in row for row in rows) else None,
         abundances=_vectors(rows, keys.abundances),
         abundance_sd=_vectors(rows, keys.abundance_sd),
+        log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
+        image=_image(gathered.streams.get("image", {}), keys.image, grid, start),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         devices=tuple(gathered.devices),
     )
@@ -423,6 +438,22 @@ def _spectra(sources: Sequence[Source], key: str, places: list[_Place]) -> NDArr
                     )
                 out[i] = spectrum
     return out
+
+
+def _image(
+    stream: dict[tuple[int, int], dict[str, Any]], key: str, grid: ScanGrid, start: Mapping[str, Any]
+) -> NDArray[np.float32] | None:
+    """The frame of the first run that recorded one."""
+    for event in stream.values():
+        if key in event["data"]:
+            frame = np.asarray(event["data"][key])
+            if frame.shape != tuple(grid.shape) or frame.dtype.kind not in "buif":
+                raise RecordError(
+                    f"run {str(start.get('uid'))[:8]}: its image is {frame.dtype} of shape {frame.shape}, its grid "
+                    f"{tuple(grid.shape)}"
+                )
+            return frame.astype(np.float32)
+    return None
 
 
 def _lists(stream: dict[tuple[int, int], dict[str, Any]]) -> Iterator[ListDecision]:

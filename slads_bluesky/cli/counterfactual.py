@@ -62,11 +62,14 @@ def _samplers(data: RunData, path: Path, folders: list[Path]) -> tuple[str, Any,
     from ..sampling.factory import make_sampler
 
     name, model = load_any_sampler(path)
-    recorded = rebuild_agent(data.start, find_sampler_model(data.start, *folders)).sampler
+    recorded: Any = rebuild_agent(data.start, find_sampler_model(data.start, *folders)).sampler
     seed = int(data.start["agent"]["seed"])
-    other = make_sampler(
+    other: Any = make_sampler(
         name, data.grid.shape, labels=len(data.phases), model=model, seed=seed, roi=data.grid.roi
     )
+    if data.image is not None:
+        for sampler in (recorded, other):
+            sampler.take_image(data.image)
     return name, model, recorded, other
 
 

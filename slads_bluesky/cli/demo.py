@@ -78,6 +78,10 @@ def demo(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Know nothing of the specimen: phases are found on the way.")
     ] = False,
+    bse: Annotated[
+        bool,
+        typer.Option("--bse", help="Scan a backscatter frame first; it guides the map as far as it helps."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -172,6 +176,7 @@ def demo(
             batch="auto" if lists else None,
             subscribers=[recorder, MapProgress(agent.distortion_estimate), *watches],
             scan_id_source=scan_id_source(recorder.directory),
+            bse=bse,
         )
         if unknown:
             found = len(finder.discovery.phases)
@@ -193,6 +198,7 @@ def demo(
         **result.figures(),
         "saved_against_raster": phantom.truth.size * phantom.full_dwell_s / result.statistics.live_time_s,
         "soft": soft,
+        "image": agent.image_use,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "catalog_up_to_date": current,
     }

@@ -77,8 +77,7 @@ def resume(
         sampler_name(start), find_sampler_model(start, *folders), find_classifier(start, *folders)
     )
     agent = rebuild_agent(start, models.sampler)
-    for event in data.events():
-        agent.ingest(event)
+    data.teach(agent)
     if agent.should_stop():
         raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
     wanted_error = _dwell_error(data, error)

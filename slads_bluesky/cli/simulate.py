@@ -53,6 +53,13 @@ def simulate(
             help="measure gaps until 99 % of the patches of this many pixels hold a measured pixel", min=1
         ),
     ] = None,
+    guide: Annotated[
+        Path | None,
+        typer.Option(
+            "--image",
+            help="frame of the same field (.tif, .png, .npy), such as a backscatter image, as a guide",
+        ),
+    ] = None,
     checkpoints: Annotated[
         str | None, typer.Option(help="fractions at which to look, e.g. 0.02,0.05")
     ] = None,
@@ -66,6 +73,7 @@ def simulate(
     from ..errors import ConfigError, DataError
     from ..images.distortion import boundary_fraction
     from ..images.files import read_label_image
+    from ..images.frames import fit_frame, read_frame
     from ..memory import peak_rss_mb
     from ..progress import tracker
     from ..sampling.factory import check_name, load_model, needs_training
@@ -78,6 +86,7 @@ def simulate(
     check_writable(json_file)
     labels = read_label_image(image)
     images = [read_label_image(path) for path in train or []]
+    frame = None if guide is None else fit_frame(read_frame(guide), (labels.shape[0], labels.shape[1]))
     phases = sorted({int(v) for v in set(labels.ravel().tolist()) if v > 0})
     for path, other in zip(train or [], images, strict=True):
         own = sorted({int(v) for v in set(other.ravel().tolist()) if v > 0})
@@ -105,6 +114,7 @@ def simulate(
             initial=initial,
             seed=seed,
             smallest_feature=smallest_feature,
+            image=frame,
             progress=progress,
         )
     figures = {

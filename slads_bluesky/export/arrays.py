@@ -24,8 +24,8 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
 
     Keys: ``pixels``, ``x_um``, ``y_um``, ``spectra``, ``labels``, ``probabilities``, ``verdicts``, ``erd``,
     ``live_time_s``, ``real_time_s``, ``dose_nC``, ``times`` (N, …); ``measured`` and, if recorded,
-    ``reconstruction`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON text;
-    with element maps ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
+    ``reconstruction`` and ``image`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON
+    text; with element maps ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
     """
     arrays: dict[str, NDArray[Any]] = {
         "pixels": data.pixels,
@@ -51,6 +51,8 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
         arrays["reconstruction"] = data.reconstruction
     if elements is not None:
         arrays |= element_arrays(elements)
+    if data.image is not None:
+        arrays["image"] = data.image
     with atomic_write(path) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
     return [path]

@@ -32,7 +32,7 @@ def figure_of(draw: Callable[..., None], *arguments: Any, size: tuple[float, flo
 
 
 def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> None:
-    """Draw the measured pixels, the phase map, its probability, and truth and distortion where known.
+    """Draw the measured pixels, the phase map, its probability, and image, truth and distortion where known.
 
     Parameters
     ----------
@@ -59,6 +59,9 @@ def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> No
         sure = np.full(data.grid.shape, np.nan)
         sure.ravel()[data.pixels] = data.probabilities
     panels.append((title, sure, {**grey, "cmap": "viridis"}))
+    if data.image is not None:
+        low, high = (float(v) for v in np.percentile(data.image, [1, 99]))
+        panels.append((image_title(data), data.image, {**grey, "vmin": low, "vmax": max(high, low + 1e-9)}))
     if truth is not None and reconstruction is not None:
         wrong = reconstruction != truth
         panels += [("Truth", truth, phases), (f"Distortion: {wrong.mean():.4f}", wrong, grey)]
@@ -76,6 +79,15 @@ def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> No
     handles = [Patch(facecolor=colours(i), label=phase) for i, phase in enumerate(data.phases)]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def image_title(data: RunData) -> str:
+    """Say whether the image was used, and how far it was displaced, by the last recorded map."""
+    last = data.maps[-1] if data.maps else {}
+    if not last.get("image_used"):
+        return "Image, not used"
+    y, x = float(last.get("image_shift_y", 0.0)), float(last.get("image_shift_x", 0.0))
+    return "Image" if not (x or y) else f"Image, displaced by ({x:g}, {y:g}) pixels"
 
 
 def draw_spectra(figure: Any, data: RunData) -> None:

@@ -95,7 +95,7 @@ def _write_report(
 
 
 def _pictures(data: RunData, truth: NDArray[np.uint8] | None, elements: ElementMaps | None) -> list[Figure]:
-    rows = 1 if truth is None else 2
+    rows = 1 if truth is None and data.image is None else 2
     n = max(len(data.phases), 1)
     return [
         figure_of(draw_maps, data, truth, size=(11, 4.2 * rows)),

@@ -18,6 +18,8 @@ __all__ = ["write_tiff"]
 def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write ``NAME.tif``, the phase of each pixel, ``NAME.measured.tif`` and ``NAME.probability.tif``.
 
+    A map that was guided by an image has ``NAME.image.tif``, too, float32 as recorded.
+
     Phases are uint8, 1 … L as in the legend of the description, of the last recorded map; without one, of the
     measured pixels, 0 elsewhere. Measured pixels are 1, others 0. Probabilities are float32, NaN where unmeasured.
 
@@ -35,12 +37,18 @@ def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -
     probability.ravel()[data.pixels] = data.probabilities
     legend = ", ".join(f"{label} {phase}" for label, phase in enumerate(data.phases, start=1))
     phases = reconstruction if reconstruction is not None else np.maximum(measured, 0).astype(np.uint8)
+    image = (
+        []
+        if data.image is None
+        else [_write(data, path.with_suffix(f".image{path.suffix}"), data.image, "image that guided the map")]
+    )
     written = [
         _write(data, path, phases, f"phases of run {data.uid}: {legend}"),
         _write(
             data, path.with_suffix(f".measured{path.suffix}"), (measured >= 0).astype(np.uint8), "measured"
         ),
         _write(data, path.with_suffix(f".probability{path.suffix}"), probability, "probability of the phase"),
+        *image,
     ]
     for e, symbol in enumerate(elements.elements if elements is not None else ()):
         assert elements is not None

@@ -37,6 +37,8 @@ class Devices:
     mapping: Any = None
     flyer: Any = None
     """Visits lists of points; None where points are visited one by one."""
+    bse: Any = None
+    """Scans backscatter frames; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,12 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
         Naming the line, if there is no such class or it does not take the options.
     """
     if settings.mode == "soft":
-        from ..devices.sim.soft import soft_microscope
+        from ..devices.sim.soft import SoftBSE, soft_microscope
         from ..phantom import make_object
 
         about = settings.simulation
         soft = Devices(*soft_microscope(make_object(about.object, about.seed)))
+        soft = replace(soft, bse=SoftBSE("bse", soft.beam.sem))
         if settings.acquisition == "point":
             return soft
         from ..devices.flyer import SparseFlyer
@@ -161,14 +164,15 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
     beam = _make("beam", wanted.beam, file)
     eds = _make("eds", wanted.eds, file, beam=beam)
     sem = None if wanted.sem is None else _make("sem", wanted.sem, file)
+    bse = None if wanted.bse is None else _make("bse", wanted.bse, file)
     if settings.acquisition == "point":
-        return Devices(beam, eds, sem)
+        return Devices(beam, eds, sem, bse=bse)
     from ..devices.flyer import SparseFlyer
     from ..devices.listscan import EpicsListEngine
 
     scan, mapping = _make("scan", wanted.scan, file), _make("mapping", wanted.mapping, file)
     lists = EpicsListEngine(scan, mapping, eds, beam, pixels_per_buffer=settings.lists.pixels_per_buffer)
-    return Devices(beam, eds, sem, scan, mapping, SparseFlyer(lists, eds, beam))
+    return Devices(beam, eds, sem, scan, mapping, SparseFlyer(lists, eds, beam), bse)
 
 
 def connect_devices(settings: InstrumentSettings, file: YamlFile, devices: Devices) -> None:
@@ -241,6 +245,7 @@ _ROLES = {
     "beam": "SEMBeam",
     "eds": "EDSDetector",
     "sem": "Microscope",
+    "bse": "BSEDetector",
     "scan": "PointListScan",
     "mapping": "MappingEDS",
 }
@@ -249,6 +254,7 @@ _NEEDED = {
     "beam": ("set", "blanker", "read", "describe"),
     "eds": ("trigger", "configure", "read", "describe"),
     "sem": ("read", "describe"),
+    "bse": ("trigger", "configure", "read", "describe"),
     "scan": ("load", "launch", "abort", "settling"),
     "mapping": ("read", "describe"),
 }

@@ -77,8 +77,7 @@ class Records:
         if model is None or start["model_hashes"].get("sampler") != model.sha256:
             model = find_sampler_model(start, self._directory / "models")
         agent = rebuild_agent(start, model)
-        for event in data.events():
-            agent.ingest(event)
+        data.teach(agent)
         if agent.should_stop():
             raise RecordError(f"run {data.uid[:8]} is complete: {agent.stop_reason}")
         kept: dict[str, Any] = {"resumes": data.uid}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class Session:
         self.db = catalog
         self.beam, self.eds, self.sem = devices.beam, devices.eds, devices.sem
         self.flyer = devices.flyer
+        self.bse = devices.bse
         self.eds.configure(
             {
                 "classifier": models.classifier,
@@ -294,6 +296,44 @@ class Session:
             return {}
         lists = self.settings.lists
         return {"flyer": self.flyer, "batch": lists.batch, "quantum_s": lists.quantum_s}
+
+    def map_image(
+        self, image: str, *, shape: Sequence[int], step_um: float, pixel_um: float | None = None
+    ) -> Any:
+        """Return what `adaptive_map` takes as its image.
+
+        Parameters
+        ----------
+        image : str
+            Empty for none; ``bse`` to scan a frame; else the file of a frame that there is already.
+        shape : (int, int)
+            Rows and columns of the map.
+        step_um : float
+            Distance between its pixels.
+        pixel_um : float, optional
+            Of the frame in the file; by default it shows the field of the map, no more and no less.
+
+        Raises
+        ------
+        ConfigError
+            If there is no backscatter detector.
+        DataError
+            Naming the file, if it is no frame.
+        """
+        from ..images.frames import fit_frame, read_frame
+        from ..plans.frame import GivenFrame
+
+        if not image:
+            return None
+        if image == "bse":
+            if self.bse is None:
+                raise ConfigError(
+                    "image: there is no backscatter detector; devices.bse of instrument.yml names one"
+                )
+            return self.bse
+        frame = read_frame(Path(image).expanduser())
+        scale = None if pixel_um is None else (step_um / pixel_um, step_um / pixel_um)
+        return GivenFrame(fit_frame(frame, (int(shape[0]), int(shape[1])), scale=scale), Path(image).name)
 
     def prepare_map(
         self,

@@ -94,6 +94,8 @@ class DevicesSettings(_Section):
     """Acquires and classifies spectra."""
     sem: DeviceSettings | None = DeviceSettings.model_validate({"class": "Microscope", "prefix": "SEM:Beam:"})
     """Its settings become the baseline; empty for a microscope that publishes none."""
+    bse: DeviceSettings | None = None
+    """Scans backscatter frames, by which maps are guided that ask for an image; empty where there is none."""
     scan: DeviceSettings = DeviceSettings.model_validate({"class": "PointListScan", "prefix": "SEM:Scan:"})
     """Visits lists of points; only looked for with ``acquisition: list``."""
     mapping: DeviceSettings = DeviceSettings.model_validate({"class": "MappingEDS", "prefix": "SEM:EDS:Map:"})

@@ -21,6 +21,7 @@ from ..errors import ConfigError, DataError
 from ..images.distortion import boundary_fraction
 from ..images.labels import check_label_image, fill_from_nearest
 from ..spectra.axis import EnergyAxis
+from ..spectra.physics.backscatter import backscatter_coefficient
 from .acquisition import Acquisition
 from .brief import BriefSpectrum, pulse_channels, pulses
 from .imperfections import Imperfections
@@ -64,6 +65,11 @@ class Phantom:
     def phases(self) -> tuple[str, ...]:
         """Names of the phases; label l is ``phases[l - 1]``."""
         return tuple(self.recipe.compositions)
+
+    @property
+    def backscatter(self) -> tuple[float, ...]:
+        """Backscatter coefficient of each phase: its grey in a backscatter image."""
+        return tuple(backscatter_coefficient(found) for found in self.recipe.compositions.values())
 
     @property
     def full_dwell_s(self) -> float:

@@ -17,6 +17,9 @@ from .journal.writing import Document
 
 __all__ = ["configuration_for", "relabelled"]
 
+COPIED = ("baseline", "image")
+"""Streams that a derived run has as they were."""
+
 # plan_args stay: the dwell in them is that of the points, and of those with which the map may be resumed
 _NOT_INHERITED = ("uid", "time", "scan_id", "resumes", "plan_name", "plan_type")
 
@@ -85,7 +88,7 @@ def relabelled(
     points: dict[int, tuple[str, dict[str, Any]]] = {}
     for source in sources:
         for name, stream, doc in events_by_stream(source()):
-            if name == "descriptor" and stream in (*POINTS, "baseline") and stream not in composers:
+            if name == "descriptor" and stream in (*POINTS, *COPIED) and stream not in composers:
                 composers[stream] = bundle.compose_descriptor(
                     name=stream,
                     data_keys=_data_keys(
@@ -99,8 +102,9 @@ def relabelled(
                 yield "descriptor", dict(composers[stream].descriptor_doc)
             elif name == "event" and stream in POINTS:
                 points[doc["data"][data.keys.pixel]] = (stream, doc)
-            elif name == "event" and stream == "baseline":
-                yield "event", _event(composers["baseline"], doc["data"], doc["timestamps"])
+            elif name == "event" and stream in COPIED:
+                yield "event", _event(composers[stream], doc["data"], doc["timestamps"])
+    data.teach_image(agent)
     for pixel in data.pixels.tolist():
         stream, doc = points[pixel]
         old = (data.keys.log_likelihood, *_parts(data))

@@ -106,6 +106,7 @@ def verify(
     if getattr(agent, "needs_spectra", False):
         classifier = None  # the agent calls the spectra itself; its final map is compared
         data.spectra_of()
+    data.teach_image(agent)
     lists = _Lists(data, agent, result)
     for i, event in enumerate(data.events()):
         if classifier is not None and i % BATCH == 0:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
+from ..images.frames import check_frame
 from ..protocols import UNCLASSIFIED, UNMEASURED, Suggestion
 from .coverage import ROUND, Coverage
+from .imaging.guide import GuideState, ImageGuide
 from .masks import check_allowed
 
 __all__ = ["MAX_LABELS", "GridSampler", "check_labels"]
@@ -77,6 +79,7 @@ class GridSampler:
         self._flat = self._measured.reshape(-1)
         self._n_measured = 0
         self._n_allowed = self._n_open = int(self._allowed.sum())
+        self._guide: ImageGuide | None = None
         self._coverage: Coverage | None = None
         if smallest_feature is not None:
             self._coverage = Coverage(int(smallest_feature), self._inside, self._allowed, int(seed))
@@ -100,6 +103,33 @@ class GridSampler:
     def measured(self) -> NDArray[np.int16]:
         """(rows, columns): label of each measured pixel, 0 where unclassified, -1 where unmeasured; a copy."""
         return self._measured.copy()
+
+    def take_image(self, frame: NDArray[np.float32]) -> None:
+        """Take a grey-level frame of the field, such as a backscatter image, before anything is measured.
+
+        A sampler that decides by what it predicts visits what looks different in it first, and uses it as far as
+        hold-out validation on the measured pixels allows; others only check it.
+
+        Parameters
+        ----------
+        frame : (rows, columns) array
+            Grey levels at the pixels of the grid; a displacement of some pixels is found.
+
+        Raises
+        ------
+        DataError
+            If it is no grey-level image, of another shape than the grid, or comes too late.
+        """
+        if self._n_measured:
+            raise DataError(
+                f"an image must come before the first measured pixel; {self._n_measured} are measured"
+            )
+        check_frame(frame, self._shape)
+
+    @property
+    def image_use(self) -> GuideState | None:
+        """How the image is used by the last hold-out validation; None without one, or before the first."""
+        return None
 
     def suggest(self, n: int = 1) -> list[Suggestion]:
         """Return up to `n` pixels to measure next, none measured or masked; empty when none are left.

@@ -71,6 +71,7 @@ def make_sampler(
     interaction_px: float | None = None,
     minimise: str | None = None,
     overhead_counts: float | None = None,
+    image: NDArray[np.float32] | None = None,
 ) -> Sampler:
     """Make a sampler.
 
@@ -94,6 +95,8 @@ def make_sampler(
         Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` only).
     minimise, overhead_counts : str, float, optional
         Of ``joint``: dose, time or both, and what a visit costs besides its counts; no other sampler takes them.
+    image : (rows, columns) array, optional
+        Grey-level frame of the field; see `base.GridSampler.take_image`.
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
@@ -110,6 +113,32 @@ def make_sampler(
     ConfigError
         If there is no such sampler, it lacks a model, or it takes no abundances.
     """
+    sampler = _make(
+        name, shape, labels, model, seed, initial, roi, forbidden, stop_at, confidence, smallest_feature,
+        interaction_px, minimise, overhead_counts,
+    )  # fmt: skip
+    if image is not None:
+        sampler.take_image(image)
+    made: Sampler = sampler
+    return made
+
+
+def _make(
+    name: str,
+    shape: tuple[int, int],
+    labels: int | Sequence[int],
+    model: Any,
+    seed: int,
+    initial: float | None,
+    roi: NDArray[np.bool_] | None,
+    forbidden: NDArray[np.bool_] | None,
+    stop_at: float | None,
+    confidence: float | None,
+    smallest_feature: int | None,
+    interaction_px: float | None,
+    minimise: str | None,
+    overhead_counts: float | None,
+) -> Any:
     check_name(name)
     masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
     masks["smallest_feature"] = smallest_feature

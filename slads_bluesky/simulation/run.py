@@ -183,6 +183,7 @@ def run_map(
     time_scale: float = 0.0,
     md: dict[str, Any] | None = None,
     stop_rule: StopRule | None = None,
+    bse: bool = False,
 ) -> MapResult:
     """Map an object with a RunEngine of its own.
 
@@ -209,6 +210,8 @@ def run_map(
         Added to the start document.
     stop_rule : StopRule, optional
         Ends each acquisition; by default what follows from `error` and the specimen's interaction volume.
+    bse : bool
+        Scan a backscatter frame first, which guides the map.
 
     Returns
     -------
@@ -253,6 +256,7 @@ def run_map(
                 md=about,
                 flyer=flyer,
                 batch=batch or "auto",
+                image=make_bse(beam) if bse else None,
             ),
         )
         wall = time.perf_counter() - began
@@ -309,6 +313,17 @@ def make_flyer(beam: Any, eds: Any, time_scale: float = 0.0) -> Any:
     return SparseFlyer(
         EpicsListEngine(scan, MappingEDS(f"{prefix}EDS:Map:", name="mapping"), eds, beam), eds, beam
     )
+
+
+def make_bse(beam: Any) -> Any:
+    """Make the backscatter detector of a simulated microscope, soft or over Channel Access."""
+    if not hasattr(beam, "prefix"):
+        from ..devices.sim.soft import SoftBSE
+
+        return SoftBSE("bse", beam.sem)
+    from ..devices import BSEDetector
+
+    return BSEDetector(f"{beam.prefix.removesuffix('Beam:')}BSE:", name="bse")
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ def run_simulation(
     initial: float | None,
     seed: int,
     smallest_feature: int | None = None,
+    image: NDArray[np.float32] | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run a sampler on a known label image up to the last checkpoint, one pixel at a time, and time it.
@@ -53,6 +54,8 @@ def run_simulation(
         Of the initial mask or the static order.
     smallest_feature : int, optional
         Pixels of the smallest patch of which 99 % must hold a measured pixel.
+    image : (rows, columns) array, optional
+        Grey-level frame that guides the sampler.
     progress : callable, optional
         Called as ``progress("sampling", fraction)``.
 
@@ -81,6 +84,7 @@ def run_simulation(
         seed=seed,
         initial=initial,
         smallest_feature=smallest_feature,
+        image=image,
     )
     first: float | None = None
     decisions: list[float] = []

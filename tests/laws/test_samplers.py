@@ -22,13 +22,32 @@ ORDER_FREE = ["slads", "random", "low-discrepancy"]
 """Their decisions depend on the set of labels and not on the order in which they came."""
 
 
-@pytest.fixture(params=["learned", "learned rejected", "learned untrained", "joint", *ORDER_FREE])
+@pytest.fixture(
+    params=[
+        "learned",
+        "learned rejected",
+        "learned untrained",
+        "joint",
+        *ORDER_FREE,
+        "learned image",
+        "slads image",
+    ]
+)
 def make(request, model, random_net, monkeypatch):
     """Make a sampler by its options: the network that ships, one that validation rejects, one of random weights."""
     name = request.param
 
     def maker(shape=SHAPE, labels=2, **options):
         options = {"seed": 3, **options}
+        if name.endswith(" image"):
+            kind = name.split()[0]
+            frame = np.random.default_rng(4).normal(size=shape) + np.indices(shape)[0]
+            sampler = make_sampler(
+                kind, shape, labels=labels, model=model if kind == "slads" else random_net, **options
+            )
+            if min(shape) >= 3:
+                sampler.take_image(frame)
+            return sampler
         if not name.startswith("learned "):
             return make_sampler(
                 name, shape, labels=labels, model=model if name == "slads" else None, **options

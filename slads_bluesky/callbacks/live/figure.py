@@ -69,12 +69,14 @@ class MapFigure:
         self._background: Any = None
         self._state: MapState | None = None
         self._n_labels = 0
+        self._has_image = False
         self._limits: dict[str, float] = {}
         self.figure.canvas.mpl_connect("draw_event", self._drawn)
 
     def show(self, state: MapState) -> None:
         """Draw a map as it stands."""
-        if state is not self._state or state.n_labels != self._n_labels:
+        changed = state is not self._state or state.n_labels != self._n_labels
+        if changed or (state.image is not None) != self._has_image:
             self._lay_out(state)
         self._update(state)
         canvas: Any = self.figure.canvas
@@ -123,8 +125,16 @@ class MapFigure:
         self._state, self._n_labels, self._background, self._limits = state, state.n_labels, None, {}
         norm, colours = _label_colours(state.n_labels)
         blank = np.full((1, 1), UNMEASURED)
+        above = colours
+        self._has_image = state.image is not None
+        if state.image is not None:
+            # the image that guides the map, seen where nothing is measured
+            low, high = (float(v) for v in np.percentile(state.image, [1, 99]))
+            shade = Normalize(low, max(high, low + 1e-9))
+            self._image(state, "measured", thinned(state.image, np.nan), cmap="gray", norm=shade)
+            above = _see_through(colours, float(norm(UNMEASURED)))
         self.images = {
-            "measured": self._image(state, "measured", blank, cmap=colours, norm=norm),
+            "measured": self._image(state, "measured", blank, cmap=above, norm=norm),
             "reconstruction": self._image(state, "reconstruction", blank, cmap=colours, norm=norm),
             "erd": self._image(
                 state, "erd", blank * np.nan, cmap=_with_gaps("magma"), norm=Normalize(0.0, 1.0)
@@ -335,3 +345,10 @@ def _status(state: MapState) -> str:
     if state.stop_doc:
         parts.append(f"{state.stop_doc.get('exit_status')}: {state.stop_doc.get('reason') or 'ended'}")
     return "   ·   ".join(parts)
+
+
+def _see_through(colours: ListedColormap, index: float) -> ListedColormap:
+    """Return a colour map with one of its colours transparent."""
+    table = np.array(colours(np.arange(colours.N)))
+    table[int(index), 3] = 0.0
+    return ListedColormap(table)

@@ -66,6 +66,8 @@ class MapState(StreamRouter):
         """(rows, columns): of each measured pixel's label; NaN elsewhere."""
         self.reconstruction: NDArray[np.uint8] | None = None
         """(rows, columns): the last recorded one."""
+        self.image: NDArray[np.float32] | None = None
+        """(rows, columns): the frame that guides the map."""
         self.reconstructed_at = 0
         """Pixels that were measured when it was made."""
         self.curve: list[tuple[int, float]] = []
@@ -136,6 +138,11 @@ class MapState(StreamRouter):
             self._failed(doc["data"])
         elif stream == "map":
             self._map(doc["data"])
+        elif stream == "image" and self.keys.image in doc["data"]:
+            frame = np.asarray(doc["data"][self.keys.image], np.float32)
+            if frame.shape != tuple(self.grid.shape):
+                raise DataError(f"image of shape {frame.shape} for a grid of {tuple(self.grid.shape)}")
+            self.image = frame
 
     def estimate(self, distortion: float) -> None:
         """Take an estimated distortion of the present map; NaN is ignored."""

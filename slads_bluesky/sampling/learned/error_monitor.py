@@ -25,6 +25,7 @@ from ..error_forecast import Forecast, forecast
 from ..stopping import check_stop
 from .holdout import Validation, validate
 from .inference import NetworkMapper, Prediction
+from .planning import Mapper
 
 __all__ = ["LearnedErrorMonitor", "run_state"]
 
@@ -103,11 +104,16 @@ class LearnedErrorMonitor:
         check_stop(stop_at, confidence)
         if confidence is not None and len(calibration_runs) == 0:
             raise ConfigError("confidence needs a model with calibration runs")
-        self._calibration_runs, self._mapper = calibration_runs, mapper
+        self._calibration_runs = calibration_runs
+        self._mapper: Mapper = mapper
         self._inside, self._seed = inside, seed
         self.stop_at, self.confidence = stop_at, confidence
         self._forecast: tuple[Prediction, Forecast] | None = None
         self._verdict: tuple[Prediction, bool] | None = None
+
+    def use(self, mapper: Mapper) -> None:
+        """Validate this from now on: the network with an image."""
+        self._mapper = mapper
 
     @property
     def has_interval(self) -> bool:

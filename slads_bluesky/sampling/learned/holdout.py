@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...protocols import UNMEASURED
 from ..slads.reconstruct import knn_reconstruct
-from .inference import NetworkMapper
+from .planning import Mapper
 
 __all__ = ["SPACING", "Validation", "validate"]
 
@@ -55,13 +55,13 @@ class Validation:
         return (self.network_only + self.both + 1) / (self.expected + 1)
 
 
-def validate(mapper: NetworkMapper, measured: NDArray[np.int16], seed: int) -> Validation:
+def validate(mapper: Mapper, measured: NDArray[np.int16], seed: int) -> Validation:
     """Hide a part of the measured labels and let network and vote predict them.
 
     Parameters
     ----------
-    mapper : NetworkMapper
-        The network.
+    mapper : callable
+        The network, with or without an image.
     measured : (rows, columns) int16
         Labels, 0 where unclassified, -1 where unmeasured.
     seed : int

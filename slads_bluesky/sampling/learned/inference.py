@@ -5,6 +5,7 @@ Maps of any size are cut into tiles whose margins exceed the cap on distances, s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...images.labels import compact_labels
+from ..imaging.evidence import ImageEvidence
 from .inputs import N_PLANES, fold_planes, label_distances
 from .model import LearnedModel
 from .network import MULTIPLE, load_network
@@ -36,6 +38,16 @@ def resolve_precision(precision: Precision) -> Literal["bfloat16", "float32"]:
         return precision
     native = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     return "bfloat16" if native else "float32"
+
+
+def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Yield rows and columns of the tiles that a map is cut into."""
+    rows, columns = shape
+    step_r = _TILE if rows > _TILE + _MARGIN else rows
+    step_c = _TILE if columns > _TILE + _MARGIN else columns
+    for top in range(0, rows, step_r):
+        for left in range(0, columns, step_c):
+            yield (top, min(rows, top + step_r)), (left, min(columns, left + step_c))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +126,59 @@ def _complement(logits, label):  # type: ignore[no-untyped-def]
                 logits[label, r, c, lane] = np.log(left / (np.float32(1.0) - left))
 
 
+@njit(cache=True, nogil=True)
+def _add_evidence(logits, bins, tables):  # type: ignore[no-untyped-def]
+    """Multiply the probabilities of folded logits by a likelihood, and normalise them: a product of experts.
+
+    `bins` (terms, rows, columns) uint8; `tables` (terms, labels, 256) hold logarithms. One map of logits is that of
+    the first of two labels.
+    """
+    maps = logits.shape[0]
+    terms, rows, columns = bins.shape
+    weight = np.empty(tables.shape[1], np.float32)
+    for r in range(min(rows, 2 * logits.shape[1])):
+        for c in range(min(columns, 2 * logits.shape[2])):
+            lane = (r % 2) * 2 + c % 2
+            weight[:] = 0.0
+            for t in range(terms):
+                for i in range(weight.size):
+                    weight[i] += tables[t, i, bins[t, r, c]]
+            if maps == 1:
+                logits[0, r // 2, c // 2, lane] += weight[0] - weight[1]
+                continue
+            top = weight.max()
+            total = np.float32(0.0)
+            for i in range(maps):
+                weight[i] = _logistic(logits[i, r // 2, c // 2, lane]) * np.exp(weight[i] - top) + np.float32(
+                    1e-12
+                )
+                total += weight[i]
+            for i in range(maps):
+                p = min(max(weight[i] / total, np.float32(1e-7)), np.float32(1.0 - 1e-6))
+                logits[i, r // 2, c // 2, lane] = np.log(p / (np.float32(1.0) - p))
+
+
+@njit(cache=True, nogil=True)
+def _at(logits, rows, columns, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (labels, n) with the probabilities of folded logits at some pixels."""
+    maps = logits.shape[0]
+    for j in range(rows.size):
+        r, c = rows[j], columns[j]
+        lane = (r % 2) * 2 + c % 2
+        total = 0.0
+        for i in range(maps):
+            out[i, j] = _logistic(logits[i, r // 2, c // 2, lane])
+            total += out[i, j]
+        if maps == 1:
+            if out.shape[0] > 1:
+                out[1, j] = 1.0 - out[0, j]
+            else:
+                out[0, j] = 1.0
+        else:
+            for i in range(maps):
+                out[i, j] /= max(total, 1e-9)
+
+
 class NetworkMapper:
     """Maps measured labels to a `Prediction` with a model's network.
 
@@ -142,40 +207,64 @@ class NetworkMapper:
         net = load_network(model).requires_grad_(False)
         self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, measured: NDArray[np.int16]) -> Prediction:
+    def __call__(self, measured: NDArray[np.int16], evidence: ImageEvidence | None = None) -> Prediction:
         """Predict every pixel from (rows, columns) int16 labels, 0 where unclassified, -1 where unmeasured.
 
-        With no voting sample at all every pixel gets label 1 with probability 0.
+        With no voting sample at all every pixel gets label 1 with probability 0. The `evidence` of an image
+        multiplies the probabilities.
         """
-        rows, columns = measured.shape
         out = Prediction(
             np.ones(measured.shape, np.uint8),
             *(np.zeros(measured.shape, np.float32) for _ in range(3)),
         )
         if not (measured > 0).any():
             return out
-        step_r = _TILE if rows > _TILE + _MARGIN else rows
-        step_c = _TILE if columns > _TILE + _MARGIN else columns
-        for top in range(0, rows, step_r):
-            for left in range(0, columns, step_c):
-                self._tile(measured, (top, min(rows, top + step_r)), (left, min(columns, left + step_c)), out)
+        for rows, columns in _tiles(measured.shape):
+            self._tile(measured, rows, columns, out, evidence)
         return out
 
+    def probabilities(
+        self, measured: NDArray[np.int16], pixels: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Predict some pixels: the labels among `measured`, (L,), and the probability of each, (L, n).
+
+        A label that was not measured within a tile has probability 0 there.
+        """
+        known = np.unique(measured[measured > 0]).astype(np.uint8)
+        out = np.zeros((known.size, pixels.size), np.float32)
+        row, column = np.divmod(pixels, measured.shape[1])
+        for rows, columns in _tiles(measured.shape):
+            here = np.flatnonzero(
+                (row >= rows[0]) & (row < rows[1]) & (column >= columns[0]) & (column < columns[1])
+            )
+            if here.size == 0:
+                continue
+            values, _, logits, _ = self._window(measured, rows, columns)
+            if values.size == 0:
+                continue
+            found = np.empty((values.size, here.size), np.float32)
+            top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
+            _at(logits, row[here] - top, column[here] - left, found)
+            out[np.ix_(np.searchsorted(known, values), here)] = found
+        return known, out
+
     def _tile(
-        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int], out: Prediction
+        self,
+        measured: NDArray[np.int16],
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        out: Prediction,
+        evidence: ImageEvidence | None,
     ) -> None:
         top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
-        window = measured[top : rows[1] + _MARGIN, left : columns[1] + _MARGIN]
-        height, width = (-(-n // MULTIPLE) * MULTIPLE for n in window.shape)
-        padded = np.full((height, width), -1, np.int16)
-        padded[: window.shape[0], : window.shape[1]] = window
-        values, compact = compact_labels(padded)
         core = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+        values, distances, logits, padded = self._window(measured, rows, columns)
         if values.size == 0:
             out.distance[core] = np.float32(100.0)
             return
-        distances = label_distances(compact + 1, values.size)
-        logits = self._logits(distances)
+        if evidence is not None and values.size > 1:
+            window = slice(top, rows[1] + _MARGIN), slice(left, columns[1] + _MARGIN)
+            _add_evidence(logits, *evidence.of(values, window))
         inner = np.s_[: rows[1] - top, : columns[1] - left]
         # The kernel starts at the window's corner, so that 2 × 2 folding stays aligned; the core is cut out after.
         shape = (rows[1] - top, columns[1] - left)
@@ -194,6 +283,21 @@ class NetworkMapper:
         cut = np.s_[rows[0] - top :, columns[0] - left :]
         out.labels[core], out.probability[core] = labels[cut], probability[cut]
         out.distance[core], out.conflict[core] = distance[cut], conflict[cut]
+
+    def _window(
+        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArray[np.int16]]:
+        """Labels of a tile with its margins, squared distances to them, folded logits, and what was measured."""
+        top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
+        window = measured[top : rows[1] + _MARGIN, left : columns[1] + _MARGIN]
+        height, width = (-(-n // MULTIPLE) * MULTIPLE for n in window.shape)
+        padded = np.full((height, width), -1, np.int16)
+        padded[: window.shape[0], : window.shape[1]] = window
+        values, compact = compact_labels(padded)
+        if values.size == 0:
+            return values, np.empty((0, height, width), np.uint16), np.empty((0, 0, 0, 4), np.float32), padded
+        distances = label_distances(compact + 1, values.size)
+        return values, distances, self._logits(distances), padded
 
     def _logits(self, distances: NDArray[np.uint16]) -> NDArray[np.float32]:
         """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each."""

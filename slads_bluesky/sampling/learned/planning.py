@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...images.distortion import boundary_fraction
 from ...protocols import UNMEASURED
 from ..masks import initial_pixels
-from .inference import NetworkMapper, Prediction
-from .policy import disputed, expected_reduction, interleave, pick_batch, scores
+from ..picks import disputed, expected_reduction, interleave, pick_batch, scores
+from .inference import Prediction
 
-__all__ = ["Plan", "hedge"]
+__all__ = ["Mapper", "Plan", "hedge"]
+
+Mapper = Callable[[NDArray[np.int16]], Prediction]
+"""From measured labels to what is predicted of every pixel: the network, or the network with an image."""
 
 HEDGE, HEDGE_FROM, HEDGE_TO = 0.4, 0.6, 1.1
 """Share of the squared conflict that is added to the network's uncertainty, at most, and between which numbers of
@@ -41,20 +46,27 @@ class Plan:
 
     Parameters
     ----------
-    mapper : NetworkMapper
-        The network.
+    mapper : callable
+        The network, with or without an image.
     seen : (rows, columns) int16
         Labels, 0 where unclassified, -1 where unmeasured.
     allowed : (rows, columns) bool
         Pixels that may be measured.
     seed : int
         Of the even order in which pixels are taken as long as no label votes.
+    exponent : float
+        Of the distance in `policy.scores`.
     """
 
     def __init__(
-        self, mapper: NetworkMapper, seen: NDArray[np.int16], allowed: NDArray[np.bool_], seed: int
+        self,
+        mapper: Mapper,
+        seen: NDArray[np.int16],
+        allowed: NDArray[np.bool_],
+        seed: int,
+        exponent: float = 1.0,
     ) -> None:
-        self._mapper, self._allowed, self._seed = mapper, allowed, seed
+        self._mapper, self._allowed, self._seed, self._exponent = mapper, allowed, seed, exponent
         self.seen = seen
         self.blind = not bool((seen > 0).any())
         """Whether no label votes yet."""
@@ -117,9 +129,11 @@ class Plan:
         """Return up to `n` picks: by the network's uncertainty and, as far as it is hedged against, by dispute."""
         closed = (self.seen != UNMEASURED) | ~self._allowed
         if self.hedged == 0.0:
-            return pick_batch(np.where(closed, -np.inf, scores(uncertainty, distance)), distance, n)
+            return pick_batch(
+                np.where(closed, -np.inf, scores(uncertainty, distance, self._exponent)), distance, n
+            )
         conflict = self.prediction.conflict
         raised = uncertainty + np.float32(HEDGE * self.hedged) * (conflict**2 + np.float32(GAPS))
-        wide = pick_batch(np.where(closed, -np.inf, scores(raised, distance)), distance, n)
+        wide = pick_batch(np.where(closed, -np.inf, scores(raised, distance, self._exponent)), distance, n)
         sharp = pick_batch(np.where(closed, -np.inf, disputed(uncertainty, conflict)), distance, n)
         return interleave(wide, sharp, DISPUTED * self.hedged)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...images.labels import compact_labels
+from ..picks import batch_size, pick_batch, scores
 from .inputs import CAP, label_distances
-from .policy import batch_size, pick_batch, scores
 
 __all__ = ["NEVER", "Order", "as_order", "by_distance", "combine", "random_order", "roll_out", "spread_mask"]
 

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 from ...images.labels import fill_from_nearest
 from ...protocols import UNMEASURED, Suggestion
 from ..base import GridSampler
+from ..imaging.guide import EXPONENT, GuideState, ImageGuide
 from ..masks import initial_pixels
+from ..picks import batch_size
 from ..slads.model import SladsModel
 from ..slads.reconstruct import knn_reconstruct
 from ..slads.sampler import SladsSampler
 from ..slads.training import default_radius
 from .error_monitor import LearnedErrorMonitor
+from .guided import GuidedMapper
 from .holdout import SPACING, Validation, validate
 from .inference import NetworkMapper, Precision, Prediction
 from .model import LearnedModel, shipped_model
 from .planning import Plan
-from .policy import batch_size
 from .settings import PolicySettings
 
 __all__ = ["LearnedSampler"]
@@ -120,6 +122,9 @@ class LearnedSampler(GridSampler):
         self._validation: Validation | None = None
         self._now: Prediction | None = None
         self._slads: SladsSampler | None = None
+        self._frame: NDArray[np.float32] | None = None
+        self._guided: GuidedMapper | None = None
+        """The network with the image, from the first validation on; None without an image."""
 
     @property
     def model(self) -> LearnedModel:
@@ -140,6 +145,21 @@ class LearnedSampler(GridSampler):
     def batch(self) -> int:
         """Picks that are planned at once now."""
         return self._batch
+
+    def take_image(self, frame: NDArray[np.float32]) -> None:
+        """Take a grey-level frame of the field; see `base.GridSampler.take_image`."""
+        super().take_image(frame)
+        self._frame = frame
+        self._guide = ImageGuide(frame, self._shape, self._seed)
+        self._initial = self._guide.initial_pixels(self._fraction, self._allowed)
+        self._batch = len(self._initial)
+
+    @property
+    def image_use(self) -> GuideState | None:
+        """How the image is used by the last hold-out validation; None without one, or before the first."""
+        if self._guided is None:
+            return None
+        return self._guided.state if self.uses_network else self._fallback().image_use
 
     def ingest(self, pixel: int, label: int) -> None:
         """Take a measured label; the same pixel and label twice change nothing, another label replaces.
@@ -169,12 +189,22 @@ class LearnedSampler(GridSampler):
     def _next_batch(self) -> None:
         """Keep the labels of this moment to plan from, and now and then for the next validation."""
         seen, p = self._measured.copy(), self._policy
-        self._plan = Plan(self._mapper, seen, self._allowed, self._seed)
         self._since = 0
         self._batch = batch_size(self._n_measured, self._n_allowed, p.growth, p.least, p.most)
         if self._n_measured >= SPACING * self._n_validated:
             self._validated, self._n_validated, self._validation = seen, self._n_measured, None
             self._slads = None
+            if self._guide is not None:
+                self._guided = GuidedMapper(self._mapper, self._guide, seen)
+                self._monitor.use(self._guided)
+        self._plan = self._planned(seen)
+
+    def _planned(self, seen: NDArray[np.int16]) -> Plan:
+        """Return the picks that follow from labels, with the image where it is used."""
+        if self._guided is None:
+            return Plan(self._mapper, seen, self._allowed, self._seed)
+        exponent = EXPONENT if self._guided.state.used else 1.0
+        return Plan(self._guided, seen, self._allowed, self._seed, exponent)
 
     def _choose(self, n: int) -> list[Suggestion]:
         """Return up to `n` pixels of the present batch, or of SLADS where it decides."""
@@ -196,7 +226,7 @@ class LearnedSampler(GridSampler):
             return [s for s in found if s.pixel not in set(pending)][:n]
         seen = self._measured.copy()
         seen.flat[known] = self.prediction().labels.flat[known]
-        plan = Plan(self._mapper, seen, self._allowed, self._seed)
+        plan = self._planned(seen)
         return [Suggestion(p, erd) for p, erd in plan.take(n, seen, n)]
 
     @property
@@ -226,6 +256,8 @@ class LearnedSampler(GridSampler):
                 roi=self._inside,
                 forbidden=~self._allowed,
             )
+            if self._frame is not None:
+                slads.take_image(self._frame)
             for pixel in np.flatnonzero(self._flat != UNMEASURED):
                 slads.ingest(int(pixel), int(self._flat[pixel]))
             self._slads = slads
@@ -234,7 +266,7 @@ class LearnedSampler(GridSampler):
     def prediction(self) -> Prediction:
         """Return what the network predicts for every pixel now, from all labels ingested."""
         if self._now is None:
-            self._now = self._mapper(self._measured)
+            self._now = (self._guided or self._mapper)(self._measured)
         return self._now
 
     def reconstruct(self) -> NDArray[np.uint8]:
@@ -245,6 +277,8 @@ class LearnedSampler(GridSampler):
         """
         if not (self._measured > 0).any():
             return np.full(self._shape, self._labels[0], np.uint8)
+        if not self.uses_network and self._guided is not None:
+            return self._fallback().reconstruct()
         if not self.uses_network:
             return knn_reconstruct(self._measured, roi=self._inside)
         return fill_from_nearest(self.prediction().labels.copy(), ~self._inside)

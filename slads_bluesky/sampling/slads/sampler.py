@@ -15,15 +15,23 @@ from ...images.labels import fill_from_nearest, label_positions
 from ...protocols import UNMEASURED, Suggestion
 from ..base import GridSampler
 from ..error_forecast import Record
+from ..imaging.guide import GuideState, ImageGuide
 from ..masks import initial_pixels
+from ..picks import batch_size
 from .engine import advance, copy_changed, pick_batch, rebuild, take_back
 from .erd import best_pixel
 from .error_monitor import ErrorMonitor
+from .guided import GuidedPlan, vote_map, vote_probabilities
 from .model import SladsModel, theta_matrix
 from .reconstruct import label_map
-from .state import LANES, STEP, Field, copy_field, empty_field
+from .state import LANES, OUTSIDE, STEP, Field, copy_field, empty_field
 
 __all__ = ["SladsSampler"]
+
+SPACING = 2.0
+"""Factor by which the number of measured pixels grows from one validation of an image to the next."""
+GROWTH, LEAST, MOST = 0.05, 0.0025, 0.0035
+"""Of a batch of picks with an image, as `picks.batch_size` takes them."""
 
 
 class SladsSampler(GridSampler):
@@ -97,6 +105,14 @@ class SladsSampler(GridSampler):
         self._compact = {label: i for i, label in enumerate(self._labels)}
         self._seed = int(seed)
         self._initial = initial_pixels(self._shape, initial, seed=self._seed, allowed=self._allowed)
+        self._fraction = float(initial)
+        self._validated: NDArray[np.int16] | None = None
+        """The labels that the last validation of the image is about, None before the first or without an image."""
+        self._n_validated = 0
+        self._use: GuideState | None = None
+        self._planned: NDArray[np.int16] | None = None
+        self._plan: GuidedPlan | None = None
+        self._since, self._batch = 0, 0
         self._n_voting = 0
         self._cursor = 0
         self._field: Field | None = None
@@ -120,6 +136,24 @@ class SladsSampler(GridSampler):
         """Pixels of the initial mask."""
         return int(self._initial.size)
 
+    def take_image(self, frame: NDArray[np.float32]) -> None:
+        """Take a grey-level frame of the field; see `base.GridSampler.take_image`."""
+        super().take_image(frame)
+        self._guide = ImageGuide(frame, self._shape, self._seed)
+        self._initial = self._guide.initial_pixels(self._fraction, self._allowed)
+        self._in_initial[:] = False
+        self._in_initial[self._initial] = True
+        self._n_initial_left = int(self._initial.size)
+
+    @property
+    def image_use(self) -> GuideState | None:
+        """How the image is used by the last hold-out validation; None without one, or before the first."""
+        if self._guide is None or self._validated is None:
+            return None
+        if self._use is None:
+            self._use = self._guide.validated(vote_probabilities, self._validated)
+        return self._use
+
     # ------------------------------------------------------------------ where to measure
 
     def _choose(self, n: int) -> list[Suggestion]:
@@ -131,6 +165,9 @@ class SladsSampler(GridSampler):
         start = self._next_initial(n)
         if start:
             return [Suggestion(pixel, float("nan")) for pixel in start]
+        guided = self._guided_plan()
+        if guided is not None:
+            return [Suggestion(pixel, erd) for pixel, erd in guided.take(n, self._measured)]
         field = self._built()
         if n == 1:
             if self._next is None:
@@ -143,6 +180,24 @@ class SladsSampler(GridSampler):
         self._twin_step = int(field.counts[STEP])
         pixels, erds = pick_batch(self._twin, min(n, self._n_open), len(self._labels))
         return [Suggestion(int(pixel), float(erd)) for pixel, erd in zip(pixels, erds, strict=True)]
+
+    def _guided_plan(self) -> GuidedPlan | None:
+        """Return the picks by vote and image; None where no image is used."""
+        use = self.image_use
+        if use is None or not use.used or self._planned is None:
+            return None
+        if self._plan is None:
+            evidence = use.evidence(self._planned)
+            assert evidence is not None
+            self._plan = GuidedPlan(self._planned, evidence, self._inside, self._allowed, self._model.k)
+        return self._plan
+
+    def _next_batch(self) -> None:
+        """Keep the labels of this moment to plan from with the image, and now and then for its next validation."""
+        self._since, self._batch = 0, batch_size(self._n_measured, self._n_allowed, GROWTH, LEAST, MOST)
+        self._planned, self._plan = self._measured.copy(), None
+        if self._n_measured >= SPACING * self._n_validated:
+            self._validated, self._n_validated, self._use = self._planned, self._n_measured, None
 
     def _next_initial(self, n: int) -> list[int]:
         """Return up to n unmeasured pixels of the initial mask; of a longer one while no phase is known."""
@@ -190,6 +245,14 @@ class SladsSampler(GridSampler):
             self._built()
         if self._field is not None and self._n_initial_left == 0:
             self._monitor.check(self._field, self._n_measured)
+        self._since += 1
+        if (
+            self._guide is not None
+            and self._n_initial_left == 0
+            and self._n_voting
+            and self._since >= self._batch
+        ):
+            self._next_batch()
 
     def _update(self, field: Field, pixel: int, before: int, label: int) -> None:
         """Bring the field up to date after the label of a pixel became another."""
@@ -239,7 +302,14 @@ class SladsSampler(GridSampler):
         """
         if self._n_voting == 0:
             return fill_from_nearest(np.full(self._shape, self._labels[0], np.uint8), ~self._inside)
-        return label_map(self._built(), self._values)
+        use = self.image_use
+        evidence = use.evidence(self._measured) if use is not None else None
+        if evidence is None:
+            return label_map(self._built(), self._values)
+        best = vote_map(self._built(), evidence, self._values).best
+        table = np.zeros(256, np.uint8)
+        table[: self._values.size] = self._values
+        return fill_from_nearest(table[best], best == OUTSIDE)
 
     def erd_map(self) -> NDArray[np.float32]:
         """Expected reduction in distortion of each pixel, in pixels of the map: (rows, columns), 0 where measured."""

@@ -16,8 +16,8 @@ from slads_bluesky.sampling.learned.holdout import validate
 from slads_bluesky.sampling.learned.inference import NetworkMapper
 from slads_bluesky.sampling.learned.model import LearnedModel, shipped_model
 from slads_bluesky.sampling.learned.planning import Plan, hedge
-from slads_bluesky.sampling.learned.policy import disputed, interleave, pick_batch
 from slads_bluesky.sampling.learned.sampler import LearnedSampler
+from slads_bluesky.sampling.picks import disputed, interleave, pick_batch
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,6 @@ from slads_bluesky.sampling.learned.model import (
     shipped_model,
 )
 from slads_bluesky.sampling.learned.network import LabelNet
-from slads_bluesky.sampling.learned.policy import batch_size, pick_batch
 from slads_bluesky.sampling.learned.rollout import NEVER, by_distance, roll_out
 from slads_bluesky.sampling.learned.training import (
     Trainer,
@@ -36,6 +35,7 @@ from slads_bluesky.sampling.learned.training import (
     generator_sha256,
     let_down,
 )
+from slads_bluesky.sampling.picks import batch_size, pick_batch
 
 TINY = TrainingSettings(widths=(4, 4, 4, 4), side=32, pool=40, batch=4, every=4, fresh=6, plain=2, seed=7)
 

@@ -1,0 +1,112 @@
+"""A frame beside a growing map: registered, validated and turned into evidence, as the measured pixels allow."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...images.frames import check_frame, grey_planes
+from ...images.registration import Displacement, label_displacement
+from ..masks import check_allowed
+from .evidence import AlignedPlanes, ImageEvidence, Term, align, make_evidence
+from .mask import guided_pixels
+from .selection import Predict, choose_terms
+
+__all__ = ["EXPONENT", "GuideState", "ImageGuide"]
+
+EXPONENT = 0.5
+"""Of the distance in the score of a pick where an image is used: what is left to find is small then."""
+
+
+class ImageGuide:
+    """The planes of one frame.
+
+    Parameters
+    ----------
+    frame : (rows, columns) array
+        Grey levels, on the grid of the map.
+    shape : (int, int)
+        Of the map.
+    seed : int
+        Decides, with the number of labels, which of them a validation hides.
+
+    Raises
+    ------
+    DataError
+        If the frame is none, or of another shape.
+    """
+
+    def __init__(self, frame: NDArray[np.float32], shape: tuple[int, int], seed: int) -> None:
+        self.planes = grey_planes(check_frame(frame, shape))
+        self._seed = seed
+
+    def initial_pixels(self, fraction: float, allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """First pixels of the map, flat; see `mask.guided_pixels`."""
+        plane = self.planes["median"]
+        mask = check_allowed((plane.shape[0], plane.shape[1]), allowed)
+        return guided_pixels(plane, fraction, seed=self._seed, allowed=mask)
+
+    def validated(self, predict: Predict, measured: NDArray[np.int16]) -> GuideState:
+        """Register the frame with the labels and decide by hold-out validation how it is used.
+
+        Parameters
+        ----------
+        predict : callable
+            What the labels alone say; see `selection.Predict`.
+        measured : (rows, columns) int16
+            Labels, 0 where unclassified, -1 where unmeasured.
+        """
+        pixels = np.flatnonzero(measured.reshape(-1) > 0)
+        labels = measured.reshape(-1)[pixels].astype(np.int64)
+        known: dict[bytes, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}
+
+        def once(
+            seen: NDArray[np.int16], hidden: NDArray[np.int64]
+        ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+            key = hidden.tobytes()
+            if key not in known:
+                known[key] = predict(seen, hidden)
+            return known[key]
+
+        found = label_displacement(self.planes["smooth"], pixels, labels)
+        still = Displacement(0.0, 0.0, 0.0)
+        best: GuideState | None = None
+        # a displacement that the labels suggest must predict hidden ones better, too
+        for where in (still, found) if found != still else (still,):
+            aligned = align(self.planes, pixels, labels, where)
+            rng = np.random.default_rng([self._seed, pixels.size, 0x1A])
+            state = GuideState(aligned, *choose_terms(once, measured, aligned, rng))
+            if best is None or state.gain > best.gain:
+                best = state
+        assert best is not None
+        return best
+
+
+class GuideState:
+    """How a frame is used, by one validation."""
+
+    def __init__(self, aligned: AlignedPlanes, terms: tuple[Term, ...], gain: float) -> None:
+        self.terms = terms
+        """Planes and weights; empty where the frame is not used."""
+        self.gain = gain
+        """Mean gain in the logarithm of the probability of a hidden label."""
+        self.displacement: Displacement = aligned.displacement
+        """Between the frame and the map."""
+        used = {term.plane for term in terms}
+        self._aligned = AlignedPlanes(
+            {name: plane for name, plane in aligned.bins.items() if name in used},
+            aligned.width,
+            aligned.displacement,
+        )
+
+    @property
+    def used(self) -> bool:
+        """Whether the frame is used."""
+        return bool(self.terms)
+
+    def evidence(self, measured: NDArray[np.int16]) -> ImageEvidence | None:
+        """What the frame says, learnt from all labels of `measured`; None where it is not used."""
+        pixels = np.flatnonzero(measured.reshape(-1) > 0)
+        if not self.terms or pixels.size == 0:
+            return None
+        return make_evidence(self._aligned, self.terms, pixels, measured.reshape(-1)[pixels].astype(np.int64))
