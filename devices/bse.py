@@ -64,7 +64,7 @@ class BSEDetector(Device):  # type: ignore[misc]
         names = {"image": self.image, "dose": self.dose}
         return f"PV:{names[field].pvname}" if field in names else f"PV:{self.prefix}{field}"
 
-    def _signals(self) -> tuple[Any, ...]:
+    def _settings(self) -> tuple[Any, ...]:
         return (
             self.rows, self.columns, self.step_y, self.step_x, self.centre_y, self.centre_x, self.dwell,
         )  # fmt: skip
@@ -72,7 +72,7 @@ class BSEDetector(Device):  # type: ignore[misc]
     def _as_set(self) -> tuple[ScanGrid, float]:
         """Field and dwell as the instrument has them."""
         connect(self, self.connection_timeout_s)
-        rows, columns, step_y, step_x, centre_y, centre_x, dwell = (s.get() for s in self._signals())
+        rows, columns, step_y, step_x, centre_y, centre_x, dwell = (s.get() for s in self._settings())
         return ScanGrid((int(rows), int(columns)), (step_y, step_x), (centre_y, centre_x)), float(dwell)
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -80,7 +80,7 @@ class BSEDetector(Device):  # type: ignore[misc]
         before = self.read_configuration()
         field, dwell_s = frame_field(self.name, values, *self._as_set())
         for signal, value in zip(
-            self._signals(), (*field.shape, *field.step_um, *field.centre_um, dwell_s), strict=True
+            self._settings(), (*field.shape, *field.step_um, *field.centre_um, dwell_s), strict=True
         ):
             put_and_wait(signal, value, self.connection_timeout_s)
         self._field, self._dwell_s = field, dwell_s

@@ -12,6 +12,7 @@ MODULES: tuple[str, ...] = (
     "bench_sampling",
     "bench_mixed",
     "bench_joint",
+    "bench_image",
     "bench_point",
     "bench_spectra",
     "bench_record",

@@ -17,7 +17,7 @@ from ...cli.options import Json
 if TYPE_CHECKING:
     from .output import Output
 
-__all__ = ["register"]
+__all__ = ["kept_trials", "register"]
 
 NATURAL, START, HUGE, GAPS = "natural", "start", "huge", "gaps"
 """Parts of the table beside its objects."""
@@ -80,7 +80,7 @@ def bench_sampling(
         *large.large_trials([name for name in of_program if name in ("slads", "learned")], sides, seed),
     ]
     with bench_output(json_file, "Figures of the samplers, medians") as output:
-        results = make_trials(trials, _store(keep), output.progress)
+        results = make_trials(trials, kept_trials(keep), output.progress)
         found = output.results
         found.update(seed=seed, quick=quick, samplers=names)
         found["objects"] = [
@@ -117,7 +117,7 @@ def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
     return set(known) - (set() if huge else {HUGE})
 
 
-def _store(keep: Path | None) -> Any:
+def kept_trials(keep: Path | None) -> Any:
     """Folder of trials; results of other code or of another general model are not used."""
     if keep is None:
         return None

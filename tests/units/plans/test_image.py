@@ -40,13 +40,17 @@ def run(classifier, agent, image=None, lists=False, **options):
     return documents
 
 
+def loaded(documents):
+    return load_map(lambda: iter(documents))
+
+
 @pytest.mark.parametrize("lists", [False, True])
 def test_map_with_a_frame_records_it_first_and_repeats(classifier, lists):
     agent = make_agent()
     documents = run(classifier, agent, lists=lists)
     streams = [doc["name"] for name, doc in documents if name == "descriptor"]
     assert streams.index("image") < streams.index("primary")
-    data = load_map(lambda: iter(documents))
+    data = loaded(documents)
     assert data.start["plan_args"]["image"] == "bse"
     assert data.image.shape == (48, 48)
     assert agent.image_use["displacement"] == pytest.approx([2.0, 0.0], abs=0.5)
@@ -55,19 +59,19 @@ def test_map_with_a_frame_records_it_first_and_repeats(classifier, lists):
 
 
 def test_verify_without_the_recorded_frame_finds_other_decisions(classifier):
-    data = load_map(lambda documents=run(classifier, make_agent()): iter(documents))
+    data = loaded(run(classifier, make_agent()))
     without = RunData(**{**vars(data), "image": None})
     assert not verify(without, make_agent(), None).passed
 
 
 def test_resumed_map_takes_the_frame_of_its_parent(classifier):
-    first = load_map(lambda documents=run(classifier, make_agent(0.04)): iter(documents))
-    whole = load_map(lambda documents=run(classifier, make_agent(0.06)): iter(documents))
+    first = loaded(run(classifier, make_agent(0.04)))
+    whole = loaded(run(classifier, make_agent(0.06)))
     agent = make_agent(0.06)
     first.teach(agent)
     documents = run(classifier, agent, md={"resumes": first.uid})
     assert "image" not in [doc.get("name") for name, doc in documents if name == "descriptor"]
-    rest = load_map(lambda: iter(documents))
+    rest = loaded(documents)
     assert [*first.pixels, *rest.pixels] == list(whole.pixels)
 
 
