@@ -42,8 +42,12 @@ def make(request, model, random_net, monkeypatch):
         if name.endswith(" image"):
             kind = name.split()[0]
             frame = np.random.default_rng(4).normal(size=shape) + np.indices(shape)[0]
-            sampler = make_sampler(
-                kind, shape, labels=labels, model=model if kind == "slads" else random_net, **options
+            sampler = (
+                make_sampler("slads", shape, labels=labels, model=model, **options)
+                if kind == "slads"
+                else LearnedSampler(
+                    shape, random_net, labels=labels, **{"initial": 0.02, "policy": COARSE, **options}
+                )
             )
             if min(shape) >= 3:
                 sampler.take_image(frame)

@@ -24,7 +24,7 @@ from ...sampling.slads.model import SladsModel
 from ...sampling.slads.training import default_radius
 from ...spectra.io.maps import read_map
 from ..figures import Figure, at_least, at_most, measured
-from ..paper.recorded import full_map, learn_phases
+from ..spectra.map_segmentation import classify_like
 from .trials import Report, Trial
 
 __all__ = ["CONDITIONS", "OBJECTS", "dacite", "image_figures", "image_trials", "simulated_frame", "summarise"]
@@ -233,8 +233,7 @@ def dacite(folder: Path, seeds: Sequence[int], report: Report) -> dict[str, Any]
         frame = np.asarray(stored["bse"], np.float32)
     labels, judge = read_map(path).labels, read_map(other)
     assert labels is not None
-    _, sure = full_map(judge, learn_phases(judge, labels, 0))
-    counted = sure > 0
+    sure, counted = classify_like(judge, labels)
 
     def agreement(found: NDArray[np.uint8]) -> float:
         return float(np.mean((found == sure)[counted]))

@@ -16,7 +16,7 @@ from ...images.labels import number_labels
 from ...spectra.io.maps import SpectrumMap
 from ...spectra.likelihood.kernel import bin_starts
 
-__all__ = ["find_phases"]
+__all__ = ["classify_like", "find_phases"]
 
 ROUNDS = 200
 SETTLED = 1e-4
@@ -75,6 +75,57 @@ def find_phases(
                     f"{found.path}: its spectra do not fall into phases of {least} pixels or more"
                 )
     return number_labels(labels, most_frequent_first=True).reshape(found.shape)
+
+
+def classify_like(
+    found: SpectrumMap,
+    labels: NDArray[np.uint8],
+    *,
+    least: float = 0.95,
+    lowest_kev: float = 0.5,
+    resolution_ev: float = 130.0,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Classify each spectrum of a map by itself into the phases of a segmentation of the same field.
+
+    The segmentation, which may be of another measurement, gives each phase its mean spectrum in this one and its
+    share of the pixels; a spectrum belongs to the phase under which its counts are likeliest.
+
+    Parameters
+    ----------
+    found : SpectrumMap
+    labels : (rows, columns) uint8 array
+        Phases 1 … L.
+    least : float
+        Posterior probability from which a pixel is sure.
+    lowest_kev : float
+        Channels below, such as those of the strobe peak, are left out.
+    resolution_ev : float
+        Of the detector at Mn Kα.
+
+    Returns
+    -------
+    labels : (rows, columns) uint8 array
+    sure : (rows, columns) bool array
+
+    Raises
+    ------
+    DataError
+        If the segmentation has another shape.
+    """
+    if labels.shape != found.shape:
+        raise DataError(f"{found.path}: a map of {found.shape} pixels, its segmentation of {labels.shape}")
+    starts = bin_starts(found.axis, resolution_ev)
+    energies = found.axis.offset_kev + found.axis.width_kev * np.asarray(starts[:-1])
+    bins = np.add.reduceat(found.counts, starts[:-1], axis=2, dtype=np.float64)[..., energies > lowest_kev]
+    flat, given = bins.reshape(-1, bins.shape[2]), labels.reshape(-1)
+    present = np.unique(given[given > 0])
+    sums = np.array([flat[given == k].sum(axis=0) for k in present]) + SMOOTH
+    scores = flat @ np.log(sums / sums.sum(axis=1, keepdims=True)).T
+    scores += np.log([(given == k).sum() for k in present])
+    posterior = np.exp(scores - scores.max(axis=1, keepdims=True))
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    best = present[posterior.argmax(axis=1)].astype(np.uint8)
+    return best.reshape(labels.shape), (posterior.max(axis=1) >= least).reshape(labels.shape)
 
 
 def _nearest(bins: NDArray[np.float64], n_phases: int) -> NDArray[np.int64]:
