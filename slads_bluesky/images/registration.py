@@ -85,7 +85,11 @@ def shading_terms(rows: NDArray[np.float64], columns: NDArray[np.float64], n: in
 
 
 def label_displacement(
-    plane: NDArray[np.float32], pixels: NDArray[np.int64], labels: NDArray[np.int64], reach: int = REACH
+    plane: NDArray[np.float32],
+    pixels: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    reach: int = REACH,
+    certain: float = CERTAIN,
 ) -> Displacement:
     """Find where the labels of some pixels explain most of the grey of a frame.
 
@@ -99,6 +103,8 @@ def label_displacement(
         Their labels.
     reach : int
         Farthest displacement, pixels along each axis.
+    certain : float
+        Least `Displacement.gain` of one that is believed.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def label_displacement(
     inner = cost[1:-1, 1:-1]
     i, j = (int(k) + 1 for k in np.unravel_index(int(np.argmin(inner)), inner.shape))
     gain = float(cost[reach + 1, reach + 1] - cost[i, j])
-    if gain < CERTAIN:
+    if gain < certain:
         return none
     y = i - reach - 1 + _vertex(cost[i - 1 : i + 2, j])
     x = j - reach - 1 + _vertex(cost[i, j - 1 : j + 2])

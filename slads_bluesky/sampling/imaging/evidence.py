@@ -41,11 +41,6 @@ class AlignedPlanes:
     """Of a bin, in units of the noise."""
     displacement: Displacement
 
-    @property
-    def displaced(self) -> bool:
-        """Whether the planes were moved."""
-        return bool(self.displacement.y or self.displacement.x)
-
 
 @dataclass(frozen=True, eq=False)
 class ImageEvidence:

@@ -14,6 +14,10 @@ from .selection import Predict, choose_terms
 
 __all__ = ["EXPONENT", "GuideState", "ImageGuide"]
 
+HALF_CERTAIN = 4.0
+"""Least gain of a displacement in half of the labels; see `images.registration.CERTAIN`."""
+HALVES_AGREE = 2.0
+"""Largest difference of their displacements, pixels along each axis."""
 EXPONENT = 0.5
 """Of the distance in the score of a pick where an image is used: what is left to find is small then."""
 
@@ -68,8 +72,8 @@ class ImageGuide:
                 known[key] = predict(seen, hidden)
             return known[key]
 
-        found = label_displacement(self.planes["smooth"], pixels, labels)
         still = Displacement(0.0, 0.0, 0.0)
+        found = self._displacement(pixels, labels)
         best: GuideState | None = None
         # a displacement that the labels suggest must predict hidden ones better, too
         for where in (still, found) if found != still else (still,):
@@ -80,6 +84,20 @@ class ImageGuide:
                 best = state
         assert best is not None
         return best
+
+    def _displacement(self, pixels: NDArray[np.int64], labels: NDArray[np.int64]) -> Displacement:
+        """Displacement of the frame that all labels and two halves of them agree on; none if they do not.
+
+        The best of many displacements explains some of the grey by chance, but not the same one in both halves.
+        """
+        plane = self.planes["smooth"]
+        found = label_displacement(plane, pixels, labels)
+        order = np.random.default_rng([self._seed, pixels.size, 0x2A]).permutation(pixels.size)
+        for half in (order[::2], order[1::2]):
+            other = label_displacement(plane, pixels[half], labels[half], certain=HALF_CERTAIN)
+            if max(abs(other.y - found.y), abs(other.x - found.x)) > HALVES_AGREE:
+                return Displacement(0.0, 0.0, 0.0)
+        return found
 
 
 class GuideState:

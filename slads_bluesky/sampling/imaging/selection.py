@@ -32,8 +32,6 @@ ENOUGH = 300
 """Hidden pixels from which no more are hidden; before, other parts are hidden in their turn."""
 BEYOND_CHANCE = 2.5, 1.5
 """Standard errors of the mean gain above which the first plane is taken, and each other one."""
-DISPLACED = 4.0
-"""Of the first plane of a frame that is displaced: the best of many displacements gains something by chance."""
 _LEAST_P = 1e-4
 """A hidden label counts for no less than this probability, so that one wrong label does not decide."""
 _NEVER = 1e-3
@@ -88,7 +86,7 @@ def choose_terms(
         assert best is not None
         gain = best[1] - score
         chance = float(gain.std()) / math.sqrt(gain.size)
-        needed = BEYOND_CHANCE[1] if chosen else DISPLACED if aligned.displaced else BEYOND_CHANCE[0]
+        needed = BEYOND_CHANCE[1 if chosen else 0]
         if float(gain.mean()) <= max(needed * chance, 1e-6):
             break
         _, score, term, current = best

@@ -19,8 +19,8 @@ from ...images.labels import fill_from_nearest
 from ...protocols import UNCLASSIFIED, UNMEASURED, Suggestion
 from ..base import GridSampler
 from ..learned.inference import Precision
-from ..learned.policy import batch_size, pick_batch
 from ..masks import initial_pixels
+from ..picks import batch_size, pick_batch
 from .error import expected_error
 from .evidence import label_evidence, robust
 from .mapper import EvidenceMapper

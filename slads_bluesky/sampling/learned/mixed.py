@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from ...errors import ConfigError
 from ...images.labels import fill_from_nearest
 from ...protocols import UNMEASURED
+from ..base import GridSampler
 from ..deconvolution import STEPS, SharpMap, deconvolve
 from .inference import Prediction
 from .inputs import label_distances
@@ -70,6 +71,10 @@ class MixedSampler(LearnedSampler):
         self._part_sd = np.full((*self._shape, len(self._labels)), np.nan)
         self._sharp: SharpMap | None = None
         self._last: NDArray[np.float32] | None = None
+
+    def take_image(self, frame: NDArray[np.float32]) -> None:
+        """Check a frame of the field; mixed samples are not guided by it."""
+        GridSampler.take_image(self, frame)
 
     def ingest_mixture(
         self, pixel: int, label: int, abundances: NDArray[np.float64], abundance_sd: NDArray[np.float64]
