@@ -389,7 +389,6 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         majority=column(keys.majority, np.int64, 0) if any(keys.majority in row for row in rows) else None,
         abundances=_vectors(rows, keys.abundances),
         abundance_sd=_vectors(rows, keys.abundance_sd),
-        log_likelihoods=_log_likelihoods(rows, keys.log_likelihood),
         image=_image(gathered.streams.get("image", {}), keys.image, grid, start),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         devices=tuple(gathered.devices),
