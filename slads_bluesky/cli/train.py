@@ -8,7 +8,7 @@ from .groups import add_group
 
 __all__ = ["register"]
 
-MODULES: tuple[str, ...] = ("train_sampler", "train_learned", "train_classifier")
+MODULES: tuple[str, ...] = ("train_sampler", "train_learned", "train_classifier", "train_joint")
 """Modules beside this one, each adding one sub-command in its ``register(app)``."""
 
 

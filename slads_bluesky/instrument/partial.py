@@ -121,6 +121,7 @@ class PartialSession:
             self.x, self.y = beam_axes(self.beam)
         self.make_agent, self.resumed_agent = missing("make_agent"), missing("resumed_agent")
         self.make_grid, self.prepare_map = missing("make_grid"), missing("prepare_map")
+        self.map_image = missing("map_image")
         self.estimate, self.check_map, self.doctor = (
             missing("estimate"),
             missing("check_map"),

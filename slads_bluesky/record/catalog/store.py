@@ -27,6 +27,7 @@ from slads_bluesky.progress import Progress, no_progress
 from ..location import catalog_directory, journal_directory, record_path, without_secrets
 from .embedded import embedded_client, identity, make_whole
 from .left_out import first_line
+from .run_clients import restore_run_clients
 
 __all__ = ["close_catalog", "connected", "is_profile", "open_catalog"]
 
@@ -83,6 +84,7 @@ def open_catalog(
     (51, 2040)
     >>> close_catalog(db)
     """
+    restore_run_clients()
     if isinstance(where, str) and "://" in where:
         return _from_server(where)
     if isinstance(where, str) and is_profile(where):

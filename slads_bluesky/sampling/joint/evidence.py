@@ -38,7 +38,7 @@ def robust(log_likelihood: NDArray[np.floating], none_prior: float = NONE_PRIOR)
     >>> import numpy as np
     >>> robust(np.array([0.0, -3.0, -20.0])).round(2)
     array([ 0., -3.])
-    >>> robust(np.array([-30.0, -40.0, 0.0])).round(2)
+    >>> robust(np.array([-30.0, -40.0, 0.0])).round(2) + 0.0
     array([0., 0.])
     """
     x = np.asarray(log_likelihood, np.float64)

@@ -91,10 +91,10 @@ class JointSampler(GridSampler):
     >>> y, x = np.mgrid[:32, :32]
     >>> truth = np.where((y - 14) ** 2 + (x - 17) ** 2 < 9**2, 2, 1)
     >>> sampler = JointSampler(truth.shape, labels=2, seed=1)
-    >>> while sampler.n_measured < truth.size // 4:
-    ...     pixel = sampler.suggest()[0].pixel
-    ...     ratio = rng.normal(2.0, 2.0) * (1 if truth.flat[pixel] == 1 else -1)
-    ...     sampler.ingest_evidence(pixel, np.array([ratio, 0.0, -9.0]), counts=4)
+    >>> for _ in range(200):
+    ...     (at,) = sampler.suggest()
+    ...     ratio = rng.normal(2.0, 2.0) * (1 if truth.flat[at.pixel] == 1 else -1)
+    ...     sampler.ingest_evidence(at.pixel, np.array([ratio, 0.0, -9.0]), counts=4, visit=at.visit)
     >>> bool((sampler.reconstruct() != truth).mean() < 0.03)
     True
     """

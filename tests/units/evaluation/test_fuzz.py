@@ -69,7 +69,7 @@ def _raise(error):
         (lambda path: None, "read"),
         (_raise(DataError("labels.npy: too short")), "refused"),
         (_raise(DataError("too short")), "unnamed"),
-        (_raise(DataError("labels.npy: too\nshort")), "several lines"),
+        (_raise(ConfigError("labels.npy: too\nshort")), "several lines"),
         (_raise(KeyError("shape")), "traceback"),
     ],
 )

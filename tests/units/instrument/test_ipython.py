@@ -66,7 +66,7 @@ def test_a_session_without_a_record_names_all_that_is_missing_and_so_does_each_n
     for words in (
         "the session is not complete; what is missing:", "there is no RE",
         f"line {at['nowhere']}, classifier.file", "nowhere.safetensors",
-        f"line {at['SEMBeem']}, devices.beam.class: found SEMBeem", "allowed: EDSDetector, ",
+        f"line {at['SEMBeem']}, devices.beam.class: found SEMBeem", "allowed: BSEDetector, EDSDetector, ",
         "/proc/none",
         "MissingPartError: beam is missing: ", "MissingPartError: RE is missing: ", "next line <db is missing: ",
     ):  # fmt: skip
