@@ -8,6 +8,7 @@ from weakref import WeakSet
 from ophyd import Device
 
 from ..errors import DeviceAwayError, InstrumentError
+from .resubscribe import keep_subscriptions
 
 __all__ = ["connect"]
 
@@ -29,6 +30,7 @@ def connect(device: Device, timeout_s: float = 5.0) -> None:
     InstrumentError
         Naming the device and the PVs that did not answer; DeviceAwayError if it has answered before.
     """
+    keep_subscriptions()
     limit = time.monotonic() + timeout_s
     silent = []
     for signal in (walk.item for walk in device.walk_signals()):
