@@ -66,6 +66,10 @@ class Missing:
         return self()
 
 
+def _no_image(*_: Any, **__: Any) -> None:
+    """No image of the field; what is missing is said by the next step, making the agent."""
+
+
 class PartialSession:
     """A `Session` of the parts that are there; the others are `Missing`.
 
@@ -121,7 +125,7 @@ class PartialSession:
             self.x, self.y = beam_axes(self.beam)
         self.make_agent, self.resumed_agent = missing("make_agent"), missing("resumed_agent")
         self.make_grid, self.prepare_map = missing("make_grid"), missing("prepare_map")
-        self.map_image = missing("map_image")
+        self.map_image = _no_image
         self.estimate, self.check_map, self.doctor = (
             missing("estimate"),
             missing("check_map"),
