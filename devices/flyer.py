@@ -351,7 +351,7 @@ class SparseFlyer:
             for run in runs:
                 part = slice(run[0], run[-1] + 1)
                 self.judge.take(buffer.part(int(at[run[0]]), part))
-            self._tell()
+            self._notify()
 
         try:
             self.engine.run(points, take, started.set_finished)
@@ -366,9 +366,9 @@ class SparseFlyer:
     def _finish(self) -> None:
         if self._status is not None:
             self._status.set_finished()
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._ready:
             heard, self._heard = self._heard, []
         for call in heard:

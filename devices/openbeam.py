@@ -186,7 +186,7 @@ class OpenBeamScan:
         self._abort.clear()
         self.trouble, self.index = "", 0
         self.open()
-        self._tell(True)
+        self._notify(True)
         self._thread = threading.Thread(
             target=self._run, args=(points,), name=f"{self.name}-list", daemon=True
         )
@@ -298,7 +298,7 @@ class OpenBeamScan:
             self.trouble = f"{self.name}: {error}"
             _log.warning("%s", self.trouble)
             self._drop()
-        self._tell(False)
+        self._notify(False)
 
     def _answer(self, chunk: _Chunk) -> None:
         self._receive(2 * chunk.samples, ANSWER_S + IN_FLIGHT * max(chunk.seconds, CHUNK_S))
@@ -349,7 +349,7 @@ class OpenBeamScan:
         if thread is not None and thread is not threading.current_thread():
             thread.join(2 * ANSWER_S)
 
-    def _tell(self, running: bool) -> None:
+    def _notify(self, running: bool) -> None:
         for listener in self._listeners:
             listener(running)
 

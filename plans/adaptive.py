@@ -159,12 +159,18 @@ def adaptive_map(
     arguments = {**limits.to_json(), "map_every": map_every, **image_argument(image)}
     (y0, y1), (x0, x1) = agent.grid.extents_um
 
+    news = getattr(agent, "news", None)  # an agent that finds the phases itself
+    fresh: list[Mapping[str, Any]] = []
+    the_phases = MapReadable("phases")
+
     def decide(event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
         began = perf_counter()
         if event is not None:
             points.account.book(event)
             agent.ingest(event)
         reason = agent.stop_reason if agent.should_stop() else points.account.objection()
+        if news is not None and (values := news()) is not None:
+            fresh.append(values)
         chosen = None if reason else next(iter(agent.suggest(1)), None)
         expect = getattr(limits.rule_of(eds), "expect", None)
         if expect is not None and chosen is not None:
@@ -176,13 +182,9 @@ def adaptive_map(
         the_map.take((yield from in_thread(executor, agent.map_data)))
         yield from record("map", [the_map])
 
-    news = getattr(agent, "news", None)  # an agent that finds the phases itself
-    the_phases = MapReadable("phases")
-
-    def found(values: Mapping[str, Any] | None) -> Generator[Msg, Any, None]:
-        if values is not None:
-            the_phases.take(values)
-            yield from record("phases", [the_phases])
+    def found(values: Mapping[str, Any]) -> Generator[Msg, Any, None]:
+        the_phases.take(values)
+        yield from record("phases", [the_phases])
 
     def body() -> Generator[Msg, Any, Ending]:
         suggestion, reason = yield from in_thread(executor, lambda: decide(None))
@@ -199,13 +201,13 @@ def adaptive_map(
                 reason = points.too_many_failed
                 break
             done += 1
-            if news is not None:
-                yield from found(news())
+            while fresh:
+                yield from found(fresh.pop(0))
             if suggestion is not None and next_map and (done if map_every else agent.n_measured) >= next_map:
                 yield from draw()
                 next_map += map_every if map_every else next_map
         if news is not None:
-            yield from found(agent.phases_data())  # type: ignore[attr-defined]
+            yield from found((yield from in_thread(executor, agent.phases_data)))  # type: ignore[attr-defined]
         yield from draw()
         times_taken.take(times.flat())
         yield from record("ledger", [times_taken])

@@ -452,14 +452,14 @@ class _Lists:
             loop = asyncio.get_running_loop()
             event = asyncio.Event()
 
-            def tell(*_: Any) -> None:
+            def wake(*_: Any) -> None:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(event.set)
 
             if status is not None:
-                self.flyer.on_news(tell)
+                self.flyer.on_news(wake)
             if work is not None:
-                work.add_done_callback(tell)
+                work.add_done_callback(wake)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), 1.0)
 

@@ -124,7 +124,7 @@ class DiscoveringAgent(SladsAgent):
             verdict: Verdict = call.verdict
             self._verdicts[pixel] = verdict
             self._sampler.ingest(pixel, call.label if verdict in VOTES else UNCLASSIFIED)
-        self._changed = self._changed or bool(change.phases)
+        self._changed = self._changed or change.searched
         self._asked = 0
 
     def news(self) -> dict[str, Any] | None:

@@ -14,9 +14,11 @@ from typing import Any
 from bluesky import RunEngine
 
 from slads_bluesky import LearnedSampler, PhaseClassifier, ScanGrid, SladsAgent, adaptive_map
+from slads_bluesky.agent_settings import AgentSettings
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.soft import SoftBSE, soft_microscope
 from slads_bluesky.devices.sim.softlist import SoftListEngine
+from slads_bluesky.discovering_agent import DiscoveringAgent
 from slads_bluesky.instrument.operator import OperatorStream
 from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.collect import collect_phase
@@ -53,6 +55,9 @@ def streams() -> dict[str, dict[str, Any]]:
     )
     weighing = SladsAgent(grid, JointSampler(grid.shape, labels=2), n_labels=2, fraction=0.03)
     engine(adaptive_map(beam, eds, weighing, baseline=[sem], dwell_s=0.1))
+    search = {"discovery": {"n_channels": classifier.n_channels}}
+    finding = AgentSettings(grid, 12, fraction=0.02, sampler="low-discrepancy", more=search)
+    engine(adaptive_map(beam, eds, DiscoveringAgent.from_settings(finding), baseline=[sem], dwell_s=0.1))
     eds.configure({"abundances": True})
     engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
     with tempfile.TemporaryDirectory() as record:

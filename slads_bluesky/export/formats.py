@@ -32,7 +32,7 @@ def export_map(data: RunData, path: Path, elements: ElementMaps | None = None) -
         ``.hspy`` and ``.zspy`` (HyperSpy, by the extra ``hyperspy``), ``.nxs`` (NeXus, NXem), ``.tif``
         (the maps as images).
     elements : ElementMaps, optional
-        Element maps to write, too, measured and inferred pixels told apart by a mask: into the file itself, or beside
+        Element maps to write, too, with a mask of the inferred pixels: into the file itself, or beside
         it into ``NAME.elements.csv``, ``NAME.Fe.tif`` …, ``NAME.filled.hspy`` (the expected spectrum of every pixel).
 
     Returns

@@ -63,7 +63,7 @@ def check_frame(frame: NDArray[Any], shape: tuple[int, int] | None = None, name:
 
 
 def read_frame(path: str | Path) -> NDArray[np.float32]:
-    """Read a frame from a .npy, .png or .tif file; DataError naming the file if it is none (`check_frame`)."""
+    """Read a frame from a .npy, .png or .tif file; DataError naming the file if it is not one (`check_frame`)."""
     frame: NDArray[np.float32] = check_frame(read_image(path), name=str(path))
     return frame
 

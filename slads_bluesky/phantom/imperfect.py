@@ -22,8 +22,8 @@ from .acquisition import Acquisition
 from .brief import BriefSpectrum, pulse_channels, pulses
 from .imperfections import Imperfections
 from .interaction import mixed_abundances, specimen_sigma_um
-from .objects import Phantom
 from .recipes import Recipe, dose_nc
+from .specimen import Phantom
 
 __all__ = ["ImperfectPhantom", "make_imperfect", "sigma_px"]
 

@@ -29,7 +29,7 @@ class Manager:
     Raises
     ------
     ConfigError
-        If the extra ``queue`` is not installed, or the address is none.
+        If the extra ``queue`` is not installed, or the address is not usable.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, user: str = "operator") -> None:

@@ -38,11 +38,14 @@ def configuration_for(data: RunData, classifier: Classifier) -> dict[str, Any]:
         If the classifier does not know the map's phases, in their order and first: labels would change meaning.
     """
     known = tuple(classifier.phases)
-    if known[: len(data.phases)] != data.phases:
+    found = (
+        "discovery" in data.start["agent"]
+    )  # its labels were those of phases without names, and are all new
+    if not found and known[: len(data.phases)] != data.phases:
         raise RecordError(
             f"the classifier's phases {', '.join(known)} do not begin with the map's {', '.join(data.phases)}"
         )
-    configuration = dict(data.start["agent"])
+    configuration = {key: value for key, value in data.start["agent"].items() if key != "discovery"}
     hashes = {**configuration.get("model_hashes", {}), "classifier": classifier.sha256}
     return {**configuration, "n_labels": len(known), "phases": list(known), "model_hashes": hashes}
 
@@ -93,6 +96,7 @@ def relabelled(
                     name=stream,
                     data_keys=_data_keys(
                         {key: about for key, about in doc["data_keys"].items() if key not in _parts(data)},
+                        data.keys.spectrum,
                         data.keys.log_likelihood,
                         classifier,
                     ),
@@ -149,10 +153,12 @@ def _parts(data: RunData) -> tuple[str, ...]:
     return keys.majority, f"{keys.majority}_probability", keys.abundances, keys.abundance_sd
 
 
-def _data_keys(keys: Mapping[str, Any], evidence: str, classifier: Classifier) -> dict[str, Any]:
+def _data_keys(
+    keys: Mapping[str, Any], spectrum: str, evidence: str, classifier: Classifier
+) -> dict[str, Any]:
     """Data keys of the points; the log-likelihoods are those of the new classifier's phases, if it has any."""
     out = {key: about for key, about in keys.items() if key != evidence}
-    if hasattr(classifier, "log_likelihoods") and any(key.endswith("_spectrum") for key in keys):
+    if hasattr(classifier, "log_likelihoods") and spectrum in keys:
         shape = [len(classifier.phases) + 1]
         out[evidence] = {"source": "relabel", "dtype": "array", "dtype_numpy": "<f8", "shape": shape}
     return out
@@ -162,8 +168,9 @@ def _configuration(doc: Mapping[str, Any], classifier: Classifier) -> dict[str, 
     """Configuration of the devices, with the hash of the new classifier where there was that of the old."""
     out: dict[str, Any] = {}
     for device, about in doc.get("configuration", {}).items():
-        values = {k: classifier.sha256 if k.endswith("_classifier") else v for k, v in about["data"].items()}
-        out[device] = {**about, "data": values}
+        own = f"{device}_classifier"
+        new = {own: classifier.sha256} if own in about["data"] else {}
+        out[device] = {**about, "data": {**about["data"], **new}}
     return out
 
 

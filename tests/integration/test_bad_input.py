@@ -63,7 +63,7 @@ def test_a_catalog_folder_that_is_a_file(capsys, tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["simulate", "ioc"])
-def test_a_label_image_that_is_none(capsys, tmp_path, command, array, culprit):
+def test_a_label_image_that_is_not_one(capsys, tmp_path, command, array, culprit):
     np.save(tmp_path / "bad.npy", array)
     good = np.ones((32, 32), np.uint8)
     good[:, 16:] = 2

@@ -84,3 +84,22 @@ def test_event_without_what_is_needed_is_refused_and_nothing_taken(tmp_path):
     agent.ingest({"data": {"scan_pixel": 7, "eds_verdict": "ill"}})  # a failed point
     assert agent.n_measured == 1
     assert agent.sampler.measured.ravel()[7] == 0
+
+
+def test_relabel_by_a_classifier_gives_a_map_of_named_phases(tmp_path):
+    from slads_bluesky.record.relabel import configuration_for, relabelled
+    from slads_bluesky.spectra import PhaseClassifier
+
+    taken(tmp_path)
+    run = find_run("-1", tmp_path)
+    data = load_map(run)
+    named = PhaseClassifier.from_compositions({"Pb-Sn": {"Pb": 0.38, "Sn": 0.62}, "Sn": "Sn"})
+    configuration = configuration_for(data, named)
+    assert "discovery" not in configuration
+    agent = rebuild_agent({**data.start, "agent": configuration}, find_sampler_model(data.start))
+    documents = list(relabelled([run.documents], data, agent, named))
+    derived = load_map(lambda: iter(documents))
+    assert derived.phases == ("Pb-Sn", "Sn")
+    assert derived.n_measured == data.n_measured
+    groups = {(int(a), int(b)) for a, b in zip(data.labels, derived.labels, strict=True) if a and b}
+    assert {a for a, _ in groups} == {b for _, b in groups} == {1, 2}

@@ -137,7 +137,7 @@ def of_eight(size: int, seed: int) -> Specimen:
     """Eight phases: powder grains over a matrix, two rare ones, and two whose spectra are alike.
 
     The spectra are sums of peaks over a background, at energies drawn from the seed; the last two shapes differ so
-    much that `NEAR_COUNTS` counts tell them apart (Chernoff).
+    much that `NEAR_COUNTS` counts separate them (Chernoff).
     """
     rng = np.random.default_rng([seed, 8])
     channels = np.arange(1024)
@@ -193,7 +193,7 @@ def _chernoff(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 
 
 def minerals(folder: Path, counts: float, seed: int, n: int = 600) -> tuple[float, float, int]:
-    """Thinned real spectra of EDAX minerals: Rand index ours, of an EM told their number, and phases found."""
+    """Thinned real spectra of EDAX minerals: Rand index ours, of EM given their number, and phases found."""
     from ...spectra.io.emsa import read_emsa
 
     files = sorted((folder / "edax_minerals").glob("*.msa"))

@@ -27,69 +27,7 @@ SIDE = 128
 """Rows and columns of the map that is written at a rate."""
 CHANNELS = 2048
 
-WRITER = """
-import sys, time, uuid
-import numpy as np
-from slads_bluesky.grid import ScanGrid
-from slads_bluesky.record.journal.writing import Journal
-folder, (n, side, channels), rate = sys.argv[1], map(int, sys.argv[2:5]), float(sys.argv[5])
-rng = np.random.default_rng(0)
-run, descriptor = str(uuid.uuid4()), str(uuid.uuid4())
-spectra = rng.poisson(2.0, (64, channels)).astype("<i4")
-pixels = rng.permutation(side * side)[:n]
-keys = {"scan_pixel": "integer", "eds_label": "integer", "eds_probability": "number", "eds_verdict": "string",
-        "eds_live_time": "number", "beam_pixel_dose": "number"}
-with Journal(folder) as journal:
-    journal("start", {"uid": run, "time": time.time(), "plan_name": "adaptive_map", "sample": "rate", "scan_id": 1,
-                      "phases": ["A", "B"], "grid": ScanGrid((side, side)).to_json()})
-    data_keys = {k: {"dtype": t, "shape": [], "source": "bench"} for k, t in keys.items()}
-    data_keys["eds_spectrum"] = {"dtype": "array", "shape": [channels], "source": "bench"}
-    journal("descriptor", {"uid": descriptor, "run_start": run, "time": time.time(), "name": "primary",
-                           "data_keys": data_keys, "configuration": {}, "object_keys": {}, "hints": {}})
-    began, late = time.time(), []
-    for i, pixel in enumerate(pixels):
-        due = began + i / rate
-        while (wait := due - time.time()) > 0:
-            time.sleep(wait)
-        now = time.time()
-        late.append(now - due)
-        label = 1 + int(pixel // side > side // 2)
-        data = {"scan_pixel": int(pixel), "eds_label": label, "eds_probability": 0.99, "eds_verdict": "ok",
-                "eds_live_time": 0.001, "beam_pixel_dose": 0.001, "eds_spectrum": spectra[i % 64]}
-        journal("event", {"uid": str(uuid.uuid4()), "descriptor": descriptor, "seq_num": i + 1, "time": now,
-                          "data": data, "timestamps": dict.fromkeys(data, now), "filled": {}})
-    took = time.time() - began
-    journal("stop", {"uid": str(uuid.uuid4()), "run_start": run, "time": time.time(), "exit_status": "success",
-                     "reason": "", "num_events": {"primary": n}})
-print(n / took)
-"""
-MAPPER = """
-import sys, time
-import numpy as np
-from bluesky import RunEngine
-from slads_bluesky.plans.adaptive import adaptive_map
-from slads_bluesky.agent import SladsAgent
-from slads_bluesky.agent_settings import AgentSettings
-from slads_bluesky.devices.sim.soft import soft_microscope
-from slads_bluesky.grid import ScanGrid
-from slads_bluesky.phantom import make_object
-from slads_bluesky.record import Journal
-from slads_bluesky.simulation.models import prepare_models
-folder, name = sys.argv[1], sys.argv[2]
-models = prepare_models(name)
-phantom = make_object(name, 0)
-beam, eds, sem = soft_microscope(phantom, models.classifier)
-settings = AgentSettings.for_models(ScanGrid(phantom.shape), models.classifier, models.sampler, sampler="slads",
-                                    fraction=0.25, seed=0)
-agent = SladsAgent.from_settings(settings, models.sampler)
-times = []
-engine = RunEngine({}, context_managers=[])
-with Journal(folder) as journal:
-    engine.subscribe(journal)
-    engine.subscribe(lambda name, doc: times.append(time.perf_counter()) if name == "event" else None)
-    engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1))
-print(float(np.median(np.diff(times)[50:])))
-"""
+_STEPS = [sys.executable, "-m", f"{__package__}.watch_steps"]
 
 
 def measure_watch(
@@ -166,7 +104,7 @@ def watch_figures(results: dict[str, Any]) -> list[Figure]:
 
 
 def _mapped(folder: Path, object_name: str, page: Any = None) -> float:
-    return float(_run([sys.executable, "-c", MAPPER, str(folder / "journal"), object_name], page))
+    return float(_run([*_STEPS, "map", str(folder / "journal"), object_name], page))
 
 
 def _run(command: list[str], page: Any = None) -> str:
@@ -227,9 +165,8 @@ def _delays(page: Any, record: Path, points: int, rate: float) -> tuple[list[flo
         window.slads.receive = (text) => { before(text); const run = window.slads.state.run;
           requestAnimationFrame(() => run && window.seen.push([run.n, run.seconds, Date.now() / 1000])); }; }"""
     )
-    command = [
-        sys.executable, "-c", WRITER, str(record / "journal"), str(points), str(SIDE), str(CHANNELS), str(rate)
-    ]  # fmt: skip
+    numbers = [str(number) for number in (points, SIDE, CHANNELS, rate)]
+    command = [*_STEPS, "write", str(record / "journal"), *numbers]
     reached = float(_run(command, page))
     page.wait_for_function("n => (window.slads.state.run || {}).n >= n", arg=points, timeout=PATIENCE_S * 1e3)
     from ...record.journal.reading import read_start

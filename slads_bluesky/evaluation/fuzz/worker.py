@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
             if outcome["outcome"] != "read":
                 raise RuntimeError(f"{name}: a valid sample is not read: {outcome}")
         gc.collect()
-        end = told = time.monotonic()
+        end = reported = time.monotonic()
         end += float(seconds)
         while (now := time.monotonic()) < end:
             data = mutate(samples, rng.randint)
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str]) -> None:
             counts[found["outcome"]] = counts.get(found["outcome"], 0) + 1
             if found["outcome"] not in ("read", "refused"):
                 _say({**found, "input": data.hex() if len(data) < 20_000 else data[:20_000].hex()})
-            if now - told > 0.5:
+            if now - reported > 0.5:
                 _say({"counts": counts})
-                told = now
+                reported = now
     _say({"counts": counts, "end": True})
 
 

@@ -74,16 +74,16 @@ def try_mutant(name: str, path: Path, source: str, tests: Sequence[str], limit_s
     seconds : float
     """
     began = time.monotonic()
-    ends, tells = os.pipe()
+    ends, answers = os.pipe()
     child = os.fork()
     if child == 0:
         os.setsid()
         code = 3
         with contextlib.suppress(BaseException):
             code = _run(name, path, source, tests)
-        os.write(tells, bytes([min(code, 255)]))
+        os.write(answers, bytes([min(code, 255)]))
         os._exit(0)
-    os.close(tells)
+    os.close(answers)
     try:
         ready, _, _ = select.select([ends], [], [], limit_s)
         said = os.read(ends, 1) if ready else b""

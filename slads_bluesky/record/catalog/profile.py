@@ -43,7 +43,7 @@ def write_profile(name: str, where: Path | str, *, replace: bool = False) -> Pat
     Raises
     ------
     ConfigError
-        If the name is none, taken, or the file cannot be written.
+        If the name is not usable or taken, or the file cannot be written.
     RecordError
         If there is no record.
     """

@@ -37,7 +37,7 @@ class ImageGuide:
     Raises
     ------
     DataError
-        If the frame is none, or of another shape.
+        If the frame is not usable, or of another shape.
     """
 
     def __init__(self, frame: NDArray[np.float32], shape: tuple[int, int], seed: int) -> None:

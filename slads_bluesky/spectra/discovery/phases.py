@@ -51,8 +51,8 @@ class Change:
 
     labels: dict[int, Classification]
     """By pixel, of every pixel whose call is another one now."""
-    phases: tuple[FoundPhase, ...]
-    n_spectra: int
+    searched: bool
+    """Whether all spectra were looked at again."""
 
 
 class PhaseDiscovery:
@@ -134,7 +134,7 @@ class PhaseDiscovery:
         return odd / n, float(beta.ppf(confidence, odd + 1, n - odd)) if odd < n else 1.0
 
     def ingest(self, pixel: int, counts: NDArray[np.int64]) -> Change:
-        """Take the spectrum of a pixel; a pixel that was taken before gets the sum of both.
+        """Take the spectrum of a pixel; one that was taken before is replaced, as in the record.
 
         Parameters
         ----------
@@ -162,17 +162,17 @@ class PhaseDiscovery:
             self._bins.append(self._binned(spectrum))
             self._calls.append(Classification(UNCLASSIFIED, 0.0, "low_counts"))
         else:
-            self._spectra[i] = self._spectra[i] + spectrum
-            self._bins[i] = self._binned(self._spectra[i])
-        before = dict(enumerate(self._calls))
+            self._spectra[i], self._bins[i] = spectrum, self._binned(spectrum)
         if self._found is not None:
             self._calls[i] = self._called(self._bins[i][None])[0]
             self._outliers += self._calls[i].verdict == "unknown"
+        before = self._calls
         if self.n_spectra >= self._next_search or self._outliers >= OUTLIERS:
             self.search()
-        pixels = list(self._index)
-        changed = {pixels[j]: call for j, call in enumerate(self._calls) if j == i or call != before[j]}
-        return Change(changed, self.phases if len(changed) > 1 else (), self.n_spectra)
+        if self._calls is before:
+            return Change({pixel: before[i]}, searched=False)
+        changed = {p: self._calls[j] for p, j in self._index.items() if j == i or self._calls[j] != before[j]}
+        return Change(changed, searched=True)
 
     def search(self) -> None:
         """Look at all spectra again, and call each by what is found."""

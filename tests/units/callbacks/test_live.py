@@ -241,7 +241,7 @@ def test_documents_of_another_run_in_between_do_no_harm(soft, recorded, view):
     assert "success" in view.figure._texts["status"].get_text()
 
 
-def test_a_run_that_goes_on_from_the_last_one_is_the_same_map(soft, view):
+def test_a_run_that_resumes_the_last_one_is_the_same_map(soft, view):
     both = []
     soft.RE.subscribe(view)
     soft.RE.subscribe(lambda name, doc: both.append((name, doc)))
@@ -255,7 +255,7 @@ def test_a_run_that_goes_on_from_the_last_one_is_the_same_map(soft, view):
 
 
 @pytest.mark.parametrize("where", ["drawing", "documents", "estimate", "reconstruct"])
-def test_an_error_is_logged_once_and_the_plan_goes_on(soft, caplog, where):
+def test_an_error_is_logged_once_and_the_plan_continues(soft, caplog, where):
     def fail(*_):
         raise RuntimeError("no ink")
 

@@ -126,7 +126,7 @@ def test_documents_that_come_before_the_proxy_answers_are_held(soft, proxy):
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_proxy_that_is_not_there_is_told_or_logged_once_and_holds_nothing_up(soft, caplog, listens):
+def test_a_proxy_that_is_not_there_is_reported_or_logged_once_and_holds_nothing_up(soft, caplog, listens):
     problems = []
     where = f"127.0.0.1:{free_port()}"
     publisher = ZMQPublisher(where, patience_s=3600, on_problem=problems.append if listens else None)
@@ -207,7 +207,7 @@ def test_documents_keep_their_arrays_and_nothing_is_pickled():
 @pytest.mark.parametrize(
     "where", ["", "5577", "host", "host:0", "host:99999", "http://host:1", "a b:1", "ipc://"]
 )
-def test_an_address_that_is_none(where):
+def test_an_address_that_is_not_one(where):
     with pytest.raises(ConfigError, match=r"host:port|a port is"):
         make_publisher(where)
 

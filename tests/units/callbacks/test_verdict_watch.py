@@ -14,7 +14,7 @@ def run(watch, verdicts, stream="primary"):
 
 
 @pytest.mark.parametrize("verdict", list(CONCERNS))
-def test_each_concern_is_told_once_a_run_when_its_share_is_reached(verdict):
+def test_each_concern_is_reported_once_a_run_when_its_share_is_reached(verdict):
     warnings = []
     watch = VerdictWatch(warnings.append)
     few = round(0.8 * CONCERNS[verdict].share * 1000)

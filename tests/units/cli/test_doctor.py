@@ -177,7 +177,7 @@ def test_what_an_instrument_file_names(ioc, tmp_path, classifiers):
     assert "hardware" in found["instrument"]["message"]
 
 
-def test_a_classifier_file_that_is_none(check, tmp_path):
+def test_a_classifier_file_that_is_not_one(check, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     for name in ("bad.safetensors", "missing.safetensors"):
         code, found = check("--classifier", tmp_path / name)

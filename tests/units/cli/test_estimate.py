@@ -83,7 +83,7 @@ def test_a_recorded_run_tells_its_own_numbers(recorded):
     assert past.overhead_s == pytest.approx((data.times[-1] - data.times[0]) / 249)
 
 
-def test_the_same_map_again_is_told_as_it_was(recorded):
+def test_the_same_map_again_is_estimated_as_it_was(recorded):
     data = load_map([lambda: iter(recorded.documents)])
     made = estimate([past_run(recorded.documents)], n_pixels=4096, fraction=250 / 4096)
     assert made.n_points == 250

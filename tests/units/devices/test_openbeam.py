@@ -133,7 +133,7 @@ def test_scan_of_an_unusable_setting_is_refused_by_name(prefix, options, culprit
         OpenBeamScan(prefix, **options)
 
 
-def test_server_that_is_none_is_named():
+def test_open_at_another_server_names_the_address():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 

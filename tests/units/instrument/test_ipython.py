@@ -25,7 +25,7 @@ def typed(profile_copy, ipython):
     return profile, done, json.loads((profile.parent / "result.json").read_text())
 
 
-def test_errors_are_told_in_one_line_and_the_traceback_on_request(typed):
+def test_errors_are_one_line_and_the_traceback_on_request(typed):
     before, after = typed[1].stdout.split("ConfigError: ", 1)
     assert after.splitlines()[0] == "fraction must be above 0 and at most 1, not 2"
     assert "Traceback" not in before

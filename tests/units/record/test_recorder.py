@@ -284,7 +284,7 @@ class Unreachable:
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_is_reported_and_the_plan_goes_on(tmp_path):
+def test_a_writer_that_is_killed_is_reported_and_the_plan_continues(tmp_path):
     said = []
     detector = Detector(8)
     with Recorder(tmp_path, on_problem=said.append) as recorder:

@@ -197,7 +197,7 @@ def test_a_composition_that_cannot_be_names_its_phase(axis):
         PhaseClassifier.from_compositions({"Si": "Si"}, axis).abundances(np.zeros(2040))
 
 
-def test_real_materials_are_told_apart_by_computed_templates(real_data):
+def test_real_materials_are_separated_by_computed_templates(real_data):
     standards = read_nist(real_data / "nist_msa")
     rows = nist_errors(standards, [50], 100, np.random.default_rng(0))
     assert rows[0]["error"] <= 0.01
