@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .labels import compact_labels
 
-__all__ = ["GENERATOR_VERSION", "KINDS", "training_image"]
+__all__ = ["GENERATOR_VERSION", "KINDS", "log_uniform", "training_image"]
 
 GENERATOR_VERSION = 3
 """Goes up whenever the same seed gives other images; recorded in the model file."""
@@ -33,7 +33,8 @@ def _axes(side: int) -> tuple[Field, Field, Field, Field]:
     return y, x, ky, kx
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform between those of two."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -47,7 +48,7 @@ def _filtered(rng: np.random.Generator, side: int, amplitude: Field) -> Field:
 def _wave_number(rng: np.random.Generator, side: int, anisotropy: float) -> Field:
     """|k| in a frame that is turned at random and stretched by up to `anisotropy`."""
     _, _, ky, kx = _axes(side)
-    angle, stretch = rng.uniform(0, np.pi), np.sqrt(_log_uniform(rng, 1.0, anisotropy))
+    angle, stretch = rng.uniform(0, np.pi), np.sqrt(log_uniform(rng, 1.0, anisotropy))
     u = (kx * np.cos(angle) + ky * np.sin(angle)) * stretch
     v = (ky * np.cos(angle) - kx * np.sin(angle)) / stretch
     return np.asarray(np.hypot(u, v), np.float32)
@@ -85,7 +86,7 @@ def _cells(rng: np.random.Generator, y: Field, x: Field, n: int, weight: float) 
     side = y.shape[0]
     seeds = rng.uniform(-0.1 * side, 1.1 * side, (n, 2)).astype(np.float32)
     offset = (weight * rng.random(n) * side * side / n).astype(np.float32)
-    stretch = np.float32(_log_uniform(rng, 0.5, 2.0))
+    stretch = np.float32(log_uniform(rng, 0.5, 2.0))
     best = np.full(y.shape, np.inf, np.float32)
     cell = np.zeros(y.shape, np.intp)
     for i in range(n):
@@ -109,7 +110,7 @@ def _phases(rng: np.random.Generator) -> int:
 
 def _eutectic(rng: np.random.Generator, side: int) -> Labels:
     """Lamellae in colonies, bent, pinched and broken; sometimes with primary globules."""
-    period = _log_uniform(rng, 9.0, 90.0)
+    period = log_uniform(rng, 9.0, 90.0)
     y, x = _warped(rng, side, rng.uniform(0, 0.8) * period, rng.uniform(1.0, 4.0) * period)
     colonies = int(rng.integers(1, 3 + side // 24))
     cell = np.zeros((side, side), np.intp)
@@ -136,7 +137,7 @@ def _spinodal(rng: np.random.Generator, side: int) -> Labels:
     """Two phases, seldom three, grown through each other with one period."""
     n = 2 if rng.random() < 0.8 else 3
     return _levels(
-        rng, _ring(rng, side, _log_uniform(rng, 12, 90), rng.uniform(0.08, 0.45), rng.choice([1.5, 5.0])), n
+        rng, _ring(rng, side, log_uniform(rng, 12, 90), rng.uniform(0.08, 0.45), rng.choice([1.5, 5.0])), n
     )
 
 
@@ -202,7 +203,7 @@ def _powder(rng: np.random.Generator, side: int) -> Labels:
     n = max(2, _phases(rng))
     ground = 1 if rng.random() < 0.6 else n
     labels = np.full((side, side), ground, np.uint8)
-    size = _log_uniform(rng, 6.0, 0.3 * side)
+    size = log_uniform(rng, 6.0, 0.3 * side)
     bare = ground if rng.random() < 0.5 else 0
     _paint(rng, labels, n, size, rng.uniform(0.3, 0.99), bare)
     if rng.random() < 0.4:
@@ -212,7 +213,7 @@ def _powder(rng: np.random.Generator, side: int) -> Labels:
 
 def _grains(rng: np.random.Generator, side: int) -> Labels:
     """Voronoi grains with straight, curved or ragged boundaries; neighbours may share a phase."""
-    n = int(_log_uniform(rng, 6, 150))
+    n = int(log_uniform(rng, 6, 150))
     d = side / np.sqrt(n)
     y, x = _warped(rng, side, rng.uniform(0, 0.3) * d, rng.uniform(0.1, 0.6) * d)
     phases = _phases(rng)
@@ -226,7 +227,7 @@ def _layers(rng: np.random.Generator, side: int) -> Labels:
     y, x = _warped(rng, side, rng.uniform(0, 6), rng.uniform(5, 40))
     angle = rng.uniform(0, np.pi)
     depth = x * np.cos(angle) + y * np.sin(angle)
-    thickness = _log_uniform(rng, 4, 30)
+    thickness = log_uniform(rng, 4, 30)
     n = int(3 * side / thickness) + 4
     edges = np.cumsum(thickness * np.exp(rng.normal(0, rng.uniform(0.1, 0.9), n))) - 1.2 * side
     phases = _phases(rng)
@@ -235,7 +236,7 @@ def _layers(rng: np.random.Generator, side: int) -> Labels:
 
 def _blurred(rng: np.random.Generator, side: int) -> Labels:
     """Level sets of a blurred field, nested; or the largest of several fields, so that phases meet freely."""
-    length, stretch, phases = _log_uniform(rng, 2, 18), 5.0, _phases(rng)
+    length, stretch, phases = log_uniform(rng, 2, 18), 5.0, _phases(rng)
     if rng.random() < 0.5:
         return _levels(rng, _smooth(rng, side, length, stretch), phases)
     fields = [_smooth(rng, side, length, stretch) + rng.uniform(0, 0.5) for _ in range(phases)]
@@ -251,7 +252,7 @@ def _photograph(rng: np.random.Generator, side: int) -> Labels:
     """Shaded objects before a textured ground, with noise, cut into grey levels."""
     image = rng.uniform(0.2, 1.0) * _power_law(rng, side, rng.uniform(1.3, 2.4), 3.0)
     objects = np.ones((side, side), np.uint8)
-    _paint(rng, objects, 5, _log_uniform(rng, 6, 0.35 * side), rng.uniform(0.1, 0.8))
+    _paint(rng, objects, 5, log_uniform(rng, 6, 0.35 * side), rng.uniform(0.1, 0.8))
     shade = rng.normal(0, 1.2, 7)[objects].astype(np.float32)
     image = image + shade + rng.uniform(0, 0.8) * _smooth(rng, side, 0.3 * side)
     texture = rng.uniform(0, 0.5, 7)[objects].astype(np.float32)
@@ -310,9 +311,9 @@ def training_image(
             other = _one(rng, side)
             labels = np.where(mask, labels, other + (6 if rng.random() < 0.3 else 0)).astype(np.uint8)
         if rng.random() < 0.08:
-            _paint(rng, labels, int(labels.max()), _log_uniform(rng, 1.2, 6), rng.uniform(0.005, 0.06))
+            _paint(rng, labels, int(labels.max()), log_uniform(rng, 1.2, 6), rng.uniform(0.005, 0.06))
         if rng.random() < 0.06:
-            stray = rng.random(labels.shape) < _log_uniform(rng, 3e-4, 1e-2)
+            stray = rng.random(labels.shape) < log_uniform(rng, 3e-4, 1e-2)
             labels[stray] = rng.integers(1, int(labels.max()) + 1, int(stray.sum()))
         labels = _compact(labels, rng, most)
         share = np.bincount(labels.ravel(), minlength=3)[1:].max() / labels.size

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 
 from ...agent_settings import AgentSettings
 from ...discovering_agent import DiscoveringAgent
@@ -25,6 +25,7 @@ from ...sampling.factory import make_sampler
 from ...sampling.learned.model import shipped_model
 from ...spectra.discovery.phases import PhaseDiscovery
 from ..figures import Figure, at_least, at_most, measured
+from ..spectra.detectors import chernoff_distance
 
 __all__ = ["Trial", "measure_unknown", "rand_index", "unknown_figures"]
 
@@ -154,7 +155,7 @@ def of_eight(size: int, seed: int) -> Specimen:
     other = shapes[int(rng.integers(0, 6))]
 
     def apart(part: float) -> float:
-        return _chernoff(shapes[6], (1 - part) * shapes[6] + part * other) - 1.0 / NEAR_COUNTS
+        return chernoff_distance(shapes[6], (1 - part) * shapes[6] + part * other) - 1.0 / NEAR_COUNTS
 
     part = brentq(apart, 1e-4, 0.9)
     shapes.append((1 - part) * shapes[6] + part * other)
@@ -182,14 +183,6 @@ def _eight_labels(base: NDArray[np.uint8], size: int, rng: np.random.Generator) 
         truth.flat[grains[g]] = k
         area[k] += len(grains[g])
     return truth
-
-
-def _chernoff(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    """Chernoff distance a count of two shapes."""
-    found = minimize_scalar(
-        lambda s: float(np.log((p**s * q ** (1 - s)).sum())), bounds=(0, 1), method="bounded"
-    )
-    return -float(found.fun)
 
 
 def minerals(folder: Path, counts: float, seed: int, n: int = 600) -> tuple[float, float, int]:

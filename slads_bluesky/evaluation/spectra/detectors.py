@@ -31,6 +31,7 @@ __all__ = [
     "PLACES",
     "DetectorSet",
     "bayes_limit",
+    "chernoff_distance",
     "chernoff_distances",
     "composition_only",
     "half_of_each",
@@ -421,10 +422,13 @@ def chernoff_distances(
     for a, p in shapes.items():
         for b, q in shapes.items():
             if a < b:
-                found = minimize_scalar(
-                    lambda s, p=p, q=q: float(np.log((p**s * q ** (1.0 - s)).sum())),
-                    bounds=(0.0, 1.0),
-                    method="bounded",
-                )
-                out[a, b] = -float(found.fun)
+                out[a, b] = chernoff_distance(p, q)
     return out
+
+
+def chernoff_distance(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """Chernoff distance a count of two shapes (bins,) that sum to 1: -min ln Σ pˢ q¹⁻ˢ over 0 ≤ s ≤ 1."""
+    found = minimize_scalar(
+        lambda s: float(np.log((p**s * q ** (1.0 - s)).sum())), bounds=(0.0, 1.0), method="bounded"
+    )
+    return -float(found.fun)

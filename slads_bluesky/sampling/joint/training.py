@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ConfigError
-from ...images.generated import training_image
+from ...images.generated import log_uniform, training_image
 from ...images.labels import number_labels
 from ...progress import Progress, no_progress
 from ..learned.model import LearnedModel, shipped_model
@@ -172,7 +172,7 @@ class _Training:
         evidence = random_state(image, rng)
         if stage == 1 and rng.random() < 0.25:  # an even sparse mask
             seen = np.zeros(image.size, bool)
-            seen[spread_mask(rng, image.shape, int(image.size * _log_uniform(rng, 0.003, 0.3)))] = True
+            seen[spread_mask(rng, image.shape, int(image.size * log_uniform(rng, 0.003, 0.3)))] = True
             evidence = np.where(seen.reshape(*image.shape, 1), evidence, np.float32(0.0))
         return image, evidence
 
@@ -193,14 +193,14 @@ class _Training:
         shape, n = image.shape, image.size
         spectra = random_spectra(rng, int(image.max()))
         log_spectra, truth = np.log(spectra).T, image.ravel() - 1
-        dose, floor = _log_uniform(rng, 0.7, 40.0), _log_uniform(rng, 1e-3, 2e-2)
+        dose, floor = log_uniform(rng, 0.7, 40.0), log_uniform(rng, 1e-3, 2e-2)
         exponent, growth = rng.uniform(0.5, 1.5), rng.uniform(0.08, 0.25)
         noise = float(rng.choice([0.0, 0.3]))
         raster = bool(rng.random() < 0.15)
         if raster:
-            picks, now = np.arange(n), _log_uniform(rng, 0.2, 5.0)
+            picks, now = np.arange(n), log_uniform(rng, 0.2, 5.0)
         else:
-            picks = spread_mask(rng, shape, int(n * _log_uniform(rng, 0.004, 0.04)))
+            picks = spread_mask(rng, shape, int(n * log_uniform(rng, 0.004, 0.04)))
             now = dose * float(rng.choice([1.0, 1.0, 2.0, 4.0]))
         evidence, visits = np.zeros((n, len(spectra))), 0
         states: list[NDArray[np.float32]] = []
@@ -238,7 +238,3 @@ def _gap(grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-likelihood ratio of the best label to the next, (rows, columns)."""
     top = np.sort(grid, axis=-1)
     return np.asarray(top[..., -1] - top[..., -2]) if grid.shape[-1] > 1 else np.zeros(grid.shape[:2])
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(math.log(low), math.log(high))))

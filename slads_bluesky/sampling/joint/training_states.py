@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ...images.generated import log_uniform
+
 __all__ = ["random_spectra", "random_state", "visits"]
 
 CHANNELS = 12
@@ -17,14 +19,10 @@ WAYS = (0.35, 0.2, 0.45)
 """Shares of full rasters, rasters with revisits, and sparse visits."""
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
 def random_spectra(rng: np.random.Generator, n_labels: int) -> NDArray[np.float64]:
     """Return spectra (n_labels, CHANNELS) that sum to 1 and are anything from hardly to wholly different."""
     common = rng.dirichlet(np.ones(CHANNELS))
-    spread = _log_uniform(rng, 0.25, 3.0)
+    spread = log_uniform(rng, 0.25, 3.0)
     shape = (common + 0.01) * np.exp(spread * rng.standard_normal((n_labels, CHANNELS)))
     return np.asarray(shape / shape.sum(axis=1, keepdims=True))
 
@@ -39,17 +37,17 @@ def visits(
     """
     way = rng.choice(3, p=WAYS)
     if way < 2:
-        counts = np.full(truth.shape, _log_uniform(rng, 0.3, 40.0), np.float32)
+        counts = np.full(truth.shape, log_uniform(rng, 0.3, 40.0), np.float32)
         again = np.zeros(truth.shape, bool)
         if way == 1:
             again = _near_boundary(truth, rng) > rng.random(truth.shape)
         return counts, again
     near = _near_boundary(truth, rng)
-    share = _log_uniform(rng, 0.003, 0.2)
+    share = log_uniform(rng, 0.003, 0.2)
     even = rng.uniform(0.1, 1.0)
     chance = even + (1.0 - even) * near / max(near.mean(), 1e-6)
     visited = rng.random(truth.shape) < share * chance
-    counts = np.where(visited, _log_uniform(rng, 0.7, 60.0), 0.0).astype(np.float32)
+    counts = np.where(visited, log_uniform(rng, 0.7, 60.0), 0.0).astype(np.float32)
     return counts, visited & (rng.random() < 0.6)
 
 
@@ -59,7 +57,7 @@ def _near_boundary(truth: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
     edge[:, 1:] |= truth[:, 1:] != truth[:, :-1]
     if not edge.any():
         return np.zeros(truth.shape)
-    return np.asarray(np.exp(-ndimage.distance_transform_edt(~edge) / _log_uniform(rng, 0.7, 3.0)))
+    return np.asarray(np.exp(-ndimage.distance_transform_edt(~edge) / log_uniform(rng, 0.7, 3.0)))
 
 
 def random_state(truth: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -81,7 +79,7 @@ def random_state(truth: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     at = np.flatnonzero(again)
     if at.size:
         limit = rng.uniform(1.0, 8.0)
-        dose = _log_uniform(rng, 1.0, 30.0)
+        dose = log_uniform(rng, 1.0, 30.0)
         for _ in range(8):
             top = np.sort(flat[at], axis=1)
             at = at[top[:, -1] - top[:, -2] < limit]

@@ -10,13 +10,12 @@ import pytest
 from bluesky.protocols import EventPageCollectable, Flyable, Pausable, Preparable
 from bluesky.utils import NoReplayAllowed
 from event_model import compose_run
+from list_points import points_of
 
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.model import SimulatedSEM
 from slads_bluesky.devices.sim.soft import SoftBeam, SoftEDS
 from slads_bluesky.devices.sim.softlist import SoftListEngine
-from slads_bluesky.grid import ScanGrid
-from slads_bluesky.pointlist import PointList
 from slads_bluesky.protocols import Classification
 
 PREFIX = "DEVICES:"
@@ -40,17 +39,6 @@ class Counting:
 
     def next_counts(self):
         return max(1, self.enough - self.total)
-
-
-def points_of(pixels, dwell_s=1e-3, shape=(32, 32)):
-    grid = ScanGrid(shape)
-    at = np.array([grid.position(int(p)) for p in pixels])
-    rows, columns = np.divmod(np.asarray(pixels), shape[1])
-    n = len(pixels)
-    return PointList(
-        at[:, 0], at[:, 1], np.full(n, dwell_s), np.asarray(pixels), rows, columns, np.full(n, 0.5),
-        np.full(n, 3),
-    )  # fmt: skip
 
 
 @pytest.fixture

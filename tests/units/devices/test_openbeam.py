@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from list_points import points_of
 
 from slads_bluesky.devices import openbeam_protocol as wire
 from slads_bluesky.devices.flyer import SparseFlyer
@@ -18,21 +19,8 @@ from slads_bluesky.devices.openbeam import AHEAD_S, OpenBeamScan
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.devices.status import QuickStatus
 from slads_bluesky.errors import ConfigError, InstrumentError
-from slads_bluesky.grid import ScanGrid
-from slads_bluesky.pointlist import PointList
 
 PREFIX = "OBI:"
-
-
-def points_of(pixels, dwell_s=1e-3, shape=(32, 32)):
-    grid = ScanGrid(shape)
-    at = np.array([grid.position(int(p)) for p in pixels])
-    rows, columns = np.divmod(np.asarray(pixels), shape[1])
-    n = len(pixels)
-    return PointList(
-        at[:, 0], at[:, 1], np.full(n, dwell_s), np.asarray(pixels), rows, columns, np.full(n, 0.5),
-        np.full(n, 3),
-    )  # fmt: skip
 
 
 # ---- the bytes

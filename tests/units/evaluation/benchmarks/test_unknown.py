@@ -8,11 +8,11 @@ import pytest
 from slads_bluesky.evaluation.benchmarks.unknown import (
     NEAR_COUNTS,
     RARE,
-    _chernoff,
     of_eight,
     rand_index,
     unknown_figures,
 )
+from slads_bluesky.evaluation.spectra.detectors import chernoff_distance
 
 
 def test_rand_index_is_one_for_the_same_groups_and_near_zero_by_chance():
@@ -27,8 +27,10 @@ def test_specimen_of_eight_has_two_rare_phases_and_two_that_are_alike():
     shares = np.bincount(specimen.truth.ravel(), minlength=9)[1:] / specimen.truth.size
     assert (shares > 0).all()
     assert shares[2:4] == pytest.approx(RARE, rel=0.5)
-    assert 1.0 / _chernoff(specimen.shapes[6], specimen.shapes[7]) == pytest.approx(NEAR_COUNTS, rel=0.02)
-    others = [_chernoff(a, b) for i, a in enumerate(specimen.shapes) for b in specimen.shapes[:i]]
+    assert 1.0 / chernoff_distance(specimen.shapes[6], specimen.shapes[7]) == pytest.approx(
+        NEAR_COUNTS, rel=0.02
+    )
+    others = [chernoff_distance(a, b) for i, a in enumerate(specimen.shapes) for b in specimen.shapes[:i]]
     assert np.sort(others)[1] > 5.0 / NEAR_COUNTS
 
 
