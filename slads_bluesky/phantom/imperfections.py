@@ -85,11 +85,6 @@ class Imperfections:
         """Whether any is on."""
         return bool(self.to_json())
 
-    @property
-    def beyond_blur(self) -> bool:
-        """Whether any is on besides the interaction volume."""
-        return replace(self, blur_px=None, pitch_um=None).any
-
     def to_json(self) -> dict[str, float]:
         """Those that are not at their defaults, for a start document."""
         usual = {f.name: f.default for f in fields(self)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -461,8 +461,3 @@ def _result(
         misfit,
         _measured_shapes(data, columns, used, solution, axis.width_kev),
     )
-
-
-def with_detector(conditions: Conditions, fit: SpectralFit) -> Conditions:
-    """Conditions whose detector has the resolution that was fitted."""
-    return replace(conditions, detector=replace(conditions.detector, resolution_ev=fit.resolution_ev))
