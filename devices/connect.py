@@ -8,7 +8,7 @@ from weakref import WeakSet
 from ophyd import Device
 
 from ..errors import DeviceAwayError, InstrumentError
-from .resubscribe import keep_subscriptions
+from .caproto_client import keep_client
 
 __all__ = ["connect"]
 
@@ -30,7 +30,7 @@ def connect(device: Device, timeout_s: float = 5.0) -> None:
     InstrumentError
         Naming the device and the PVs that did not answer; DeviceAwayError if it has answered before.
     """
-    keep_subscriptions()
+    keep_client()
     limit = time.monotonic() + timeout_s
     silent = []
     for signal in (walk.item for walk in device.walk_signals()):

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Literal
 
 from ...errors import ConfigError, InstrumentError
-from ..resubscribe import keep_subscriptions
+from ..caproto_client import keep_client
 from .ports import free_port
 
 __all__ = ["SimulatedMicroscope", "point_clients_at", "reserve_ports"]
@@ -94,7 +94,7 @@ def _search_at_once() -> None:
     It keeps looking for the PVs of a microscope that has left, at intervals that grow to seconds and after some
     minutes to one; whoever makes a device with the same names meanwhile is given the same PVs, and waits as long.
     """
-    keep_subscriptions()
+    keep_client()
     compat = sys.modules.get("caproto.threading.pyepics_compat")
     ophyd = sys.modules.get("ophyd")
     if compat is not None and ophyd is not None and ophyd.cl.name == "caproto":
