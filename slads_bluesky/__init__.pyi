@@ -1,5 +1,5 @@
 from .agent import SladsAgent as SladsAgent
-from .analysis.run_data import load_map as load_map
+from .analysis.load import load_map as load_map
 from .grid import ScanGrid as ScanGrid
 from .instrument.startup import open_session as open_session
 from .plans.adaptive import adaptive_map as adaptive_map

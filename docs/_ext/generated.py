@@ -51,6 +51,7 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("The record", "slads_bluesky.record", ()),
     ("Recorded runs", "slads_bluesky.record.runs", ()),
     ("A map as arrays", "slads_bluesky.analysis.run_data", ()),
+    ("Gathering a map", "slads_bluesky.analysis.load", ()),
     ("Quantification", "slads_bluesky.analysis.quantification.quantify", ()),
     ("Quantification: conditions", "slads_bluesky.analysis.quantification.geometry", ()),
     ("Quantification: standards", "slads_bluesky.analysis.quantification.standards", ()),

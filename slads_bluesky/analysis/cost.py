@@ -17,7 +17,7 @@ import numpy as np
 from ..documents import reading
 from ..errors import ConfigError, RecordError
 from ..streams import events_by_stream
-from .run_data import event_keys
+from .load import event_keys
 
 __all__ = ["Estimate", "PastRun", "Range", "estimate", "past_run"]
 

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 def open_map(uid: str, where: str | None, spectra: bool = True) -> tuple[list[RecordedRun], RunData]:
     """Find a run and load its map: itself and the runs that it resumes."""
-    from ..analysis.run_data import load_map
+    from ..analysis.load import load_map
     from ..record.runs import find_run, map_runs
 
     chain = map_runs(find_run(uid, where), where)

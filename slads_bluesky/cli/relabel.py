@@ -49,7 +49,7 @@ def relabel(
     json_file: Json = None,
 ) -> None:
     """Reclassify a finished map, as a run of its own that names its source."""
-    from ..analysis.run_data import load_map
+    from ..analysis.load import load_map
     from ..analysis.summary import summarize
     from ..modelstore import keep_models, model_directory
     from ..record import Recorder

@@ -40,7 +40,7 @@ def resume(
 
     A map of a real specimen is resumed where its microscope is: RE(resume_map("UID")) in the session.
     """
-    from ..analysis.run_data import load_map
+    from ..analysis.load import load_map
     from ..analysis.summary import summarize
     from ..callbacks.progress import MapProgress
     from ..modelstore import keep_models, model_directory

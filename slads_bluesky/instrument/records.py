@@ -152,7 +152,7 @@ class Records:
         return write_phases(collected, Path(directory).expanduser())
 
     def _map(self, run: str | int, spectra: bool = False) -> tuple[list[Any], RunData]:
-        from ..analysis.run_data import load_map
+        from ..analysis.load import load_map
         from ..record.runs import map_runs
 
         chain = map_runs(self.run(run), self._where)

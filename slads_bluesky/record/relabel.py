@@ -8,7 +8,8 @@ from typing import Any
 import event_model
 import numpy as np
 
-from slads_bluesky.analysis.run_data import POINTS, RunData, Source
+from slads_bluesky.analysis.load import POINTS
+from slads_bluesky.analysis.run_data import RunData, Source
 from slads_bluesky.errors import RecordError
 from slads_bluesky.protocols import Agent, Classifier
 from slads_bluesky.streams import events_by_stream

@@ -1,6 +1,6 @@
 """Small real maps of a simulated object over soft devices, for tests of what is done with records."""
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.phantom import make_object
 from slads_bluesky.record import Journal, journal_directory
 from slads_bluesky.simulation.models import prepare_models

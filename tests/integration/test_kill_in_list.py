@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.record.resume import find_classifier, find_sampler_model, rebuild_agent
 from slads_bluesky.record.runs import find_run, map_runs
 from slads_bluesky.record.verify import verify

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from maps import Killed
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.discovering_agent import UNNAMED
 from slads_bluesky.errors import DataError
 from slads_bluesky.phantom import make_object

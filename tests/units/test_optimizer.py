@@ -14,7 +14,7 @@ from bluesky_adaptive.protocols import (
 )
 from small_map import FirstLook, make_agent, phantom  # noqa: F401 (fixture)
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.devices.sim.soft import soft_microscope
 from slads_bluesky.errors import ConfigError, DataError, RecordError
 from slads_bluesky.grid import ScanGrid

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...analysis.run_data import event_keys
+from ...analysis.load import event_keys
 from ...documents import reading
 from ...errors import DataError
 from ...grid import ScanGrid

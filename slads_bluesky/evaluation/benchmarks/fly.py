@@ -71,7 +71,7 @@ def measure_pace(
     """
     from bluesky import RunEngine
 
-    from ...analysis.run_data import load_map
+    from ...analysis.load import load_map
     from ...devices.sim.process import SimulatedMicroscope
     from ...phantom import make_object
     from ...plans.adaptive import adaptive_map

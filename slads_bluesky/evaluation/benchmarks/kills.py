@@ -119,7 +119,7 @@ def _acquire(
 def _kill_and_resume(
     work: Path, i: int, how: list[str], kill_after: int, writer_too: bool, *, soft: bool
 ) -> dict[str, Any]:
-    from ...analysis.run_data import load_map
+    from ...analysis.load import load_map
     from ...record import close_catalog, open_catalog
     from ...record.runs import find_run, map_runs
 

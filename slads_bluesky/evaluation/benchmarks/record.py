@@ -203,7 +203,7 @@ def _fsync(work: Path, path: Path, n: int = 500) -> dict[str, float]:
 
 
 def _verify(work: Path, uid: str, models: Any) -> dict[str, Any]:
-    from ...analysis.run_data import load_map
+    from ...analysis.load import load_map
     from ...record.resume import rebuild_agent
     from ...record.runs import find_run
     from ...record.verify import verify

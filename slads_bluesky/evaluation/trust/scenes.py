@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...analysis.run_data import RunData, load_map
+from ...analysis.load import load_map
+from ...analysis.run_data import RunData
 from ...errors import InstrumentError, SladsError
 from ...record.runs import find_run, list_runs, map_runs
 from ...streams import final_events

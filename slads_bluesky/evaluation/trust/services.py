@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ...analysis.run_data import RunData, load_map
+from ...analysis.load import load_map
+from ...analysis.run_data import RunData
 from ...devices.sim.ports import free_port
 from ...errors import InstrumentError
 from ...record.runs import find_run

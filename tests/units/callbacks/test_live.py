@@ -10,7 +10,7 @@ import pytest
 from bluesky.plans import count
 from bluesky.utils import RunEngineInterrupted
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.callbacks.live import LiveView, has_display, live_view
 from slads_bluesky.callbacks.live.figure import OUTSIDE, MapFigure, thinned
 from slads_bluesky.callbacks.live.state import MapState

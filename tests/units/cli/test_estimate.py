@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky.analysis.cost import PastRun, estimate, past_run
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.cli import main
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal

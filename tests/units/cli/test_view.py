@@ -12,7 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.callbacks.live.figure import MapFigure
 from slads_bluesky.callbacks.live.state import MapState
 from slads_bluesky.callbacks.publish.zmq import ZMQPublisher

@@ -95,7 +95,7 @@ def test_verify_of_a_run_classified_by_rates_passes(phantom, rated, tmp_path):
     from bluesky import RunEngine
 
     from slads_bluesky.agent import SladsAgent
-    from slads_bluesky.analysis.run_data import load_map
+    from slads_bluesky.analysis.load import load_map
     from slads_bluesky.plans.adaptive import adaptive_map
     from slads_bluesky.record.verify import verify
 

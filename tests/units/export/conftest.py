@@ -3,7 +3,7 @@
 import pytest
 from maps import take_map
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.record.runs import find_run
 
 

@@ -9,7 +9,7 @@ import tifffile
 import zarr
 
 from slads_bluesky.analysis.elements.filled import expected_spectra
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.export.element_panels import composite, draw_elements, element_rows
 from slads_bluesky.export.elements import maps_of_run, read_guide

@@ -10,7 +10,7 @@ import pytest
 from bluesky.simulators import summarize_plan
 from bluesky.utils import RunEngineInterrupted
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.softlist import SoftListEngine
 from slads_bluesky.errors import ConfigError, InstrumentError

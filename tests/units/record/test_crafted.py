@@ -8,7 +8,7 @@ import pytest
 
 from slads_bluesky.analysis.areas import area_fractions
 from slads_bluesky.analysis.cost import past_run
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.analysis.summary import summarize
 from slads_bluesky.callbacks.live.state import MapState, is_map
 from slads_bluesky.codec import pack

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slads_bluesky import SladsAgent
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.phantom import Imperfections, make_object, training_spectra
 from slads_bluesky.record.verify import verify
 from slads_bluesky.sampling.learned.model import shipped_model

@@ -11,7 +11,7 @@ import pytest
 from maps import OBJECT, data_of, take_map
 from record_helpers import Detector, rewound_documents, run_engine, spectra_plan
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.cli import main
 from slads_bluesky.cli.record import _since
 from slads_bluesky.errors import ConfigError, RecordError

@@ -10,7 +10,7 @@ import sys
 import pytest
 from record_helpers import Detector, run_engine, spectra_plan
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal, Recorder, close_catalog, journal_directory, open_catalog
 from slads_bluesky.record.catalog.serve import key_in, serve

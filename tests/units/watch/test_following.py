@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from slads_bluesky.analysis.run_data import load_map
+from slads_bluesky.analysis.load import load_map
 from slads_bluesky.errors import RecordError
 from slads_bluesky.record import Journal
 from slads_bluesky.record.runs import find_run
