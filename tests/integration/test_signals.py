@@ -43,7 +43,7 @@ def column():
 
         names = {"blanked": "Beam:Blank_RBV", "acquiring": "EDS:mca1.ACQG", "reset": "Sim:Reset"}
         pvs = {
-            key: EpicsSignal(f"SESSION:{pv}", name=key, auto_monitor=False, put_complete=True)
+            key: EpicsSignal(f"SESSION:{pv}", name=key, auto_monitor=False, put_complete=True, timeout=20)
             for key, pv in names.items()
         }
         for pv in pvs.values():

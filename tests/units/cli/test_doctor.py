@@ -66,7 +66,9 @@ def put(ioc):
 
     def set_it(name, value):
         if name not in signals:
-            signals[name] = EpicsSignal(f"{PREFIX}{name}", name=name.replace(":", "_"), put_complete=True)
+            signals[name] = EpicsSignal(
+                f"{PREFIX}{name}", name=name.replace(":", "_"), put_complete=True, timeout=20
+            )
             signals[name].wait_for_connection(20)
         before = signals[name].get()
         signals[name].set(value).wait(10)

@@ -33,7 +33,7 @@ def pv(microscope):
 
     def get(name, **more):
         if name not in made:
-            made[name] = EpicsSignal(f"{PREFIX}{name}", name=name, put_complete=True, **more)
+            made[name] = EpicsSignal(f"{PREFIX}{name}", name=name, put_complete=True, timeout=20, **more)
             made[name].wait_for_connection(10)
         return made[name]
 

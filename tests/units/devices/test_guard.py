@@ -41,7 +41,9 @@ def put(real_time):
 
     def signal_of(name):
         if name not in made:
-            made[name] = EpicsSignal(f"GUARD:{name}", name=name, put_complete=True, auto_monitor=False)
+            made[name] = EpicsSignal(
+                f"GUARD:{name}", name=name, put_complete=True, auto_monitor=False, timeout=20
+            )
             made[name].wait_for_connection(10)
         return made[name]
 

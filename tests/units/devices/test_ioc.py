@@ -167,7 +167,7 @@ def test_ioc_real_time_acquisition_grows_and_can_be_stopped(tmp_path):
     with SimulatedMicroscope("pbsn-32", prefix="SLOW:", time_scale=1.0) as slow:
         assert slow.running
         made = {
-            name: EpicsSignal(f"SLOW:{pv}", name=name, put_complete=True)
+            name: EpicsSignal(f"SLOW:{pv}", name=name, put_complete=True, timeout=20)
             for name, pv in {
                 "start": "EDS:mca1EraseStart", "stop": "EDS:mca1Stop", "read": "EDS:mca1Read",
                 "live": "EDS:mca1.ELTM",

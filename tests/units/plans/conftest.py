@@ -197,7 +197,7 @@ def ca_devices(ioc, classifier):
             energy_resolution_ev=126.0,
         ),
         Microscope(f"{PREFIX}Beam:", name="sem"),
-        EpicsSignal(f"{PREFIX}Sim:Reset", name="reset", put_complete=True),
+        EpicsSignal(f"{PREFIX}Sim:Reset", name="reset", put_complete=True, timeout=20),
     )
 
 
@@ -261,7 +261,7 @@ def sim(ioc):
 
     def put(name, value, wait=True):
         if name not in signals:
-            signals[name] = EpicsSignal(f"{PREFIX}Sim:{name}", name=name, put_complete=True)
+            signals[name] = EpicsSignal(f"{PREFIX}Sim:{name}", name=name, put_complete=True, timeout=20)
             signals[name].wait_for_connection(10)
         if wait:
             signals[name].set(value).wait(10)

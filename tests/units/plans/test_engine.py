@@ -56,7 +56,7 @@ def column():
         }
         pvs = SimpleNamespace(
             **{
-                key: EpicsSignal(f"SIGNALS:{pv}", name=key, auto_monitor=False, put_complete=True)
+                key: EpicsSignal(f"SIGNALS:{pv}", name=key, auto_monitor=False, put_complete=True, timeout=20)
                 for key, pv in names.items()
             }
         )
