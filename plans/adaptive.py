@@ -5,27 +5,22 @@ emitted, so what it knows is what the journal holds, whatever was paused, resume
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Literal
 
 from bluesky.utils import Msg
 
-from slads_bluesky.errors import ConfigError
 from slads_bluesky.protocols import Agent, Beam, Detector, StopRule, Suggestion
 
 from .arguments import must_be
 from .budget import DoseBudget
-from .frame import check_image, image_argument, image_options
 from .ledger import Ledger
-from .readables import MapReadable, ScanPoint
-from .run import MAX_FAILED_POINTS, Ending, Limits, Points, check_fresh, one_run
-from .start import start_document
-from .stubs import in_thread, record
+from .maprun import MapRun
+from .readables import ScanPoint
+from .run import MAX_FAILED_POINTS, Ending, Limits
+from .stubs import in_thread
 
 __all__ = ["adaptive_map"]
-
-DRY_RUN = "a dry run"
 
 
 def adaptive_map(
@@ -129,7 +124,6 @@ def adaptive_map(
     """
     must_be("adaptive_map", "agent", agent, Agent)
     must_be("adaptive_map", "eds", eds, Detector)
-    check_image(agent, image)
     if flyer is not None:
         from .fly import adaptive_lists
 
@@ -148,85 +142,47 @@ def adaptive_map(
         max_failed_points=max_failed_points,
         stop_rule=stop_rule,
     )
-    if map_every is not None and map_every < 0:
-        raise ConfigError(f"map_every must be 0 or more, not {map_every}")
-    check_fresh(agent, md)
-    times = ledger if ledger is not None else Ledger()
-    executor = ThreadPoolExecutor(1, thread_name_prefix="slads-decide")
-    point = ScanPoint(agent.grid, visits=getattr(agent, "revisits", False))
-    the_map, times_taken = MapReadable("map"), MapReadable("ledger")
-    points = Points(beam, eds, limits, agent.keys, times, min(agent.grid.step_um))
-    arguments = {**limits.to_json(), "map_every": map_every, **image_argument(image)}
-    (y0, y1), (x0, x1) = agent.grid.extents_um
+    run = MapRun(beam, eds, agent, limits, map_every=map_every, ledger=ledger, md=md, image=image)
+    return (yield from run.run(_PointByPoint(run).body, {}, baseline=baseline, suspenders=suspenders))
 
-    news = getattr(agent, "news", None)  # an agent that finds the phases itself
-    fresh: list[Mapping[str, Any]] = []
-    the_phases = MapReadable("phases")
 
-    def decide(event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
-        began = perf_counter()
+class _PointByPoint:
+    """The points of a map one after the other, each decided from all before it."""
+
+    def __init__(self, run: MapRun) -> None:
+        self._run = run
+        self._point = ScanPoint(run.agent.grid, visits=getattr(run.agent, "revisits", False))
+        self._expect = getattr(run.limits.rule_of(run.eds), "expect", None)
+        self._news = getattr(run.agent, "news", None)  # an agent that finds the phases itself
+        self._found: list[Mapping[str, Any]] = []
+
+    def decide(self, event: Mapping[str, Any] | None) -> tuple[Suggestion | None, str]:
+        """Ingest what was emitted, then choose the next pixel; or say why there is none."""
+        began, run, agent = perf_counter(), self._run, self._run.agent
         if event is not None:
-            points.account.book(event)
-            agent.ingest(event)
-        reason = agent.stop_reason if agent.should_stop() else points.account.objection()
-        if news is not None and (values := news()) is not None:
-            fresh.append(values)
+            run.ingest(event)
+        reason = agent.stop_reason if agent.should_stop() else run.points.account.objection()
+        if self._news is not None and (values := self._news()) is not None:
+            self._found.append(values)
         chosen = None if reason else next(iter(agent.suggest(1)), None)
-        expect = getattr(limits.rule_of(eds), "expect", None)
-        if expect is not None and chosen is not None:
-            expect(chosen.counts)  # the dose of this point, where the sampler plans doses
-        times.add("decide", began)
+        if self._expect is not None and chosen is not None:
+            self._expect(chosen.counts)  # the dose of this point, where the sampler plans doses
+        run.times.add("decide", began)
         return chosen, reason or ("" if chosen else "nothing is left to suggest")
 
-    def draw() -> Generator[Msg, Any, None]:
-        the_map.take((yield from in_thread(executor, agent.map_data)))
-        yield from record("map", [the_map])
-
-    def found(values: Mapping[str, Any]) -> Generator[Msg, Any, None]:
-        the_phases.take(values)
-        yield from record("phases", [the_phases])
-
-    def body() -> Generator[Msg, Any, Ending]:
-        suggestion, reason = yield from in_thread(executor, lambda: decide(None))
-        done = 0
-        next_map = (
-            map_every if map_every is not None else max(2 * agent.n_measured, agent.grid.n_pixels // 50)
-        )
+    def body(self) -> Generator[Msg, Any, Ending]:
+        """Take points until there is a reason to end."""
+        run, points, point = self._run, self._run.points, self._point
+        suggestion, reason = yield from in_thread(run.executor, lambda: self.decide(None))
         while suggestion is not None:
             event = yield from points.take(point.choose(suggestion), [point])
-            if event is None:  # nobody runs the messages: a dry run, which one point is enough for
-                return Ending(DRY_RUN)
-            suggestion, reason = yield from in_thread(executor, lambda event=event: decide(event))  # type: ignore[misc]
+            if event is None:  # a dry run, which one point is enough for
+                return Ending("a dry run", dry=True)
+            suggestion, reason = yield from in_thread(run.executor, lambda event=event: self.decide(event))  # type: ignore[misc]
             if points.too_many_failed:
-                reason = points.too_many_failed
-                break
-            done += 1
-            while fresh:
-                yield from found(fresh.pop(0))
-            if suggestion is not None and next_map and (done if map_every else agent.n_measured) >= next_map:
-                yield from draw()
-                next_map += map_every if map_every else next_map
-        if news is not None:
-            yield from found((yield from in_thread(executor, agent.phases_data)))  # type: ignore[attr-defined]
-        yield from draw()
-        times_taken.take(times.flat())
-        yield from record("ledger", [times_taken])
-        return Ending(reason, failed=bool(points.too_many_failed))
-
-    try:
-        return (
-            yield from one_run(
-                points,
-                body,
-                beam=beam,
-                eds=eds,
-                start=start_document(beam, eds, agent, arguments, md, limits.rule_of(eds)),
-                places=((x0, y0), (x1, y1)),
-                limits=limits,
-                baseline=baseline,
-                suspenders=suspenders,
-                **image_options(image, agent),
-            )
-        )
-    finally:
-        executor.shutdown(wait=False)
+                return Ending(points.too_many_failed, failed=True)
+            while self._found:
+                yield from run.record_phases(self._found.pop(0))
+            if suggestion is not None and run.map_is_due:
+                yield from run.draw()
+        return Ending(reason)

@@ -72,6 +72,8 @@ class Ending(NamedTuple):
 
     reason: str
     failed: bool = False
+    dry: bool = False
+    """Whether nobody runs the messages: a dry run."""
 
 
 class RunOptions(TypedDict, total=False):

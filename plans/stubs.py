@@ -31,6 +31,7 @@ __all__ = [
     "measure",
     "record",
     "trigger_and_wait",
+    "until_done",
 ]
 
 T = TypeVar("T")
@@ -241,3 +242,15 @@ def in_thread(executor: ThreadPoolExecutor, function: Callable[[], T]) -> Plan[T
 
     yield Msg("wait_for", None, [finished])
     return work.result()
+
+
+def until_done(status: Any) -> Plan[None]:
+    """Wait for a status, whatever interrupts the wait."""
+
+    async def finished() -> None:
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        status.add_callback(lambda *_: loop.call_soon_threadsafe(event.set))
+        await event.wait()
+
+    while not status.done:
+        yield Msg("wait_for", None, [finished])

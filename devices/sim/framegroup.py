@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,10 @@ class FrameGroup(PVGroup):  # type: ignore[misc]
     image: Any
     """The frame's waveform; given by `make_frames`."""
 
-    def __init__(self, prefix: str, driver: Driver, total_dose: Any) -> None:
+    def __init__(self, prefix: str, driver: Driver, show_dose: Callable[[], Awaitable[None]]) -> None:
         super().__init__(prefix=prefix)
         self.driver = driver
-        self._total_dose = total_dose
+        self._show_dose = show_dose
 
     async def put_acquire(self, instance: Any, value: Any) -> Any:
         """Scan a frame."""
@@ -92,14 +93,14 @@ class FrameGroup(PVGroup):  # type: ignore[misc]
             await asyncio.sleep(self.driver.time_scale * dwell_s * grey.size)
         await self.image.write(grey.reshape(-1).astype(np.float64))
         await self.frame_dose.write(charge)
-        await self._total_dose.write(sem.dose_nc)
+        await self._show_dose()
         await self.trouble.write("")
         return "Done"
 
     acquire.putter(put_acquire)
 
 
-def make_frames(prefix: str, driver: Driver, total_dose: Any) -> FrameGroup:
+def make_frames(prefix: str, driver: Driver, show_dose: Callable[[], Awaitable[None]]) -> FrameGroup:
     """Make the PVs of the backscatter detector under `prefix`; a frame has at most 4 times the specimen's pixels."""
     rows, columns = driver.sem.grid.shape
     kind = type(
@@ -107,5 +108,5 @@ def make_frames(prefix: str, driver: Driver, total_dose: Any) -> FrameGroup:
         (FrameGroup,),
         {"image": image_property(4 * rows * columns), "__doc__": FrameGroup.__doc__},
     )
-    group: FrameGroup = kind(prefix, driver, total_dose)
+    group: FrameGroup = kind(prefix, driver, show_dose)
     return group

@@ -61,8 +61,8 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
     driver = Driver(SimulatedSEM(specimen), time_scale, log)
     group = make_group(prefix, driver)
     await group.show()
-    lists = make_lists(prefix, driver, {"dose": group.dose, "pixel_dose": group.pixel_dose})
-    frames = make_frames(prefix, driver, group.dose)
+    lists = make_lists(prefix, driver, group.show_dose)
+    frames = make_frames(prefix, driver, group.show_dose)
     context = group.context = LoopbackContext({**group.pvdb, **lists.pvdb, **frames.pvdb})
 
     async def started(_: Any) -> None:

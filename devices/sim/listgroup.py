@@ -8,6 +8,7 @@ free is lost, as on real processors, and counted as an overrun.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -224,7 +225,7 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             await self.index.write(run.reached)
             await self.acquiring.write(_NO)
             await self.running.write(_NO)
-            await self._show_dose()
+            await self.show_dose()
 
     async def gate_closed(self) -> None:
         """Take the pixel that another generator's gate has ended."""
@@ -239,15 +240,9 @@ class ListGroup(PVGroup):  # type: ignore[misc]
     async def _hand_over_gate(self, least: int) -> None:
         while self.gate.waiting >= least:
             await self._hand_over(self.gate, self.gate.reached - self.gate.waiting)
-            await self._show_dose()
 
-    async def _show_dose(self) -> None:
-        sem = self.driver.sem
-        for name, number in (("dose", sem.dose_nc), ("pixel_dose", sem.pixel_dose_nc)):
-            await self.shown[name].write(number)
-
-    shown: dict[str, Any]
-    """PVs of the beam that a list changes; given by `make_lists`."""
+    show_dose: Callable[[], Awaitable[None]]
+    """Brings the beam's PVs of the dose up to date, and what follows from it; given by `make_lists`."""
 
     async def _hand_over(self, run: ListRun | GateRun, first: int) -> None:
         buffer = run.hand_over(int(self.pixels_per_buffer.value))
@@ -276,6 +271,7 @@ class ListGroup(PVGroup):  # type: ignore[misc]
             await self.filled.write(self._slot)
         await self.current_pixel.write(first + n)
         await self.index.write(run.reached)
+        await self.show_dose()
 
     slots: list[tuple[Any, Any]]
     """Spectra and header of each buffer; given by `make_lists`."""
@@ -317,11 +313,11 @@ def buffer_properties(channels: int) -> dict[str, Any]:
     return buffers
 
 
-def make_lists(prefix: str, driver: Driver, shown: dict[str, Any]) -> ListGroup:
-    """Make the PVs of lists under `prefix`; `shown` has the beam's PVs ``dose`` and ``pixel_dose``."""
+def make_lists(prefix: str, driver: Driver, show_dose: Callable[[], Awaitable[None]]) -> ListGroup:
+    """Make the PVs of lists under `prefix`; `show_dose` brings the beam's PVs of the dose up to date."""
     buffers = buffer_properties(int(driver.sem.specimen.axis.n_channels))
     kind = type("ListGroup", (ListGroup,), {**buffers, "__doc__": ListGroup.__doc__})
     group: ListGroup = kind(prefix, driver)
-    group.shown = shown
+    group.show_dose = show_dose
     group.slots = [(getattr(group, f"spectra{k}"), getattr(group, f"header{k}")) for k in range(N_BUFFERS)]
     return group

@@ -29,8 +29,10 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     (
         "Plans: point lists",
         "slads_bluesky.plans.fly",
-        ("adaptive_lists", "auto_batch", "batch_size", "FlyerLike"),
+        ("adaptive_lists",),
     ),
+    ("Plans: how many points a list has", "slads_bluesky.plans.batches", ()),
+    ("Plans: what a flyer must do", "slads_bluesky.plans.flyerlike", ()),
     ("Plans: raster and list", "slads_bluesky.plans.raster", ()),
     ("Plans: spectra of phases", "slads_bluesky.plans.collect", ()),
     ("Plans: what a map may give", "slads_bluesky.plans.budget", ()),

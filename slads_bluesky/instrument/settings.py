@@ -212,7 +212,7 @@ class ListsSettings(_Section):
 
     @model_validator(mode="after")
     def _batch(self) -> ListsSettings:
-        from ..plans.fly import batch_size
+        from ..plans.batches import batch_size
 
         try:
             batch_size(self.batch)

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from slads_bluesky.analysis.run_data import ListDecision, RunData
+from slads_bluesky.plans.batches import suggest_besides
 from slads_bluesky.plans.budget import BUDGET_SPENT
-from slads_bluesky.plans.fly import suggest_besides
 from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.protocols import (
     Agent,

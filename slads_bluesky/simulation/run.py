@@ -203,7 +203,7 @@ def run_map(
     error : float, optional
         Adaptive dwell: end each acquisition once the probability of a wrong phase is under this.
     batch : int, float or "auto", optional
-        Visit the points in lists of that many; see `plans.fly.batch_size`.
+        Visit the points in lists of that many; see `plans.batches.batch_size`.
     time_scale : float
         Wall time per simulated time of the simulated microscope, 0: acquisitions end at once.
     md : dict, optional

@@ -54,7 +54,7 @@ def measure_pace(
     fraction : float
         Part of the pixels.
     batch : int, float or "auto"
-        See `plans.fly.batch_size`.
+        See `plans.batches.batch_size`.
     points : int
         Points of the map point by point, 0 for none.
     seed : int

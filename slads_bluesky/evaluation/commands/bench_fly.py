@@ -11,6 +11,8 @@ from ...cli.options import Json
 __all__ = ["bench_fly", "register"]
 
 PARTS = ("pace", "batches", "raster")
+LARGE_BATCH = 0.005
+"""Of the map of 1024²: a decision takes seconds there, a list of 2 % would be half of the map."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,7 @@ def bench_fly(
     ] = "0.02,auto",
     rasters: Annotated[
         str, typer.Option(help="Objects that are compared with a raster.")
-    ] = "pbsn-256,powder-256",
+    ] = "powder-256,pbsn-1024",
     minutes: Annotated[str, typer.Option(help="Instrument times of that, min.")] = "1,2,5",
     seeds: Annotated[int, typer.Option(min=1, help="Objects of each kind for the batches.")] = 2,
     large: Annotated[
@@ -53,7 +55,7 @@ def bench_fly(
     with bench_output(json_file, "Maps by point lists") as output:
         if "pace" in wanted:
             paces = []
-            for text in objects.split(","):
+            for text in filter(None, objects.split(",")):
                 name, _, fraction = text.strip().partition(":")
                 for size in sizes:
                     paces.append(
@@ -65,7 +67,7 @@ def bench_fly(
             if large:
                 paces.append(
                     measure_pace(
-                        "pbsn-1024", 0.05, batch=sizes[0], points=0, seed=seed, progress=output.progress
+                        "pbsn-1024", 0.05, batch=LARGE_BATCH, points=0, seed=seed, progress=output.progress
                     )
                 )
                 output.figures += large_figures(paces[-1])
@@ -121,7 +123,7 @@ def bench_fly(
 
 
 def _batch(text: str) -> int | float | str:
-    """Return a batch as `plans.fly.batch_size` takes it."""
+    """Return a batch as `plans.batches.batch_size` takes it."""
     try:
         return int(text)
     except ValueError:

@@ -13,10 +13,11 @@ from bluesky.utils import RunEngineInterrupted
 from slads_bluesky.analysis.load import load_map
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.softlist import SoftListEngine
-from slads_bluesky.errors import ConfigError, InstrumentError
+from slads_bluesky.errors import InstrumentError
 from slads_bluesky.plans.budget import DoseBudget
-from slads_bluesky.plans.fly import adaptive_lists, auto_batch, batch_size
+from slads_bluesky.plans.fly import adaptive_lists
 from slads_bluesky.plans.ledger import Ledger
+from slads_bluesky.plans.suspend import beam_suspenders
 from slads_bluesky.record.verify import verify
 
 
@@ -293,11 +294,50 @@ def test_dry_run_of_the_plan_moves_nothing(soft, make_agent, capsys):
     assert soft.beam.sem.dose_nc == 0.0
 
 
-def test_batch_rules():
-    assert batch_size(7)(100, 1000) == 7
-    assert batch_size(0.02)(100, 1000) == 20
-    assert batch_size("auto") is auto_batch
-    assert auto_batch(10**6, 10**6) == 10_000
-    for wrong in (0, 1.5, "many", True, -3):
-        with pytest.raises(ConfigError, match="a batch is"):
-            batch_size(wrong)
+def end_once_suspended(watch, end):
+    """Call `end` from another thread as soon as `watch` has tripped; the event of that."""
+    waited = threading.Event()
+
+    def wait_and_end():
+        while not watch.tripped:
+            pass
+        waited.set()
+        end()
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
+    return waited
+
+
+def test_beam_trip_suspends_a_map_by_lists_until_the_beam_is_back(
+    over_ca, ca_flyer, sim, make_agent, RE, documents, rows
+):
+    watching = beam_suspenders(over_ca.beam, minimum_na=0.5)
+    waited = end_once_suspended(watching[0], lambda: sim("Trip", 0))
+
+    def trip(name, doc):
+        if name == "event_page" and not waited.is_set():
+            sim("Trip", 1)
+            assert waited.wait(20)
+
+    RE(lists(ca_flyer, over_ca, make_agent(60), suspenders=watching), [documents, trip])
+    found = rows()
+    assert len({row["scan_pixel"] for row in found}) == len(found) >= 60
+    assert all(row["beam_pixel_dose"] == pytest.approx(5e-3) for row in found)
+    assert documents.stop["exit_status"] == "success"
+    assert not RE.suspenders
+    assert again(documents, make_agent, 60).passed
+
+
+def test_microscope_without_dose_left_suspends_a_map_by_lists(
+    over_ca, ca_flyer, make_agent, RE, documents, rows
+):
+    beam = over_ca.beam
+    watching = beam_suspenders(beam, minimum_na=0.5)
+    beam.dose_budget.set(0.1).wait(10)  # 20 points
+    waited = end_once_suspended(watching[1], lambda: beam.dose_budget.set(1e6).wait(10))
+    RE(lists(ca_flyer, over_ca, make_agent(60), suspenders=watching), documents)
+    assert waited.is_set()
+    assert len({row["scan_pixel"] for row in rows()}) >= 60
+    assert beam.blanker.get()
+    assert documents.stop["exit_status"] == "success"
+    assert again(documents, make_agent, 60).passed

@@ -1,0 +1,60 @@
+"""How many points a list has, and which an agent gives besides those that are being measured."""
+
+from collections.abc import Callable, Collection
+
+from slads_bluesky.errors import ConfigError
+from slads_bluesky.pointlist import MOST_POINTS
+from slads_bluesky.protocols import Agent, Suggestion
+
+__all__ = ["AUTO", "auto_batch", "batch_size", "suggest_besides"]
+
+AUTO = "auto"
+"""A batch that grows with what is known; see `auto_batch`."""
+
+GROWTH, LEAST_POINTS, MOST_PART = 0.025, 8, 0.01
+
+
+def auto_batch(n_measured: int, n_pixels: int) -> int:
+    """Points of the next list: 2.5 % of the pixels measured, at least 8 and at most 1 % of all pixels.
+
+    A decision that is one list old costs samples in proportion to how much is learned meanwhile; `bench fly` prints
+    how many. Nothing is known at first, so that the first list is as long as may be.
+
+    Examples
+    --------
+    >>> auto_batch(0, 16384), auto_batch(200, 16384), auto_batch(1600, 16384), auto_batch(20000, 65536)
+    (163, 8, 40, 500)
+    """
+    most = max(LEAST_POINTS, int(MOST_PART * n_pixels))
+    if n_measured == 0:
+        return most
+    return min(max(LEAST_POINTS, int(GROWTH * n_measured)), most)
+
+
+def batch_size(batch: int | float | str) -> Callable[[int, int], int]:
+    """Return the rule for a `batch`: a number of points, a part of the pixels under 1, or ``"auto"``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    """
+    if batch == AUTO:
+        return auto_batch
+    if isinstance(batch, int) and not isinstance(batch, bool) and 1 <= batch <= MOST_POINTS:
+        number = batch
+        return lambda _, __: number
+    if isinstance(batch, float) and 0 < batch < 1:
+        part = batch
+        return lambda _, n_pixels: min(max(1, round(part * n_pixels)), MOST_POINTS)
+    raise ConfigError(
+        f"a batch is a number of points up to {MOST_POINTS}, a part of the pixels under 1, or '{AUTO}', not {batch!r}"
+    )
+
+
+def suggest_besides(agent: Agent, n: int, pending: Collection[int]) -> list[Suggestion]:
+    """Ask an agent for `n` pixels besides those that are being measured, in its own way if it has one."""
+    own = getattr(agent, "suggest_besides", None)
+    if own is not None:
+        return list(own(n, pending))
+    return [s for s in agent.suggest(n + len(pending)) if s.pixel not in pending][:n]

@@ -1,0 +1,144 @@
+"""Which pixels a list has: an agent in a thread of its own, one list behind the hardware.
+
+What was emitted is ingested before each decision. The stream ``lists`` records what was chosen and how much was known
+then, so that a replay can make each decision again from the state that it was made from.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from bluesky.utils import Msg
+
+from slads_bluesky.grid import ScanGrid
+from slads_bluesky.pointlist import PointList
+from slads_bluesky.protocols import Suggestion
+from slads_bluesky.streams import StreamRouter
+
+from .batches import suggest_besides
+from .maprun import MapRun
+from .readables import MapReadable
+from .stubs import record
+
+__all__ = ["Decision", "ListChooser"]
+
+
+@dataclass
+class Decision:
+    """What was decided for a list, and from which state."""
+
+    number: int
+    seen: int
+    """Pixels that were known then."""
+    asked: int
+    suggestions: list[Suggestion]
+    reason: str
+    """Why the map ends, if it does."""
+
+    def points(self, grid: ScanGrid, dwell_s: float) -> PointList:
+        """Return the list of what was chosen, each with a dwell of `dwell_s`."""
+        n = len(self.suggestions)
+        pixels = np.array([s.pixel for s in self.suggestions], np.int64)
+        at = np.array([grid.position(int(pixel)) for pixel in pixels])
+        places = np.array([grid.row_column(int(pixel)) for pixel in pixels], np.int64)
+        return PointList(
+            at[:, 0].copy(), at[:, 1].copy(), np.full(n, dwell_s), pixels, places[:, 0].copy(), places[:, 1].copy(),
+            np.array([s.erd for s in self.suggestions], np.float64), np.full(n, self.number, np.int64),
+        )  # fmt: skip
+
+
+class _Rows(StreamRouter):
+    """Keeps the rows of some streams as they were emitted, without spectra where nobody looks at them."""
+
+    def __init__(self, spectrum: str | None, *streams: str) -> None:
+        super().__init__()
+        self._spectrum, self._streams = spectrum, streams
+        self._events: list[dict[str, Any]] = []
+
+    def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
+        """Take an event."""
+        if stream in self._streams:
+            data = {key: value for key, value in doc["data"].items() if key != self._spectrum}
+            self._events.append({"seq_num": doc["seq_num"], "data": data})
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what came since, and forget it."""
+        events, self._events = self._events, []
+        return events
+
+
+class ListChooser:
+    """Chooses the pixels of one list after the other.
+
+    Parameters
+    ----------
+    run : MapRun
+    size : callable
+        Points of the next list, from the number of pixels known and of all; see `plans.batches.batch_size`.
+
+    Attributes
+    ----------
+    rows : StreamRouter
+        To be subscribed to the documents of the run.
+    closed : bool
+        Set once no further pixel may be chosen.
+    """
+
+    def __init__(self, run: MapRun, size: Callable[[int, int], int]) -> None:
+        self._run, self._size = run, size
+        agent, n_pixels = run.agent, run.agent.grid.n_pixels
+        self._most = max(size(0, n_pixels), size(n_pixels, n_pixels))
+        self.rows = _Rows(
+            None if getattr(agent, "needs_spectra", False) else agent.keys.spectrum, "primary", "failed"
+        )
+        self.closed = False
+        self._pending: set[int] = set()  # chosen and not ingested yet
+        self._number = 0
+        self._lists = MapReadable("lists")
+
+    def next_decision(self, taken: int) -> "Future[Decision]":
+        """Decide, in the agent's thread, for a list in which `taken` places are taken already."""
+        return self._run.executor.submit(self._decide, self.rows.take(), taken)
+
+    def give_up(self, pixels: Iterable[int]) -> None:
+        """Take it that these will not be measured."""
+        self._pending.difference_update(pixels)
+
+    def _decide(self, events: Sequence[Mapping[str, Any]], taken: int) -> Decision:
+        began, agent = perf_counter(), self._run.agent
+        for event in events:
+            self._run.ingest(event)
+            self._pending.discard(int(event["data"][agent.keys.pixel]))
+        seen = agent.n_measured
+        reason = agent.stop_reason if agent.should_stop() else ""
+        asked = self._size(seen, agent.grid.n_pixels) - taken
+        wanted = getattr(agent, "n_wanted", None)
+        if wanted is not None:
+            asked = min(asked, wanted - seen - len(self._pending))
+        found: list[Suggestion] = []
+        if not reason and not self.closed and asked > 0:
+            found = suggest_besides(agent, asked, self._pending)
+            if not found and not self._pending:
+                reason = "nothing is left to suggest"
+        self._pending.update(s.pixel for s in found)
+        self._number += 1
+        self._run.times.add("decide", began)
+        return Decision(self._number, seen, asked, found, reason)
+
+    def record(self, decision: Decision) -> Generator[Msg, Any, None]:
+        """Record which pixels were chosen, and how much was known then: what a replay compares."""
+        pixels = np.full(self._most, -1, np.int32)
+        pixels[: len(decision.suggestions)] = [s.pixel for s in decision.suggestions]
+        self._lists.take(
+            {
+                "number": decision.number, "seen": decision.seen, "asked": decision.asked,
+                "n": len(decision.suggestions), "pixels": pixels,
+            }
+        )  # fmt: skip
+        yield from record("lists", [self._lists])
