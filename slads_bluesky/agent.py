@@ -69,6 +69,8 @@ class SladsAgent:
     """Name in the start document; by default that of the class."""
     needs_spectra = False
     """Whether `ingest` looks at the spectrum of an Event."""
+    calls_spectra = False
+    """Whether it says itself which phase a spectrum is of, whatever the Event says."""
 
     def __init__(
         self,

@@ -18,23 +18,11 @@ from .errors import DataError
 from .protocols import UNCLASSIFIED, Classification, Verdict
 from .spectra.discovery.phases import Change, PhaseDiscovery
 
-__all__ = ["UNNAMED", "DiscoveringAgent", "NoPhases", "agent_of"]
+__all__ = ["UNNAMED", "DiscoveringAgent", "NoPhases"]
 
 UNNAMED = "0" * 60 + "none"
 """In place of a hash: a run whose detector had no phases to call."""
 VOTES = ("ok", "mixed")
-
-
-def agent_of(configuration: Mapping[str, Any], model: Any = None) -> SladsAgent:
-    """Make the agent of a recorded configuration, one that finds the phases itself if the run's did.
-
-    Raises
-    ------
-    ConfigError
-        As `SladsAgent.from_configuration`.
-    """
-    kind = DiscoveringAgent if configuration.get("discovery") else SladsAgent
-    return kind.from_configuration(configuration, model)
 
 
 class NoPhases:
@@ -84,6 +72,7 @@ class DiscoveringAgent(SladsAgent):
 
     recorded_as = SladsAgent.__name__
     needs_spectra = True
+    calls_spectra = True
 
     def __init__(self, *arguments: Any, discovery: Mapping[str, Any], **more: Any) -> None:
         super().__init__(*arguments, **more)

@@ -188,6 +188,8 @@ class RunData:
             }
             if self.spectra is not None and not self.failed[i]:
                 data[keys.spectrum] = self.spectra[i]
+            if np.isfinite(self.live_time_s[i]):
+                data[keys.live_time] = float(self.live_time_s[i])
             if self.log_likelihoods is not None and not np.isnan(self.log_likelihoods[i]).any():
                 data[keys.log_likelihood] = self.log_likelihoods[i]
             if self.visits is not None:

@@ -82,6 +82,17 @@ def demo(
         bool,
         typer.Option("--bse", help="Scan a backscatter frame first; it guides the map as far as it helps."),
     ] = False,
+    target: Annotated[
+        Literal["labels", "elements"],
+        typer.Option(help="What pixels are chosen for: the map of the phases, or the maps of the elements."),
+    ] = "labels",
+    elements: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS",
+            help="With --target elements: which, with commas; default all of the specimen's.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the object, the training and the start of the map.")] = 0,
     catalog: Annotated[
         Path | None, typer.Option(help="Directory of the record; default in the user's data directory.")
@@ -130,6 +141,12 @@ def demo(
         raise ConfigError(
             "--unknown takes a fixed --dwell and the learned sampler: there are no phases to be sure of"
         )
+    if target == "elements" and (unknown or sampler != "learned" or classifier != "likelihood" or blur):
+        raise ConfigError(
+            "--target elements takes --sampler learned and --classifier likelihood, no --unknown, no --blur"
+        )
+    if elements is not None and target != "elements":
+        raise ConfigError("--elements names the elements of --target elements")
     check_writable(json_file)
     check_writable(figure)
 
@@ -164,6 +181,7 @@ def demo(
                 stop_at=stop_at,
                 confidence=confidence,
                 smallest_feature=smallest_feature,
+                elements=_elements(elements, phantom) if target == "elements" else (),
             )
         watches = [] if unknown else [VerdictWatch(console.print)]
         result = run_map(
@@ -212,6 +230,19 @@ def demo(
         soft_wrap=True,
     )
     write_json(json_file, figures)
+
+
+def _elements(text: str | None, phantom: Any) -> list[str]:
+    """Elements that are named, or all that the specimen's phases hold and the detector sees."""
+    if text is not None:
+        return [symbol.strip() for symbol in text.split(",") if symbol.strip()]
+    return sorted({symbol for made in phantom.recipe.compositions.values() for symbol in _symbols(made)})
+
+
+def _symbols(composition: Any) -> tuple[str, ...]:
+    from ..spectra.physics.composition import Composition
+
+    return Composition.parse(composition).symbols
 
 
 def _dwell(text: str) -> float | None:

@@ -40,6 +40,7 @@ def resume(
 
     A map of a real specimen is resumed where its microscope is: RE(resume_map("UID")) in the session.
     """
+    from ..agents import looks_at_spectra
     from ..analysis.load import load_map
     from ..analysis.summary import summarize
     from ..callbacks.progress import MapProgress
@@ -62,7 +63,7 @@ def resume(
     where = str(catalog) if catalog is not None else None
     chain, data = open_map(uid, where, spectra=False)
     start = data.start
-    if "discovery" in start.get("agent", {}):  # the phases are found in the spectra
+    if looks_at_spectra(start.get("agent", {})):
         chain, data = open_map(uid, where)
     if is_being_taken(chain[-1].source):
         raise RecordError(f"run {data.uid[:8]} is still being taken by another process")

@@ -56,7 +56,10 @@ def view(
     ] = None,
     elements: Annotated[
         str | None,
-        typer.Option(metavar="SYMBOLS|auto", help="Draw the element maps of a stored run; with --save only."),
+        typer.Option(
+            metavar="SYMBOLS|auto",
+            help="Element maps of a stored run, with --save only; with --live or --zmq a preview of up to four.",
+        ),
     ] = None,
     catalog: Where = None,
     json_file: Json = None,
@@ -67,8 +70,10 @@ def view(
     console = make_console()
     check_writable(json_file)
     _check_picture(save)
-    if elements is not None:
-        if save is None or live or zmq is not None:
+    follows = live or zmq is not None
+    preview = _preview(elements) if follows else ()
+    if elements is not None and not follows:
+        if save is None:
             raise ConfigError("--elements draws a stored run into a picture: name it with --save FILE.png")
         write_json(json_file, _draw_element_maps(uid, catalog, elements, save))
         console.print(str(save))
@@ -77,9 +82,9 @@ def view(
         raise ConfigError("there is no display to open a window on: name a picture with --save FILE.png")
     templates = _templates(classifier)
     if zmq is not None:
-        state = _follow(_received(uid, zmq, console), save, templates)
+        state = _follow(_received(uid, zmq, console), save, templates, preview)
     elif live:
-        state = _follow(_growing(uid, catalog), save, templates)
+        state = _follow(_growing(uid, catalog), save, templates, preview)
         if not state.stop_doc:
             console.print(f"run {state.uid[:8]} was interrupted: no process takes it any more")
     else:
@@ -214,12 +219,24 @@ def _is_wanted(uid: str, start: dict[str, Any]) -> bool:
     return uid == "-1" or start["uid"].startswith(uid) or str(start.get("scan_id")) == uid
 
 
+def _preview(elements: str | None) -> tuple[str, ...]:
+    """Elements whose counts are drawn while a map grows."""
+    if elements == "auto":
+        raise ConfigError(
+            "--elements auto needs the whole map: name up to four elements to follow, such as Si,Fe"
+        )
+    return tuple(symbol.strip() for symbol in (elements or "").split(",") if symbol.strip())
+
+
 def _follow(
-    documents: Iterator[tuple[str, dict[str, Any]] | None], save: Path | None, templates: Any
+    documents: Iterator[tuple[str, dict[str, Any]] | None],
+    save: Path | None,
+    templates: Any,
+    elements: tuple[str, ...],
 ) -> MapState:
     from ..callbacks.live import LiveView
 
-    view = LiveView(window=save is None, save=save, templates=templates, share=SHARE)
+    view = LiveView(window=save is None, save=save, templates=templates, share=SHARE, elements=elements)
     rest = _pauser(save is None)
     for pair in documents:
         if pair is None:

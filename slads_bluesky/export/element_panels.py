@@ -13,7 +13,7 @@ from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..errors import ConfigError
 
-__all__ = ["COMPOSITE_COLOURS", "composite", "draw_elements", "element_rows"]
+__all__ = ["COMPOSITE_COLOURS", "blend", "check_composite", "composite", "draw_elements", "element_rows"]
 
 COMPOSITE_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7")
 """Of the elements of a composite: distinct for readers who do not distinguish red and green (Okabe & Ito 2008)."""
@@ -114,20 +114,31 @@ def composite(
         ]
         order = sorted(np.argsort(spread)[::-1][: len(COMPOSITE_COLOURS)].tolist())
         symbols = [maps.elements[e] for e in order]
+    check_composite(symbols)
+    values = [np.nan_to_num(maps.mass_fraction[maps.index(symbol)]) for symbol in symbols]
+    return blend(values), list(zip(symbols, COMPOSITE_COLOURS, strict=False))
+
+
+def check_composite(symbols: Sequence[str]) -> None:
+    """Raise ConfigError if there are more elements than a composite has colours."""
     if len(symbols) > len(COMPOSITE_COLOURS):
         raise ConfigError(f"a composite takes up to {len(COMPOSITE_COLOURS)} elements, not {len(symbols)}")
-    picture = np.zeros((*maps.labels.shape, 3))
-    total = np.zeros(maps.labels.shape)
-    legend = []
-    for symbol, colour in zip(symbols, COMPOSITE_COLOURS, strict=False):
-        values = np.nan_to_num(maps.mass_fraction[maps.index(symbol)])
-        low, high = np.percentile(values, LEVELS)
-        level = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
-        rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
-        picture += level[..., None] * rgb
+
+
+def blend(values: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float64]:
+    """Blend maps of one shape into red, green and blue, (rows, columns, 3): each in its colour of a composite.
+
+    A map's second percentile is black, its 98th the full colour; NaN is black.
+    """
+    picture = np.zeros((*values[0].shape, 3))
+    total = np.zeros(values[0].shape)
+    for one, colour in zip(values, COMPOSITE_COLOURS, strict=False):
+        known = one[np.isfinite(one)]
+        low, high = np.percentile(known, LEVELS) if known.size else (0.0, 1.0)
+        level = np.nan_to_num(np.clip((one - low) / max(high - low, 1e-12), 0.0, 1.0))
+        picture += level[..., None] * np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
         total += level
-        legend.append((symbol, colour))
-    return picture / np.maximum(total, 1.0)[..., None], legend
+    return np.asarray(picture / np.maximum(total, 1.0)[..., None])
 
 
 def scale_bar(axes: Any, shape: tuple[int, ...], step_um: float) -> None:

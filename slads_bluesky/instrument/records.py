@@ -152,11 +152,13 @@ class Records:
         return write_phases(collected, Path(directory).expanduser())
 
     def _map(self, run: str | int, spectra: bool = False) -> tuple[list[Any], RunData]:
+        from ..agents import looks_at_spectra
         from ..analysis.load import load_map
         from ..record.runs import map_runs
 
         chain = map_runs(self.run(run), self._where)
-        return chain, load_map([one.documents for one in chain], spectra=spectra)
+        wanted = spectra or looks_at_spectra(chain[0].start.get("agent") or {})
+        return chain, load_map([one.documents for one in chain], spectra=wanted)
 
     @property
     def _where(self) -> str:

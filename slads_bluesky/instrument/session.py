@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..agent import SladsAgent
 from ..agent_settings import AgentSettings
+from ..agents import agent_from_settings, element_target
 from ..callbacks.headless import is_headless
 from ..errors import ConfigError
 from ..grid import ScanGrid
@@ -138,7 +139,9 @@ class Session:
 
             classifier = self.models.classifier
             templates = None if classifier is None else phase_templates(classifier)
-            self.live = live_view(estimate=self._estimate, templates=templates)
+            self.live = live_view(
+                estimate=self._estimate, templates=templates, elements=self.settings.display.elements
+            )
             if self.live is not None:
                 self.RE.subscribe(self.live)
         return bec
@@ -264,8 +267,9 @@ class Session:
             stop_at=usual.stop_at if stop_at is None else stop_at,
             confidence=usual.confidence if confidence is None else confidence,
             smallest_feature=usual.smallest_feature if smallest_feature is None else smallest_feature,
+            more=element_target(usual.elements, classifier),
         )
-        return SladsAgent.from_settings(settings, self.models.sampler)
+        return agent_from_settings(settings, self.models.sampler)
 
     def estimate(self, **arguments: Any) -> MapForecast:
         """Check a map, and forecast its time and dose; arguments as `map_sample`, see `forecast_map`."""

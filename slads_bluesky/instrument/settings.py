@@ -43,6 +43,17 @@ ClassName = Annotated[
 ]
 
 
+def _symbol(text: str) -> str:
+    from ..spectra.physics.composition import is_symbol
+
+    if not is_symbol(text):
+        raise ValueError("the symbol of an element, such as Fe")
+    return text
+
+
+Symbol = Annotated[str, AfterValidator(_symbol)]
+
+
 def _publisher(where: str) -> str:
     if re.fullmatch(r"kafka://[^\s/]+:\d{1,5}/\S+", where) is None:
         from ..callbacks.publish.zmq import proxy_address
@@ -166,6 +177,19 @@ class SamplerSettings(_Section):
     none."""
     seed: Annotated[Whole, Field(ge=0)] = 0
     """Random seed of the initial mask."""
+    target: Literal["labels", "elements"] = "labels"
+    """What pixels are chosen for: the map of the phases, or the maps of ``elements``, whose expected error falls
+    most."""
+    elements: list[Symbol] = []
+    """The elements of that target."""
+
+    @model_validator(mode="after")
+    def _elements_of_a_target(self) -> SamplerSettings:
+        if (self.target == "elements") != bool(self.elements):
+            raise ValueError("target: elements and the list of elements belong together")
+        if self.target == "elements" and self.name != "learned":
+            raise ValueError(f"target: elements takes the sampler learned, not {self.name}")
+        return self
 
     @model_validator(mode="after")
     def _confident_of_something(self) -> SamplerSettings:
@@ -241,6 +265,8 @@ class DisplaySettings(_Section):
     """A progress bar."""
     live: bool = True
     """A window that shows the map as it grows, where there is a display."""
+    elements: Annotated[list[Symbol], Field(max_length=4)] = []
+    """Up to four elements, of which the window shows a preview."""
 
 
 class InstrumentSettings(_Section):

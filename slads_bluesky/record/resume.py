@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import SladsAgent
-from ..discovering_agent import UNNAMED, NoPhases, agent_of
+from ..agents import agent_of
+from ..discovering_agent import UNNAMED, NoPhases
 from ..documents import reading
 from ..errors import ConfigError, ModelFileError, RecordError
 from ..modelstore import cache_directory

@@ -104,8 +104,9 @@ def verify(
     """
     result = Verification(data.n_measured)
     if getattr(agent, "needs_spectra", False):
-        classifier = None  # the agent calls the spectra itself; its final map is compared
         data.spectra_of()
+    if getattr(agent, "calls_spectra", False):
+        classifier = None  # the agent calls the spectra itself; its final map is compared
     data.teach_image(agent)
     lists = _Lists(data, agent, result)
     for i, event in enumerate(data.events()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..agent import SladsAgent
 from ..agent_settings import AgentSettings
+from ..agents import agent_from_settings, element_target
 from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
 from ..grid import ScanGrid
@@ -131,6 +132,7 @@ def make_agent(
     confidence: float | None = None,
     initial: float | None = None,
     smallest_feature: int | None = None,
+    elements: Sequence[str] = (),
 ) -> SladsAgent:
     """Make the agent that maps an object: its grid, a sampler, the wanted fraction.
 
@@ -151,6 +153,8 @@ def make_agent(
         Part of the pixels in the initial low-discrepancy mask; by default the sampler's own.
     smallest_feature : int, optional
         Pixels of the smallest patch of which 99 % must hold a measured pixel.
+    elements : sequence of str
+        Choose pixels for the maps of these elements, not for that of the phases.
     """
     pitch = float(getattr(phantom, "pitch_um", 1.0))
     settings = AgentSettings.for_models(
@@ -165,8 +169,9 @@ def make_agent(
         confidence=confidence,
         smallest_feature=smallest_feature,
         interaction_px=_interaction_px(phantom, models),
+        more=element_target(elements, models.classifier),
     )
-    return SladsAgent.from_settings(settings, models.sampler)
+    return agent_from_settings(settings, models.sampler)
 
 
 def run_map(

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from ...errors import ConfigError, DataError, RecordError
 from ...progress import Progress, no_progress
+from ...randomfield import Variation, VariationFinder, interpolate
 from ...spectra.axis import EnergyAxis
 from ...spectra.physics.composition import atomic_number
 from ..quantification.geometry import Conditions
@@ -25,7 +26,6 @@ from ..quantification.quantify import quantify
 from ..quantification.result import Quantification
 from ..run_data import RunData
 from .intensities import Extraction, extraction_of
-from .randomfield import Variation, VariationFinder, interpolate
 
 __all__ = ["ElementMaps", "SparseSpectra", "element_maps", "map_elements"]
 

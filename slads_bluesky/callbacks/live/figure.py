@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ...export.colours import PHASE_COLOURS
+from ...export.element_panels import COMPOSITE_COLOURS
 from ...protocols import UNCLASSIFIED, UNMEASURED
 from .state import MapState
 
@@ -143,11 +144,19 @@ class MapFigure:
                 state, "probability", blank * np.nan, cmap=_with_gaps("viridis"), norm=Normalize(0, 1)
             ),
         }
-        for name in ("erd", "probability"):
+        for name in ("erd",) if state.elements is not None else ("erd", "probability"):
             mappable = ScalarMappable(self.images[name].norm, self.images[name].cmap)
             figure.colorbar(mappable, ax=self.axes[name], fraction=0.046, pad=0.03)
         erd.set_title("Expected reduction in distortion, pixels")
         probability.set_title("Probability of the label")
+        if state.elements is not None:
+            self.images["elements"] = self._image(state, "probability", np.zeros((1, 1, 3)))
+            probability.set_title("Elements, counts/s; darker where inferred")
+            colours_of = zip(state.elements.symbols, COMPOSITE_COLOURS, strict=False)
+            probability.legend(
+                handles=[Patch(facecolor=colour, label=symbol) for symbol, colour in colours_of],
+                loc="upper right", fontsize="small", framealpha=0.8,
+            )  # fmt: skip
         self._texts = {
             name: axes.text(0.5, 1.025, "", transform=axes.transAxes, ha="center", fontsize="large")
             for name, axes in self.axes.items()
@@ -222,6 +231,8 @@ class MapFigure:
             self.images[name].set_data(thinned(shown, OUTSIDE))
         self.images["erd"].set_data(thinned(state.erd, np.nan))
         self.images["probability"].set_data(thinned(state.probability, np.nan))
+        if state.elements is not None:
+            self.images["elements"].set_data(state.elements.picture(state.reconstruction))
         largest = float(np.nanmax(state.erd, initial=0.0))
         self._limit("erd", largest, lambda top: self.images["erd"].set_clim(0.0, top))
         self._update_curve(state)

@@ -6,7 +6,7 @@ and from then on single elements change; a picture may lack the newest pixel, ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...grid import ScanGrid
 from ...metadata import typed_start
 from ...protocols import UNCLASSIFIED, UNMEASURED
 from ...streams import StreamRouter
+from .elements import ElementOverlay
 
 __all__ = ["MapState", "Newest", "is_map"]
 
@@ -46,9 +47,11 @@ class MapState(StreamRouter):
     ----------
     start : mapping
         Start document of a map, see `is_map`.
+    elements : sequence of str
+        Up to four, whose counts are kept for a picture.
     """
 
-    def __init__(self, start: Mapping[str, Any]) -> None:
+    def __init__(self, start: Mapping[str, Any], elements: Sequence[str] = ()) -> None:
         super().__init__()
         self.start_doc = start = typed_start(start)
         self.stop_doc: dict[str, Any] = {}
@@ -78,6 +81,8 @@ class MapState(StreamRouter):
         self.n_documents = 0
         self.energy_kev: tuple[float, float] | None = None
         """Offset and width of the channels, if the detector gives them."""
+        self.elements = ElementOverlay(elements, self.grid.shape) if elements else None
+        """Their counts at the measured pixels."""
         self._sums: dict[int, tuple[NDArray[np.float64], int]] = {}
         self._row, self._column = (self.keys.pixel.replace("pixel", what) for what in ("row", "col"))
 
@@ -200,6 +205,9 @@ class MapState(StreamRouter):
             self.n_measured += 1
             if spectrum is not None and votes != UNCLASSIFIED:
                 self._add(votes, spectrum)
+        if self.elements is not None and spectrum is not None:
+            live = float(data.get(keys.live_time, np.nan))
+            self.elements.take(place, spectrum, live, self.energy_kev)
         pixel = place[0] * self.grid.shape[1] + place[1]
         self.newest = Newest(pixel, label, probability, verdict, spectrum)
 

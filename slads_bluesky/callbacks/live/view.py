@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ...files import atomic_write
 from ...grid import ScanGrid
 from ..headless import is_headless
+from .elements import ElementOverlay
 from .figure import MapFigure, new_window
 from .state import MapState, is_map
 
@@ -54,6 +55,13 @@ class LiveView:
         Picture that is overwritten with each drawing, .png for instance.
     share : float
         Part of the run's time that drawing may take.
+    elements : sequence of str
+        Up to four elements, of which a preview grows in place of the panel of probabilities.
+
+    Raises
+    ------
+    ConfigError
+        If there are more than four elements, or one is none.
     """
 
     def __init__(
@@ -65,7 +73,10 @@ class LiveView:
         templates: NDArray[np.float64] | None = None,
         save: str | Path | None = None,
         share: float = SHARE,
+        elements: Sequence[str] = (),
     ) -> None:
+        ElementOverlay(elements, (1, 1))  # refuses what is no element before a run begins
+        self._elements = tuple(elements)
         self.off = ""
         """Why the view has switched itself off; empty while it has not."""
         self.n_drawn = 0
@@ -164,7 +175,7 @@ class LiveView:
             if before is not None and doc.get("resumes") == before.uid:
                 before.take("start", doc)
             else:
-                self.state = MapState(doc)
+                self.state = MapState(doc, self._elements)
             self._run += 1
             self._began, self._spent, self._seen = time.monotonic(), -self.call_s, -1
             self._ended.clear()
@@ -198,7 +209,7 @@ class LiveView:
         """Draw an empty map: fonts are loaded before a run begins, and the cost of a picture is known."""
         began = time.thread_time()
         try:
-            self.figure.show(MapState({"uid": "", "grid": ScanGrid((64, 64)).to_json()}))
+            self.figure.show(MapState({"uid": "", "grid": ScanGrid((64, 64)).to_json()}, self._elements))
         except Exception as error:
             self._switch_off(error)
         # the first picture of a map lays its panels out as well, and draws everything

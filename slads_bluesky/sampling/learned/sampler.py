@@ -146,6 +146,16 @@ class LearnedSampler(GridSampler):
         """Picks that are planned at once now."""
         return self._batch
 
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """(rows, columns): pixels that may be measured."""
+        return self._allowed
+
+    @property
+    def initial_mask_is_measured(self) -> bool:
+        """Whether every pixel of the initial mask is measured."""
+        return bool(np.all(self._flat[self._initial] != UNMEASURED))
+
     def take_image(self, frame: NDArray[np.float32]) -> None:
         """Take a grey-level frame of the field; see `base.GridSampler.take_image`."""
         super().take_image(frame)
@@ -183,7 +193,7 @@ class LearnedSampler(GridSampler):
         if self._slads is not None:
             self._slads.ingest(pixel, label)
         self._since += 1
-        if self._since >= self._batch and (self._plan or np.all(self._flat[self._initial] != UNMEASURED)):
+        if self._since >= self._batch and (self._plan or self.initial_mask_is_measured):
             self._next_batch()
 
     def _next_batch(self) -> None:

@@ -89,15 +89,13 @@ class VariationFinder:
     ----------
     points : (n, 2) or (n, 3) float64
         Row and column, and the guide image in its standard deviations.
+    most : int
+        So many of the points are looked at, at most.
     """
 
-    def __init__(self, points: NDArray[np.float64]) -> None:
+    def __init__(self, points: NDArray[np.float64], most: int = MOST_POINTS) -> None:
         n = len(points)
-        chosen = (
-            np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(np.intp))
-            if n
-            else np.zeros(0, np.intp)
-        )
+        chosen = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp)) if n else np.zeros(0, np.intp)
         self._chosen = chosen
         near = points[chosen]
         space = np.sqrt(((near[:, None, :2] - near[None, :, :2]) ** 2).sum(axis=-1))

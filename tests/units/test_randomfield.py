@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slads_bluesky.analysis.elements.randomfield import NEIGHBOURS, Variation, VariationFinder, interpolate
+from slads_bluesky.randomfield import NEIGHBOURS, Variation, VariationFinder, interpolate
 
 
 def field(points, sill, length, seed):

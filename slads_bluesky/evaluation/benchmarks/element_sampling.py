@@ -1,0 +1,133 @@
+"""Two samplers for element maps of a zoned crystal at equal dose: one by labels, one by the elements' own error.
+
+The specimen is that of `graded`, albite at the rim to anorthite at the core in a glass. To the sampler by labels the
+crystal is of two phases with an arbitrary contour between them, as to anybody who classifies spectra. Both measure as
+many pixels at the same dose, and `map_elements` makes the maps of both from their spectra and labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...agent import SladsAgent
+from ...agent_settings import AgentSettings
+from ...analysis.elements.maps import ElementMaps, SparseSpectra, map_elements
+from ...element_agent import ElementAgent
+from ...grid import ScanGrid
+from ...spectra.physics.windows import element_windows
+from ..figures import Figure, at_most, measured
+from .graded import AXIS, CONDITIONS, CRYSTAL, ELEMENTS, FRACTION, GradedSpecimen
+
+__all__ = ["TARGETS", "element_sampling_figures", "measure_element_sampling"]
+
+TARGETS = ("labels", "elements")
+CHOSEN = ("Na", "Al", "Si", "Ca")
+PHASES = ("glass", "albite", "anorthite")
+ENDS = (0.0, 0.85)
+"""Part of anorthite of the two templates of the crystal."""
+
+
+def measure_element_sampling(
+    size: int = 128,
+    *,
+    seeds: Sequence[int] = (0, 1),
+    fraction: float = FRACTION,
+    progress: Callable[[str, float], None],
+) -> list[dict[str, Any]]:
+    """Map the specimen with both samplers.
+
+    Returns
+    -------
+    list of dict
+        A row for each seed and target: ``error``, the root of the mean squared error of the chosen elements' maps in
+        units of one measurement's counting variance; ``error_crystal``, the same in the crystal; ``labels_wrong``,
+        part of the pixels in the wrong one of glass and crystal; ``in_crystal``, part of the measured pixels there;
+        ``rms`` of each element's mass fraction in the crystal.
+    """
+    specimen = GradedSpecimen(size)
+    templates = specimen.templates(ENDS)
+    rows = []
+    for i, seed in enumerate(seeds):
+        counts = np.random.default_rng([seed, 0x6A4D]).poisson(specimen.expected).astype(np.int32)
+        for j, target in enumerate(TARGETS):
+            progress(f"zoned crystal, target {target}", (2 * i + j) / (2 * len(seeds)))
+            maps = _mapped(specimen, counts, templates, target, fraction, seed)
+            rows.append({"seed": seed, "target": target, **_scored(specimen, maps)})
+    return rows
+
+
+def _mapped(
+    specimen: GradedSpecimen,
+    counts: NDArray[np.int32],
+    templates: NDArray[np.float64],
+    target: str,
+    fraction: float,
+    seed: int,
+) -> ElementMaps:
+    log = np.log(templates + 1e-4)
+    windows = {symbol: list(of) for symbol, of in element_windows(CHOSEN, AXIS).items()}
+    settings = AgentSettings(
+        ScanGrid(specimen.labels.shape), len(PHASES), PHASES, fraction, seed,
+        more={"elements": windows} if target == "elements" else {},
+    )  # fmt: skip
+    agent = (ElementAgent if target == "elements" else SladsAgent).from_settings(settings)
+    pixels, votes = [], []
+    while not agent.should_stop():
+        (at,) = agent.suggest()
+        label = int(np.argmax(counts[at.pixel] @ log.T - templates.sum(axis=1))) + 1
+        agent.ingest(
+            {
+                "data": {
+                    "scan_pixel": at.pixel, "eds_label": label, "eds_verdict": "ok",
+                    "eds_spectrum": counts[at.pixel],
+                }
+            }
+        )  # fmt: skip
+        pixels.append(at.pixel)
+        votes.append(label)
+    chosen = np.array(pixels, np.int64)
+    sparse = SparseSpectra(
+        counts[chosen], AXIS, chosen, np.ones(len(chosen)), np.full(len(chosen), np.nan),
+        np.array(votes, np.int64), agent.sampler.reconstruct(), PHASES,
+    )  # fmt: skip
+    return map_elements(sparse, CONDITIONS, elements=ELEMENTS, ignored=())
+
+
+def _scored(specimen: GradedSpecimen, maps: ElementMaps) -> dict[str, Any]:
+    crystal = specimen.labels == CRYSTAL
+    errors, in_crystal, rms = [], [], {}
+    for symbol in CHOSEN:
+        truth = np.where(crystal, specimen.mass_fraction(symbol), specimen.glass_fraction(symbol))
+        first, last = element_windows([symbol], AXIS)[symbol]
+        # what one measurement says of the mass fraction, by counting alone
+        window = specimen.expected[:, first : last + 1].sum(axis=1)
+        unit = float(truth.std() / window.std() * np.sqrt(window.mean()))
+        found = maps.mass_fraction[maps.index(symbol)]
+        # both samplers' calibration has the same systematic part, which is not what is compared
+        scale = float((found * truth).sum() / (found**2).sum())
+        wrong = (scale * found - truth) / unit
+        errors.append(float((wrong**2).mean()))
+        in_crystal.append(float((wrong[crystal] ** 2).mean()))
+        rms[symbol] = unit * float(np.sqrt((wrong[crystal] ** 2).mean()))
+    return {
+        "error": float(np.sqrt(np.mean(errors))),
+        "error_crystal": float(np.sqrt(np.mean(in_crystal))),
+        "labels_wrong": float(((maps.labels > 1) != crystal).mean()),
+        "in_crystal": float(crystal[maps.measured].mean()),
+        "rms": rms,
+    }
+
+
+def element_sampling_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """Return the figures of the issue: the error with the target 'elements' over that with labels, at equal dose."""
+    out: list[Figure] = []
+    for key, where in (("error", "whole map"), ("error_crystal", "crystal")):
+        mean = {t: float(np.mean([row[key] for row in rows if row["target"] == t])) for t in TARGETS}
+        name = f"zoned crystal, {where}: error with the target 'elements' over that with labels"
+        ratio = mean["elements"] / mean["labels"]
+        out.append(at_most(name, ratio, 0.7) if key == "error" else measured(name, ratio))
+    return out
