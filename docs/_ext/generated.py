@@ -47,6 +47,8 @@ API: tuple[tuple[str, str, Sequence[str]], ...] = (
     ("Spectra", "slads_bluesky.spectra", ()),
     ("Phases found in spectra", "slads_bluesky.spectra.discovery", ()),
     ("An agent that finds the phases", "slads_bluesky.discovering_agent", ()),
+    ("An agent for element maps", "slads_bluesky.element_agent", ()),
+    ("Smooth variation inside a phase", "slads_bluesky.randomfield", ()),
     ("Label images", "slads_bluesky.images", ()),
     ("Simulated specimens", "slads_bluesky.phantom", ()),
     ("A session", "slads_bluesky.instrument", ()),
