@@ -184,7 +184,7 @@ class SparseFlyer:
         classifier = getattr(self._eds, "classifier", None)
         return describe_rows(
             self._scan, self._eds.name, self._beam.name, self.engine.n_channels,
-            classified=classifier is not None, hypotheses=n_hypotheses(classifier),
+            classified=classifier is not None, hypotheses=n_hypotheses(classifier), visits=self.judge.visits,
         )  # fmt: skip
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
@@ -198,11 +198,17 @@ class SparseFlyer:
         self._exposed = False
 
     def configure(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set ``real_time``: what a pixel may get in all its passes, s; 0: no limit."""
-        if unknown := sorted(set(values) - {"real_time"}):
-            raise ConfigError(f"{self.name}: no such preset: {', '.join(unknown)}; there is real_time")
+        """Set ``real_time``, what a pixel may get in all its passes, s (0: no limit), and ``visits``.
+
+        With ``visits`` rows say how often their pixel was visited before.
+        """
+        if unknown := sorted(set(values) - {"real_time", "visits"}):
+            raise ConfigError(
+                f"{self.name}: no such preset: {', '.join(unknown)}; there are real_time and visits"
+            )
         before = self.read_configuration()
         self.judge.cap_real_s = float(values.get("real_time", 0.0)) or np.inf
+        self.judge.visits = bool(values.get("visits", False))
         return before, self.read_configuration()
 
     def read_configuration(self) -> dict[str, Any]:
@@ -295,6 +301,10 @@ class SparseFlyer:
     def first_pass_s(self, quantum_s: float) -> float:
         """Return the real time that a pixel's first pass should take, s; `quantum_s` while nothing is known."""
         return self.judge.first_dwell_s(quantum_s)
+
+    def dwell_of_counts_s(self, counts: int) -> float:
+        """Return the real time in which so many counts come, s; NaN while that is not known."""
+        return self.judge.dwell_of_counts_s(counts)
 
     def next_pass_s(self, pixel: int) -> float:
         """Return the real time that an undecided pixel's next pass should take, s."""

@@ -36,6 +36,8 @@ SCAN_FIELDS: dict[str, tuple[str, str, str]] = {
     "decision": ("integer", "<i8", ""),
 }
 """What a row says of its place: dtype, numpy dtype, unit."""
+VISIT_FIELD: dict[str, tuple[str, str, str]] = {"visit": ("integer", "<i8", "")}
+"""What it says besides where pixels may be visited again."""
 
 FIRST_PART, NEXT_PART = 0.6, 0.15
 """Real time of a pixel's first pass, in units of the median that decisions take, and of each further pass, in units
@@ -93,12 +95,19 @@ class _Row:
 
 
 def describe_rows(
-    scan: str, eds: str, beam: str, n_channels: int, *, classified: bool, hypotheses: int = 0
+    scan: str,
+    eds: str,
+    beam: str,
+    n_channels: int,
+    *,
+    classified: bool,
+    hypotheses: int = 0,
+    visits: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Data keys of the rows: those of an adaptive map's Event, by the names of its devices."""
     keys = {
         f"{scan}_{key}": data_key(f"plan:{scan}", dtype, numpy_dtype, units=units)
-        for key, (dtype, numpy_dtype, units) in SCAN_FIELDS.items()
+        for key, (dtype, numpy_dtype, units) in {**SCAN_FIELDS, **(VISIT_FIELD if visits else {})}.items()
     }
     keys.update(describe_eds(eds, n_channels, f"LIST:{eds}", classified=classified, hypotheses=hypotheses))
     keys[f"{eds}_passes"] = data_key(f"LIST:{eds}#passes", "integer", "<i8")
@@ -121,13 +130,18 @@ class ListJudge:
     ----------
     classifier : Classifier, optional
     rule : StopRule, optional
-        With it each pixel grows over passes until the rule has decided.
+        With it each pixel grows over passes until the rule has decided; but for points with planned counts, whose
+        one pass is all of a visit, and whose visits the sampler adds up.
+    visits : bool
+        Whether rows say how often their pixel was visited before.
     """
 
     def __init__(self, scan: str, eds: str, beam: str) -> None:
         self._names = (scan, eds, beam)
         self.classifier: Classifier | None = None
         self.rule: StopRule | None = None
+        self.visits = False
+        self._pulses = self._exposed_s = 0.0
         self._watch = BeamWatch()
         self._growing: dict[int, _Growing] = {}
         self._decided_s: deque[float] = deque(maxlen=LATELY)
@@ -151,6 +165,7 @@ class ListJudge:
         with self._lock:
             self._growing.clear()
             self._decided_s.clear()
+            self._pulses = self._exposed_s = 0.0
             self._rows.clear()
 
     def begin(self, points: PointList) -> None:
@@ -191,7 +206,10 @@ class ListJudge:
             if grown is not None:  # its dose was given; its counts of earlier passes are still good
                 grown.charge_nc += charge
             return None
-        if self.rule is None:
+        self._pulses += float(counts.sum())
+        self._exposed_s += real
+        planned = self._points.counts
+        if self.rule is None or (planned is not None and planned[index] > 0):
             judgement = judge(self.classifier, counts, live)
             evidence = weigh(self.classifier, counts)
             return _Row(index, counts, live, real, charge, self._dose_nc, 1, judgement, evidence)
@@ -215,6 +233,13 @@ class ListJudge:
             index, grown.counts, grown.live_s, grown.real_s, grown.charge_nc, self._dose_nc, grown.passes,
             decision, weigh(self.classifier, grown.counts),
         )  # fmt: skip
+
+    def dwell_of_counts_s(self, counts: int) -> float:
+        """Return the real time in which so many counts come, at the mean rate so far, s; NaN before any came."""
+        if not self._pulses:
+            return float("nan")
+        wanted = max(counts * self._exposed_s / self._pulses, SHORTEST_S)
+        return float(min(wanted, self.cap_real_s))
 
     def first_dwell_s(self, quantum_s: float) -> float:
         """Return the real time of a pixel's first pass, s: `quantum_s` until some pixels are decided.
@@ -264,6 +289,7 @@ class ListJudge:
             f"{scan}_col": of("columns"),
             f"{scan}_erd": of("erd"),
             f"{scan}_decision": of("decision"),
+            **({f"{scan}_visit": of("visit")} if self.visits else {}),
             f"{eds}_spectrum": np.stack([row.counts for row in rows]),
             f"{eds}_live_time": [row.live_s for row in rows],
             f"{eds}_real_time": [row.real_s for row in rows],

@@ -166,7 +166,7 @@ class _PointByPoint:
             self._found.append(values)
         chosen = None if reason else next(iter(agent.suggest(1)), None)
         if self._expect is not None and chosen is not None:
-            self._expect(chosen.counts)  # the dose of this point, where the sampler plans doses
+            self._expect(chosen.counts, chosen.prior)  # the dose of this point, where the sampler plans doses
         run.times.add("decide", began)
         return chosen, reason or ("" if chosen else "nothing is left to suggest")
 

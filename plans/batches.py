@@ -1,12 +1,14 @@
 """How many points a list has, and which an agent gives besides those that are being measured."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
 
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.pointlist import MOST_POINTS
 from slads_bluesky.protocols import Agent, Suggestion
 
-__all__ = ["AUTO", "auto_batch", "batch_size", "suggest_besides"]
+__all__ = ["AUTO", "auto_batch", "batch_size", "suggest_besides", "until_new", "visits_of"]
 
 AUTO = "auto"
 """A batch that grows with what is known; see `auto_batch`."""
@@ -58,3 +60,14 @@ def suggest_besides(agent: Agent, n: int, pending: Collection[int]) -> list[Sugg
     if own is not None:
         return list(own(n, pending))
     return [s for s in agent.suggest(n + len(pending)) if s.pixel not in pending][:n]
+
+
+def visits_of(agent: Agent) -> int:
+    """Points that an agent has ingested: visits where pixels may be visited again, else pixels."""
+    return int(getattr(agent, "n_visits", agent.n_measured))
+
+
+def until_new(suggestions: Sequence[Suggestion], most: int) -> list[Suggestion]:
+    """Return the first suggestions, up to the one after which more than `most` pixels would be new."""
+    new = np.cumsum([s.visit == 0 for s in suggestions], dtype=int)
+    return list(suggestions[: int(np.searchsorted(new, max(most, 0), side="right"))])

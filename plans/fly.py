@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from time import perf_counter
 from typing import Any, Literal
 
@@ -108,10 +108,6 @@ def adaptive_lists(
         max_failed_points=max_failed_points,
         stop_rule=stop_rule,
     )
-    if getattr(agent, "revisits", False):
-        raise ConfigError(
-            "the sampler visits pixels again, which lists of points do not record: map by points, without a flyer"
-        )
     if not quantum_s > 0:
         raise ConfigError(f"quantum must be positive, not {quantum_s} s")
     size = batch_size(batch)
@@ -127,7 +123,7 @@ class _Lists:
     def __init__(self, run: MapRun, flyer: FlyerLike, chooser: ListChooser, quantum_s: float) -> None:
         self._run, self._flyer, self._chooser, self._quantum_s = run, flyer, chooser, quantum_s
         self._points, self._limits, self._times = run.points, run.limits, run.times
-        self._point = ScanPoint(run.agent.grid)
+        self._point = ScanPoint(run.agent.grid, visits=chooser.revisits)
         self._reason = ""
         self._missed: Counter[int] = Counter()
         self._carry: PointList | None = None
@@ -153,7 +149,7 @@ class _Lists:
         self._settling, self._current_na = engine.settling, float(engine.current_na)
         self._dose0 = self._dose_before = self._flyer.dose_nc
         cap_s = budget.cap_nc / self._current_na if budget.limited and self._current_na > 0 else 0.0
-        yield from ask("configure", self._flyer, {"real_time": cap_s})
+        yield from ask("configure", self._flyer, {"real_time": cap_s, "visits": self._chooser.revisits})
         yield Msg("declare_stream", None, self._flyer, name="primary", collect=True)
         return staged
 
@@ -264,7 +260,10 @@ class _Lists:
         parts = [] if carry is None or self._chooser.closed else [carry]
         if decision.suggestions:
             yield from self._chooser.record(decision)
-            parts.append(decision.points(self._run.agent.grid, self._first_pass_s()))
+            adaptive = getattr(self._run.eds, "stop_rule", None) is not None
+            planned = self._flyer.dwell_of_counts_s if adaptive else None  # where the sampler plans doses
+            most = self._limits.dwell_s or inf
+            parts.append(decision.points(self._run.agent.grid, self._first_pass_s(), planned, most))
         if not parts:
             return None
         points = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
@@ -319,7 +318,8 @@ class _Lists:
                 again.append(index)
                 continue
             self._flyer.forget(pixel)
-            self._point.choose(Suggestion(pixel, float(done.erd[index])))
+            visit = 0 if done.visit is None else int(done.visit[index])
+            self._point.choose(Suggestion(pixel, float(done.erd[index]), visit=visit))
             yield from self._points.fail(why, [self._point])
             if self._points.too_many_failed:
                 return

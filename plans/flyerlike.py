@@ -58,5 +58,8 @@ class FlyerLike(Protocol):
     def first_pass_s(self, quantum_s: float) -> float:
         """Real time of a pixel's first pass, s."""
 
+    def dwell_of_counts_s(self, counts: int) -> float:
+        """Real time in which so many counts come, s; NaN while that is not known."""
+
     def next_pass_s(self, pixel: int) -> float:
         """Real time of an undecided pixel's next pass, s."""

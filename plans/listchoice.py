@@ -7,6 +7,7 @@ then, so that a replay can make each decision again from the state that it was m
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from slads_bluesky.pointlist import PointList
 from slads_bluesky.protocols import Suggestion
 from slads_bluesky.streams import StreamRouter
 
-from .batches import suggest_besides
+from .batches import suggest_besides, until_new, visits_of
 from .maprun import MapRun
 from .readables import MapReadable
 from .stubs import record
@@ -32,21 +33,44 @@ class Decision:
 
     number: int
     seen: int
-    """Pixels that were known then."""
+    """Pixels that were known then; where pixels may be visited again, visits."""
     asked: int
     suggestions: list[Suggestion]
     reason: str
     """Why the map ends, if it does."""
 
-    def points(self, grid: ScanGrid, dwell_s: float) -> PointList:
-        """Return the list of what was chosen, each with a dwell of `dwell_s`."""
+    def points(
+        self,
+        grid: ScanGrid,
+        dwell_s: float,
+        planned_s: Callable[[int], float] | None = None,
+        most_s: float = inf,
+    ) -> PointList:
+        """Return the list of what was chosen.
+
+        Parameters
+        ----------
+        grid : ScanGrid
+        dwell_s : float
+            Real time of each point, s.
+        planned_s : callable, optional
+            Gives the real time of so many counts, s, or NaN: for points with planned counts, which then have no
+            other pass.
+        most_s : float
+            Longest dwell of those.
+        """
         n = len(self.suggestions)
+        counts = np.array([0 if planned_s is None else s.counts for s in self.suggestions], np.int64)
+        planned = np.array([planned_s(int(c)) if planned_s and c else np.nan for c in counts])
+        counts[np.isnan(planned)] = 0  # nothing is known of the rate yet
+        dwells = np.where(counts > 0, np.minimum(planned, most_s), dwell_s)
         pixels = np.array([s.pixel for s in self.suggestions], np.int64)
         at = np.array([grid.position(int(pixel)) for pixel in pixels])
         places = np.array([grid.row_column(int(pixel)) for pixel in pixels], np.int64)
         return PointList(
-            at[:, 0].copy(), at[:, 1].copy(), np.full(n, dwell_s), pixels, places[:, 0].copy(), places[:, 1].copy(),
+            at[:, 0].copy(), at[:, 1].copy(), dwells, pixels, places[:, 0].copy(), places[:, 1].copy(),
             np.array([s.erd for s in self.suggestions], np.float64), np.full(n, self.number, np.int64),
+            np.array([s.visit for s in self.suggestions], np.int64), counts,
         )  # fmt: skip
 
 
@@ -88,6 +112,8 @@ class ListChooser:
         To be subscribed to the documents of the run.
     closed : bool
         Set once no further pixel may be chosen.
+    revisits : bool
+        Whether the agent may choose pixels again; their visits are numbered.
     """
 
     def __init__(self, run: MapRun, size: Callable[[int, int], int]) -> None:
@@ -98,7 +124,8 @@ class ListChooser:
             None if getattr(agent, "needs_spectra", False) else agent.keys.spectrum, "primary", "failed"
         )
         self.closed = False
-        self._pending: set[int] = set()  # chosen and not ingested yet
+        self.revisits = bool(getattr(agent, "revisits", False))
+        self._pending: dict[int, int] = {}  # chosen and not ingested yet, with the number of visits before
         self._number = 0
         self._lists = MapReadable("lists")
 
@@ -108,25 +135,29 @@ class ListChooser:
 
     def give_up(self, pixels: Iterable[int]) -> None:
         """Take it that these will not be measured."""
-        self._pending.difference_update(pixels)
+        for pixel in pixels:
+            self._pending.pop(pixel, None)
 
     def _decide(self, events: Sequence[Mapping[str, Any]], taken: int) -> Decision:
         began, agent = perf_counter(), self._run.agent
         for event in events:
             self._run.ingest(event)
-            self._pending.discard(int(event["data"][agent.keys.pixel]))
-        seen = agent.n_measured
+            self._pending.pop(int(event["data"][agent.keys.pixel]), None)
+        seen = visits_of(agent)
         reason = agent.stop_reason if agent.should_stop() else ""
         asked = self._size(seen, agent.grid.n_pixels) - taken
         wanted = getattr(agent, "n_wanted", None)
-        if wanted is not None:
+        if wanted is not None and not self.revisits:
             asked = min(asked, wanted - seen - len(self._pending))
         found: list[Suggestion] = []
         if not reason and not self.closed and asked > 0:
-            found = suggest_besides(agent, asked, self._pending)
+            found = suggest_besides(agent, asked, set(self._pending))
+            if self.revisits and wanted is not None:
+                pending = sum(visit == 0 for visit in self._pending.values())
+                found = until_new(found, wanted - agent.n_measured - pending)
             if not found and not self._pending:
                 reason = "nothing is left to suggest"
-        self._pending.update(s.pixel for s in found)
+        self._pending.update((s.pixel, s.visit) for s in found)
         self._number += 1
         self._run.times.add("decide", began)
         return Decision(self._number, seen, asked, found, reason)

@@ -156,6 +156,10 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             "description": "Pixels of the smallest patch of which 99 % must hold a measured pixel.",
             "min": 1, "max": 1_000_000, "step": 1,
         },
+        minimise={
+            "description": "What the sampler joint sets the fall of the error against: dose, time or both; none: as "
+            "in instrument.yml.",
+        },
         image={
             "description": "Image that guides the map: bse to scan a backscatter frame, or the file of a frame "
             "(.tif, .png, .npy); none: no image.",
@@ -182,6 +186,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         stop_at: float | None = None,
         confidence: float | None = None,
         smallest_feature: int | None = None,
+        minimise: str = "",
         image: str = "",
         image_pixel_um: float | None = None,
         seed: int = seed_,
@@ -196,6 +201,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             lambda: session.make_agent(
                 fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
                 seed=seed, stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature,
+                minimise=minimise or None,
             )
         )  # fmt: skip
         arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)

@@ -146,6 +146,7 @@ class SladsAgent:
             interaction_px=settings.interaction_px,
             minimise=settings.minimise,
             overhead_counts=settings.overhead_counts,
+            overhead_s=settings.overhead_s,
         )
         return cls(
             grid,
@@ -197,6 +198,11 @@ class SladsAgent:
     def revisits(self) -> bool:
         """Whether a pixel may be suggested again after it was measured: its visits add up."""
         return bool(getattr(self._sampler, "revisits", False))
+
+    @property
+    def n_visits(self) -> int:
+        """Points ingested so far: visits where pixels may be visited again, else different pixels."""
+        return int(getattr(self._sampler, "n_visits", self.n_measured)) if self.revisits else self.n_measured
 
     @property
     def n_wanted(self) -> int | None:
@@ -318,7 +324,7 @@ class SladsAgent:
         if take is not None and evidence is not None:
             values = np.asarray(evidence, np.float64)
             counts, visit = float(data.get(keys.counts, 0.0)), int(data.get(keys.visit, 0))
-            take(pixel, values, counts=counts, visit=visit)
+            take(pixel, values, counts=counts, visit=visit, real_s=float(data.get(keys.real_time, 0.0)))
         elif self._mixing is not None and parts is not None and verdict in MIXING:
             self._mixing.ingest_mixture(pixel, *parts)
         else:

@@ -8,9 +8,15 @@ from typing import Any, Self
 
 from .errors import ConfigError
 from .grid import ScanGrid
+from .pointlist import Settling
 from .protocols import Classifier, EventKeys
 
-__all__ = ["AgentSettings"]
+__all__ = ["LIST_OVERHEAD_S", "POINT_OVERHEAD_S", "AgentSettings"]
+
+POINT_OVERHEAD_S = 0.011
+"""Time of a point besides its dwell, over Channel Access, s; `bench point` measures it."""
+LIST_OVERHEAD_S = Settling().base_s
+"""The same in a list of points, s: the beam settles."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ class AgentSettings:
         What the sampler ``joint`` sets the fall of the error against: dose, time or both; None: its default.
     overhead_counts : float, optional
         Counts that a visit costs besides its own, for ``time`` and ``both``; see `sampling.joint.JointSampler`.
+    overhead_s : float, optional
+        The same as time, s: counts at the rate of the spectra so far. `POINT_OVERHEAD_S` point by point,
+        `LIST_OVERHEAD_S` in point lists.
     model_hashes : mapping of str to str
         SHA-256 of the models ``sampler`` and ``classifier``.
     keys : EventKeys
@@ -74,6 +83,7 @@ class AgentSettings:
     interaction_px: float | None = None
     minimise: str | None = None
     overhead_counts: float | None = None
+    overhead_s: float | None = None
     model_hashes: Mapping[str, str] = field(default_factory=dict)
     keys: EventKeys = field(default_factory=EventKeys)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -124,6 +134,7 @@ class AgentSettings:
                 interaction_px=_number(sampler, "interaction_px"),
                 minimise=None if sampler.get("minimise") is None else str(sampler["minimise"]),
                 overhead_counts=_number(sampler, "overhead_counts"),
+                overhead_s=_number(sampler, "overhead_s"),
                 model_hashes={str(k): str(v) for k, v in (configuration.get("model_hashes") or {}).items()},
                 keys=EventKeys(**(configuration.get("keys") or {})),
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
@@ -158,6 +169,7 @@ class AgentSettings:
                 **({} if self.interaction_px is None else {"interaction_px": self.interaction_px}),
                 **({} if self.minimise is None else {"minimise": self.minimise}),
                 **({} if self.overhead_counts is None else {"overhead_counts": self.overhead_counts}),
+                **({} if self.overhead_s is None else {"overhead_s": self.overhead_s}),
             },
             "model_hashes": dict(self.model_hashes),
             **self.more,

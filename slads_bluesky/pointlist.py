@@ -58,8 +58,15 @@ class PointList:
     """(n,) expected reduction in distortion, NaN in the initial mask."""
     decision: NDArray[np.int64]
     """(n,) number of the decision by which each point was chosen."""
+    visit: NDArray[np.int64] | None = None
+    """(n,) how often each pixel was visited before; 0 where it is not given."""
+    counts: NDArray[np.int64] | None = None
+    """(n,) counts that a sampler of evidence wants of each point, in one pass; 0: until its phase is certain."""
 
     def __post_init__(self) -> None:
+        for name in ("visit", "counts"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(len(self.x_um), np.int64))
         lengths = {len(getattr(self, field.name)) for field in fields(self)}
         if len(lengths) != 1:
             raise ConfigError(f"point list: arrays of different lengths, {sorted(lengths)}")

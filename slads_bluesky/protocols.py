@@ -101,6 +101,8 @@ class Suggestion:
     """Counts that its spectrum should have, for a detector whose dwell adapts; 0: until its phase is certain."""
     visit: int = 0
     """How often it was visited before."""
+    prior: tuple[float, ...] = ()
+    """Probability of each phase by all that is known of the map; empty where no sampler of evidence chose it."""
 
 
 @dataclass(frozen=True, slots=True)

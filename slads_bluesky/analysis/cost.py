@@ -16,6 +16,7 @@ import numpy as np
 
 from ..documents import reading
 from ..errors import ConfigError, RecordError
+from ..images.distortion import boundary_fraction
 from ..streams import events_by_stream
 from .load import event_keys
 
@@ -39,6 +40,15 @@ class PastRun:
     """Mean charge on a pixel over its real time; NaN if no dose was recorded."""
     overhead_s: float
     """Mean time besides the real time: move, settle, readout, classify, decide, record; NaN if unknown."""
+    rate_cps: float = math.nan
+    """Counts per second of live time; NaN if unknown."""
+    nats_per_count: float = math.nan
+    """Information of one count: evidence for the phase of a spectrum against the next, over its counts; NaN if
+    unknown."""
+    boundary: float = math.nan
+    """Part of the final map's pixels that lie at boundaries; NaN if unknown."""
+    by_lists: bool = False
+    """Whether its points were visited in lists."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +110,32 @@ def past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None:
 
 def _past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None:
     rows: dict[int, tuple[float, float, float, float]] = {}
+    seen: list[tuple[float, float, float]] = []
     ledger: dict[str, Any] = {}
-    uid, keys = "", None
+    uid, keys, boundary, by_lists = "", None, math.nan, False
     for name, stream, doc in events_by_stream(documents):
         if name == "start":
             uid, keys = str(doc["uid"]), event_keys(doc)
+            by_lists = (doc.get("plan_args") or {}).get("acquisition") == "list"
         elif name == "event" and keys is not None:
             data = doc["data"]
             if stream == "ledger":
                 ledger = data
+            elif stream == "map" and "map_labels" in data:
+                boundary = boundary_fraction(np.asarray(data["map_labels"]))
             elif stream == "primary" and {keys.pixel, keys.live_time, keys.real_time} <= set(data):
                 rows[doc["seq_num"]] = (
                     doc["time"], data[keys.live_time], data[keys.real_time], data.get(keys.dose, math.nan)
                 )  # fmt: skip
+                counts = float(data.get(keys.counts, math.nan))
+                seen.append((data[keys.live_time], counts, _evidence(data.get(keys.log_likelihood), counts)))
     if len(rows) < LEAST_POINTS:
         return None
     times, live, real, dose = np.array([rows[i] for i in sorted(rows)], np.float64).T
     if not live.sum() > 0:
         return None
+    lived, counted, evidence = np.array(seen, np.float64).T
+    weighed = np.isfinite(evidence)
     between = float((times[-1] - times[0]) / (len(times) - 1))
     return PastRun(
         uid=uid,
@@ -126,7 +144,24 @@ def _past_run(documents: Iterable[tuple[str, dict[str, Any]]]) -> PastRun | None
         real_per_live=float(real.sum() / live.sum()),
         current_na=float(dose.sum() / real.sum()) if np.isfinite(dose).all() and real.sum() > 0 else math.nan,
         overhead_s=_overhead(between, float(real[1:].mean()), ledger, len(times)),
+        rate_cps=float(counted.sum() / lived.sum()) if np.isfinite(counted).all() else math.nan,
+        nats_per_count=float(evidence[weighed].sum() / counted[weighed].sum()) if weighed.any() else math.nan,
+        boundary=boundary,
+        by_lists=by_lists,
     )
+
+
+def _evidence(log_likelihood: Any, counts: float) -> float:
+    """Log-likelihood of the likeliest phase over the next one's; NaN where it is not known, or of none of them."""
+    values = np.asarray([] if log_likelihood is None else log_likelihood, np.float64)
+    if (
+        values.size < 3
+        or not (np.isfinite(values).all() and counts > 0)
+        or values.argmax() == values.size - 1
+    ):
+        return math.nan
+    second, first = np.sort(values[:-1])[-2:]
+    return float(first - second)
 
 
 def _overhead(between_s: float, real_s: float, ledger: dict[str, Any], n: int) -> float:

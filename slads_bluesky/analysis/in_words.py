@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from .cost import Estimate, PastRun, Range
+from .recommend import Recommendation
 
-__all__ = ["describe_estimate"]
+__all__ = ["describe_estimate", "describe_recommendation"]
 
 
 def describe_estimate(made: Estimate, runs: Sequence[PastRun]) -> list[str]:
@@ -22,6 +23,28 @@ def describe_estimate(made: Estimate, runs: Sequence[PastRun]) -> list[str]:
         f"a raster   {timedelta(seconds=round(made.raster_beam_s))} of beam for every pixel",
         _basis(runs),
     ]
+
+
+def describe_recommendation(found: Recommendation | None) -> list[str]:
+    """Lines that say which of raster, points and lists a specimen wants, and why; None: nothing is known."""
+    if found is None:
+        return [
+            "recommended  not known: no earlier run of this specimen says how many counts come in a second"
+        ]
+    titles = {
+        "raster": "a fast raster of every pixel",
+        "points": "sparse points",
+        "lists": "sparse point lists",
+    }
+    lines = [f"recommended  {titles[found.best]}: {found.why}"]
+    for way in found.ways:
+        dose = f", {_three(way.dose_nc)} nC" if way.dose_nc == way.dose_nc else ""
+        lines.append(
+            f"  {way.name:<7} {way.n_points} points of {_three(1e3 * way.dwell_s)} ms: {_three(way.time_s)} s{dose}"
+        )
+    if found.assumed:
+        lines.append(f"  not known from earlier runs, so taken as usual: {'; '.join(found.assumed)}")
+    return lines
 
 
 def _basis(runs: Sequence[PastRun]) -> str:

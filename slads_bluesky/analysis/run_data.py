@@ -196,6 +196,8 @@ class RunData:
                 data[keys.visit] = int(self.visits[i])
             if self.counts is not None and np.isfinite(self.counts[i]):
                 data[keys.counts] = float(self.counts[i])
+            if np.isfinite(self.real_time_s[i]):
+                data[keys.real_time] = float(self.real_time_s[i])
             if self.abundances is not None and not np.isnan(self.abundances[i]).any():
                 assert self.majority is not None
                 assert self.abundance_sd is not None

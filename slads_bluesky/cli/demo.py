@@ -37,7 +37,10 @@ def demo(
         float | None, typer.Option(help="Part of the pixels to measure; default the paper's for this object.")
     ] = None,
     sampler: Annotated[
-        str, typer.Option(help="learned, slads (the paper's), random or low-discrepancy.")
+        str,
+        typer.Option(
+            help="learned, joint (plans the dose of each visit), slads (the paper's), random or low-discrepancy."
+        ),
     ] = "learned",
     classifier: Annotated[str, typer.Option(help="likelihood, or paper: its two networks.")] = "likelihood",
     dwell: Annotated[
@@ -73,11 +76,21 @@ def demo(
             help="Measure gaps until 99 % of the patches of this many pixels hold a measured pixel.", min=1
         ),
     ] = None,
+    minimise: Annotated[
+        Literal["dose", "time", "both"] | None,
+        typer.Option(help="What the sampler joint sets the fall of the error against; default dose."),
+    ] = None,
     blur: Blur = None,
     imperfect: Imperfect = False,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Know nothing of the specimen: phases are found on the way.")
     ] = False,
+    rival: Annotated[
+        bool,
+        typer.Option(
+            help="Show what a fast raster gives at the same dose and in the same time; likelihood only."
+        ),
+    ] = True,
     bse: Annotated[
         bool,
         typer.Option("--bse", help="Scan a backscatter frame first; it guides the map as far as it helps."),
@@ -182,6 +195,8 @@ def demo(
                 confidence=confidence,
                 smallest_feature=smallest_feature,
                 elements=_elements(elements, phantom) if target == "elements" else (),
+                minimise=minimise,
+                lists=lists,
             )
         watches = [] if unknown else [VerdictWatch(console.print)]
         result = run_map(
@@ -212,7 +227,7 @@ def demo(
         f"{object_name}, run {result.uid[:8]}",
     )
 
-    figures = {
+    figures: dict[str, Any] = {
         **result.figures(),
         "saved_against_raster": phantom.truth.size * phantom.full_dwell_s / result.statistics.live_time_s,
         "soft": soft,
@@ -220,7 +235,17 @@ def demo(
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "catalog_up_to_date": current,
     }
+    if (
+        rival
+        and not unknown
+        and classifier == "likelihood"
+        and getattr(phantom, "imperfections", None) is None
+    ):
+        with working(console, "mapping the rival, a fast raster"):
+            figures["rival"] = _rivals(phantom, models.classifier, result, seed)
     console.print(_table(figures, PAPER.get(object_name)))
+    if "rival" in figures:
+        console.print(_rival_table(figures))
     console.print(f"figure: {picture}", soft_wrap=True)
     console.print(
         f"\nOpen it from Python:\n\n    from slads_bluesky.record import open_catalog\n"
@@ -243,6 +268,38 @@ def _symbols(composition: Any) -> tuple[str, ...]:
     from ..spectra.physics.composition import Composition
 
     return Composition.parse(composition).symbols
+
+
+def _rivals(phantom: Any, classifier: Any, result: Any, seed: int) -> dict[str, dict[str, float]]:
+    """What a fast raster gives at a map's dose, and in its time: by the dwells, and with all time besides."""
+    from dataclasses import asdict
+
+    from ..simulation.rival import fast_raster
+
+    statistics = result.statistics
+    counts, real = float(statistics.counts.sum()), statistics.real_time_s
+    wall = real + float(statistics.point_s.sum())
+    of_dose = counts / phantom.truth.size
+    return {
+        "dose": asdict(fast_raster(phantom, classifier, of_dose, seed)),
+        "time": asdict(fast_raster(phantom, classifier, of_dose * wall / real, seed)),
+    }
+
+
+def _rival_table(figures: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(caption="a fast raster of every pixel, without settle times", min_width=64)
+    table.add_column("total distortion")
+    for column in ("this run", "raster, Potts reference", "raster, our network", "counts a pixel"):
+        table.add_column(column, justify="right")
+    for key, title in (("dose", "at the same dose"), ("time", "in the same time")):
+        raster = figures["rival"][key]
+        table.add_row(
+            title, f"{figures['td']:.4f}", f"{raster['reference']:.4f}", f"{raster['network']:.4f}",
+            _short(raster["counts"]),
+        )  # fmt: skip
+    return table
 
 
 def _dwell(text: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,6 @@ from ..files import check_writable, write_json
 from ..terminal import make_console, working
 from .options import Json
 from .record import Where
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["estimate", "register"]
 
@@ -36,13 +33,21 @@ def estimate(
     object_name: Annotated[
         str | None, typer.Option("--object", help="Look at earlier runs of this simulated object only.")
     ] = None,
+    distortion: Annotated[
+        float,
+        typer.Option(help="Total distortion that the map may have: for the raster it is compared with."),
+    ] = 0.005,
+    minimise: Annotated[
+        Literal["dose", "time", "both"], typer.Option(help="What decides between raster, points and lists.")
+    ] = "both",
     last: Annotated[int, typer.Option(help="Look at this many earlier runs, the latest.")] = 20,
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
-    """Estimate the time and the dose of a map from what earlier runs took."""
+    """Estimate the time and the dose of a map from what earlier runs took, and recommend raster, points or lists."""
     from ..analysis.cost import estimate as predict
-    from ..analysis.in_words import describe_estimate
+    from ..analysis.in_words import describe_estimate, describe_recommendation
+    from ..analysis.recommend import recommend
     from ..record.earlier import earlier_runs
 
     console = make_console()
@@ -54,11 +59,18 @@ def estimate(
         runs = earlier_runs(catalog, sample=sample, object_name=object_name, last=last, on_run=show)
     try:
         made = predict(runs, n_pixels=rows * columns, fraction=fraction, dwell_s=dwell, current_na=current)
+        advice = recommend(
+            runs, n_pixels=rows * columns, fraction=fraction, distortion=distortion, minimise=minimise,
+            dwell_s=dwell, current_na=current,
+        )  # fmt: skip
     except RecordError as error:
         raise RecordError(f"{error} with --dwell") from None
-    for line in describe_estimate(made, runs):
-        console.print(line)
-    write_json(json_file, {**made.to_json(), "runs": [run.uid for run in runs]})
+    for line in (*describe_estimate(made, runs), *describe_recommendation(advice)):
+        console.print(line, soft_wrap=True)
+    recommended = None if advice is None else advice.to_json()
+    write_json(
+        json_file, {**made.to_json(), "runs": [run.uid for run in runs], "recommendation": recommended}
+    )
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -173,6 +173,7 @@ def forecast_map(
     stop_at: float | None = None,
     confidence: float | None = None,
     smallest_feature: int | None = None,
+    minimise: str | None = None,
     seed: int | None = None,
     notes: str = "",
     sample: str | None = None,
@@ -221,7 +222,7 @@ def forecast_map(
     limit = dose.run_nc if budget_nc is None else budget_nc
     agent = session.new_agent(
         fraction, shape=grid.shape, step_um=grid.step_um, centre_um=grid.centre_um, seed=seed,
-        stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature,
+        stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature, minimise=minimise or None,
     )  # fmt: skip
     first = tuple(s.pixel for s in agent.suggest(agent.n_wanted or grid.n_pixels) if math.isnan(s.erd))
     if (

@@ -91,7 +91,7 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
     if simulated and ((model is None and wanted.name not in UNTRAINED) or classifier is None):
         prepared = prepare_models(
             settings.simulation.object,
-            sampler="learned" if wanted.name == "learned" else "slads",
+            sampler=wanted.name if wanted.name in ("learned", "joint") else "slads",
             classifier=judge.train or "likelihood",
         )
         if model is None and wanted.name not in UNTRAINED:
@@ -101,6 +101,10 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
         from ..sampling.learned.model import shipped_model
 
         model = shipped_model()
+    elif model is None and wanted.name == "joint":
+        from ..sampling.joint.model import shipped_joint_model
+
+        model = shipped_joint_model()
     _check_error(settings, file, classifier)
     return MapModels(model, classifier)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
-from ..agent_settings import AgentSettings
+from ..agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
 from ..agents import agent_from_settings, element_target
 from ..callbacks.headless import is_headless
 from ..errors import ConfigError
@@ -193,6 +193,7 @@ class Session:
         stop_at: float | None = None,
         confidence: float | None = None,
         smallest_feature: int | None = None,
+        minimise: str | None = None,
     ) -> SladsAgent:
         """Make an agent for one map; what is not given is as in ``instrument.yml``.
 
@@ -216,6 +217,8 @@ class Session:
             Probability with which the distortion must not be above `stop_at` for that.
         smallest_feature : int, optional
             Pixels of the smallest patch of which 99 % must hold a measured pixel.
+        minimise : {"dose", "time", "both"}, optional
+            What the sampler ``joint`` sets the fall of the error against.
 
         Raises
         ------
@@ -233,6 +236,7 @@ class Session:
             stop_at=stop_at,
             confidence=confidence,
             smallest_feature=smallest_feature,
+            minimise=minimise,
         )
         keep_models(self.recorder.directory / "models", self.models.sampler, self.models.classifier)
         return self.agent
@@ -246,6 +250,7 @@ class Session:
         stop_at: float | None = None,
         confidence: float | None = None,
         smallest_feature: int | None = None,
+        minimise: str | None = None,
         **region: Any,
     ) -> SladsAgent:
         """Make an agent as `make_agent` does, and keep nothing for it: neither models nor the agent itself."""
@@ -268,8 +273,18 @@ class Session:
             confidence=usual.confidence if confidence is None else confidence,
             smallest_feature=usual.smallest_feature if smallest_feature is None else smallest_feature,
             more=element_target(usual.elements, classifier),
+            **self._cost(minimise),
         )
         return agent_from_settings(settings, self.models.sampler)
+
+    def _cost(self, minimise: str | None) -> dict[str, Any]:
+        """What the sampler ``joint`` minimises, and what a visit costs besides its dwell; nothing for others."""
+        usual = self.settings.sampler
+        wanted = usual.minimise if minimise is None else minimise
+        if usual.name != "joint" or wanted is None:
+            return {} if wanted is None else {"minimise": wanted}  # refused where the sampler is another
+        pace = POINT_OVERHEAD_S if self.flyer is None else LIST_OVERHEAD_S
+        return {"minimise": wanted, "overhead_s": pace if usual.overhead_s is None else usual.overhead_s}
 
     def estimate(self, **arguments: Any) -> MapForecast:
         """Check a map, and forecast its time and dose; arguments as `map_sample`, see `forecast_map`."""

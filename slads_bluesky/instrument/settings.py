@@ -159,8 +159,9 @@ class GridSettings(_Section):
 class SamplerSettings(_Section):
     """What decides where to measure."""
 
-    name: Literal["slads", "learned", "random", "low-discrepancy"] = "learned"
-    """The sampler: ``learned`` brings a model of its own, ``slads`` is the paper's, the others are for comparison."""
+    name: Literal["slads", "learned", "joint", "random", "low-discrepancy"] = "learned"
+    """The sampler: ``learned`` brings a model of its own, and so does ``joint``, which plans the dose of each visit;
+    ``slads`` is the paper's, the others are for comparison."""
     model: Path | None = None
     """File of a trained model; empty: the sampler's own, or in soft and ioc one that is trained."""
     fraction: Annotated[Number, Field(gt=0, le=1)] = 0.15
@@ -182,6 +183,11 @@ class SamplerSettings(_Section):
     most."""
     elements: list[Symbol] = []
     """The elements of that target."""
+    minimise: Literal["dose", "time", "both"] | None = None
+    """Of ``joint``: what the fall of the error is set against; empty: dose."""
+    overhead_s: Annotated[Number, Field(ge=0)] | None = None
+    """Of ``joint``, for time and both: time of a visit besides its dwell, s; empty: what points or lists usually
+    take."""
 
     @model_validator(mode="after")
     def _elements_of_a_target(self) -> SamplerSettings:
@@ -195,6 +201,8 @@ class SamplerSettings(_Section):
     def _confident_of_something(self) -> SamplerSettings:
         if self.confidence is not None and self.stop_at is None:
             raise ValueError("confidence says nothing without stop_at")
+        if self.name != "joint" and not (self.minimise is None and self.overhead_s is None):
+            raise ValueError("minimise and overhead_s are of the sampler joint")
         return self
 
 

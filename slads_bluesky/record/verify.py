@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from slads_bluesky.analysis.run_data import ListDecision, RunData
-from slads_bluesky.plans.batches import suggest_besides
+from slads_bluesky.plans.batches import suggest_besides, visits_of
 from slads_bluesky.plans.budget import BUDGET_SPENT
 from slads_bluesky.progress import Progress, no_progress
 from slads_bluesky.protocols import (
@@ -115,7 +116,7 @@ def verify(
         if i % 100 == 0:
             progress("verifying", i / data.n_measured)
         lists.decide()
-        if int(data.pixels[i]) not in lists.pixels:
+        if lists.visit_of(i) not in lists.visits:
             _decide(data, agent, i, result)
         agent.ingest(event)
         lists.measured(int(data.pixels[i]))
@@ -131,13 +132,27 @@ class _Lists:
 
     def __init__(self, data: RunData, agent: Agent, result: Verification) -> None:
         self._data, self._agent, self._result = data, agent, result
-        self.pixels = {int(pixel) for decision in data.lists for pixel in decision.pixels}
-        self._row = {int(pixel): i for i, pixel in enumerate(data.pixels)}
+        self._row = {self.visit_of(i): i for i in range(len(data.pixels))}
         self._left = list(data.lists)
         # one that was chosen and not measured before its run was cut off is chosen again by the next
-        self._of = {int(pixel): decision for decision in data.lists for pixel in decision.pixels}
+        self._of = {visit: decision for decision in data.lists for visit in self._chosen(decision)}
+        self.visits = set(self._of)
+        """Pixels that were chosen for lists, each with how often it was visited before."""
         self._run = -1
         self._pending: set[int] = set()
+
+    def visit_of(self, i: int) -> tuple[int, int]:
+        """Pixel of an event, and how often it was visited before; 0 of a map that visits no pixel again."""
+        data = self._data
+        return int(data.pixels[i]), 0 if data.visits is None else int(data.visits[i])
+
+    def _chosen(self, decision: ListDecision) -> list[tuple[int, int]]:
+        """Pixels of a decision, each with how often it was visited before: all earlier visits were known then."""
+        data = self._data
+        if data.visits is None:
+            return [(int(pixel), 0) for pixel in decision.pixels]
+        known = Counter(int(pixel) for pixel in data.pixels[: decision.seen])
+        return [(int(pixel), known[int(pixel)]) for pixel in decision.pixels]
 
     def measured(self, pixel: int) -> None:
         """Take it that a pixel is known now."""
@@ -145,7 +160,7 @@ class _Lists:
 
     def decide(self) -> None:
         """Make the decisions that were made from what is known now."""
-        while self._left and self._left[0].seen <= self._agent.n_measured:
+        while self._left and self._left[0].seen <= visits_of(self._agent):
             decision = self._left.pop(0)
             if decision.run != self._run:  # what an earlier run had under way was given up with it
                 self._run, self._pending = decision.run, set()
@@ -155,8 +170,9 @@ class _Lists:
 
     def _compare(self, decision: ListDecision, again: list[Suggestion]) -> None:
         data, event = self._data, decision.seen + 1
-        for j, pixel in enumerate(int(p) for p in decision.pixels):
-            row = self._row.get(pixel) if self._of[pixel] is decision else None
+        for j, visit in enumerate(self._chosen(decision)):
+            pixel = visit[0]
+            row = self._row.get(visit) if self._of[visit] is decision else None
             if j >= len(again):
                 self._result.add(Difference(event, pixel, "decision", pixel, "no pixel"))
             elif again[j].pixel != pixel:

@@ -71,6 +71,7 @@ def make_sampler(
     interaction_px: float | None = None,
     minimise: str | None = None,
     overhead_counts: float | None = None,
+    overhead_s: float | None = None,
     image: NDArray[np.float32] | None = None,
 ) -> Sampler:
     """Make a sampler.
@@ -93,8 +94,9 @@ def make_sampler(
         Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
     interaction_px : float, optional
         Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` only).
-    minimise, overhead_counts : str, float, optional
-        Of ``joint``: dose, time or both, and what a visit costs besides its counts; no other sampler takes them.
+    minimise, overhead_counts, overhead_s : str, float, float, optional
+        Of ``joint``: dose, time or both, and what a visit costs besides its counts, in counts or in s; no other
+        sampler takes them.
     image : (rows, columns) array, optional
         Grey-level frame of the field; see `base.GridSampler.take_image`.
     roi, forbidden : (rows, columns) bool arrays, optional
@@ -115,7 +117,7 @@ def make_sampler(
     """
     sampler = _make(
         name, shape, labels, model, seed, initial, roi, forbidden, stop_at, confidence, smallest_feature,
-        interaction_px, minimise, overhead_counts,
+        interaction_px, {"minimise": minimise, "overhead_counts": overhead_counts, "overhead_s": overhead_s},
     )  # fmt: skip
     if image is not None:
         sampler.take_image(image)
@@ -136,8 +138,7 @@ def _make(
     confidence: float | None,
     smallest_feature: int | None,
     interaction_px: float | None,
-    minimise: str | None,
-    overhead_counts: float | None,
+    cost: dict[str, Any],
 ) -> Any:
     check_name(name)
     masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
@@ -147,8 +148,9 @@ def _make(
         raise ConfigError(
             f"the sampler '{name}' takes no abundances; with an interaction volume use 'learned'"
         )
-    if name != "joint" and (minimise is not None or overhead_counts is not None):
-        raise ConfigError(f"minimise and overhead_counts are of the sampler 'joint', not of '{name}'")
+    cost = {key: value for key, value in cost.items() if value is not None}
+    if name != "joint" and cost:
+        raise ConfigError(f"{' and '.join(cost)}: of the sampler 'joint', not of '{name}'")
     if name in STATIC:
         from .static import StaticSampler
 
@@ -165,9 +167,6 @@ def _make(
     if name == "joint":
         from .joint.sampler import JointSampler
 
-        cost: dict[str, Any] = {} if minimise is None else {"minimise": minimise}
-        if overhead_counts is not None:
-            cost["overhead_counts"] = overhead_counts
         return JointSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start, **cost)  # type: ignore[arg-type]
     if model is None:
         raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
-from ..agent_settings import AgentSettings
+from ..agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
 from ..agents import agent_from_settings, element_target
 from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
@@ -133,6 +133,8 @@ def make_agent(
     initial: float | None = None,
     smallest_feature: int | None = None,
     elements: Sequence[str] = (),
+    minimise: str | None = None,
+    lists: bool = False,
 ) -> SladsAgent:
     """Make the agent that maps an object: its grid, a sampler, the wanted fraction.
 
@@ -155,6 +157,10 @@ def make_agent(
         Pixels of the smallest patch of which 99 % must hold a measured pixel.
     elements : sequence of str
         Choose pixels for the maps of these elements, not for that of the phases.
+    minimise : {"dose", "time", "both"}, optional
+        What the sampler ``joint`` sets the fall of the error against.
+    lists : bool
+        Whether points are visited in lists: for `minimise`, what a visit costs besides its dwell.
     """
     pitch = float(getattr(phantom, "pitch_um", 1.0))
     settings = AgentSettings.for_models(
@@ -170,6 +176,8 @@ def make_agent(
         smallest_feature=smallest_feature,
         interaction_px=_interaction_px(phantom, models),
         more=element_target(elements, models.classifier),
+        minimise=minimise,
+        overhead_s=None if minimise is None else LIST_OVERHEAD_S if lists else POINT_OVERHEAD_S,
     )
     return agent_from_settings(settings, models.sampler)
 

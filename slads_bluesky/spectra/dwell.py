@@ -10,6 +10,7 @@ still uncertain at the cap is ``low_counts`` or ``mixed``, not a guess.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,24 @@ class SequentialTest:
         self.cap_s = cap_s
         self._first = first_look(classifier, error)
         self._asked = 0
+        self._prior = np.zeros(0)
         self.reset()
 
-    def expect(self, counts: int) -> None:
-        """Let the next spectra be of so many counts, whatever they show; 0: until their phase is certain.
+    def expect(self, counts: int, prior: Sequence[float] = ()) -> None:
+        """Let the next spectra be of so many counts, and end before where their phase is certain.
 
-        For a sampler that takes evidence: what one spectrum leaves open, those around it may settle.
+        For a sampler that takes evidence: what one spectrum leaves open, those around it may settle, and what those
+        around it say of the phase counts as much as its own counts.
+
+        Parameters
+        ----------
+        counts : int
+            0: until the phase is certain by the spectrum alone.
+        prior : sequence of float
+            Probability of each phase by all that is known of the map; empty: the counts alone decide.
         """
         self._asked = int(counts)
+        self._prior = np.asarray(prior, np.float64)
 
     def reset(self) -> None:
         """Forget the spectrum; the next `update` starts another pixel."""
@@ -101,7 +112,7 @@ class SequentialTest:
         capped = live_time_s >= self.cap_s
         self._remember(total, posterior)
         if self._asked:
-            if capped or float(np.sum(counts)) >= self._asked:
+            if capped or float(np.sum(counts)) >= self._asked or self._certain(total, posterior):
                 return self.classifier.classify(counts)
         elif total >= LEAST_COUNTS:
             sure = probability >= 1.0 - self.error
@@ -119,6 +130,13 @@ class SequentialTest:
         if decision.verdict == "ok" and decision.probability < 1.0 - self.error:
             return Classification(UNCLASSIFIED, decision.probability, "low_counts")
         return decision
+
+    def _certain(self, total: float, posterior: NDArray[np.float64]) -> bool:
+        """Whether counts and prior together leave no more than ε to other phases than the likeliest, or to none."""
+        if self._prior.size != posterior.size - 1 or total < LEAST_COUNTS:
+            return False
+        both = posterior[:-1] * self._prior * self._prior.size
+        return bool(both.max() >= (1.0 - self.error) * (both.sum() + posterior[-1]))
 
     def _remember(self, total: float, posterior: NDArray[np.float64]) -> None:
         first, second = np.sort(posterior)[[-1, -2]]

@@ -67,7 +67,8 @@ def model_four(session_folder):
 @pytest.fixture(scope="session")
 def random_net(model):
     """A network of random weights, which predicts nothing."""
-    from slads_bluesky.sampling.learned.model import LearnedModel, expected_shapes
+    from slads_bluesky.sampling.learned.model import LearnedModel
+    from slads_bluesky.sampling.learned.weights import expected_shapes
 
     rng = np.random.default_rng(5)
     widths = (4, 6, 6, 8)

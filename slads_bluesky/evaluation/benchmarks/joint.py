@@ -1,236 +1,198 @@
-"""The joint sampler beside its honest rival: a fast full raster with the same inference, at equal dose.
-
-Counts are drawn and weighed without devices (`simulation.evidence`); charge is converted by what a nC brings on the
-soft microscope, dead time included. Time is that of points with `VISIT_S` besides the dwell for ours, of a raster of
-`PIXEL_S` besides its dwell for the rival.
-"""
+"""The joint sampler beside its honest rival, a fast full raster with the same inference: trials, rows and figures."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...devices.sim.soft import soft_microscope
-from ...grid import ScanGrid
-from ...phantom import Phantom, make_object
 from ...phantom.paper_results import PAPER
-from ...progress import Progress, no_progress
-from ...sampling.joint.infer import infer_map
-from ...sampling.joint.mapper import EvidenceMapper
-from ...sampling.joint.model import shipped_joint_model
-from ...sampling.joint.reference import JointPosterior, denoise
-from ...sampling.joint.sampler import JointSampler
-from ...simulation.evidence import EvidenceSource
-from ...simulation.models import prepare_models
 from ..figures import Figure, at_least, at_most, measured
+from ..paper.rival import dose_for
+from .joint_runs import SURE, Way, measure_raster, measure_sampler
+from .trials import Report, Trial
 
-__all__ = ["DOSES_NC", "GOALS_NC", "counts_per_nc", "joint_figures", "measure_object"]
+__all__ = ["GOALS_NC", "WAYS", "doses_of", "joint_figures", "joint_results", "joint_trials"]
 
 GOALS_NC = {"pbsn-128": 2.5, "powder-256": 3.0, "pbsn-1024": 70.0, "powder-1024": 25.0}
 """Dose for the paper's distortion, nC, as issue 17 states it."""
-DOSES_NC = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Doses at which the raster is compared."""
-VISIT_S = 0.011
-"""A point's time besides its dwell, over Channel Access (README's table)."""
-PIXEL_S = 1e-4
-"""A raster pixel's time besides its dwell."""
-SURE = 0.999
-SPARSE_COUNTS = 8.0
-"""Counts of a visit before it is known what one count brings."""
+DOSES_NC = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0)
+"""Doses at which both are compared."""
+LARGE_DOSES_NC = (16.0, 32.0, 64.0, 100.0)
+"""The same for maps of 1024²: a nC is less than a count for ten pixels there."""
+FEW_COUNTS = (1.0, 10.0)
+"""Counts a raster pixel between which the network is to beat the Potts reference."""
+WAYS: tuple[Way, ...] = ("dose", "lists", "points", "oracle")
+SECONDS = {"raster": 2e-3, "dose": 4e-3, "lists": 3e-3, "points": 2e-3, "oracle": 4e-3}
+"""About the processor time of a trial for each pixel of the map, s; only ratios matter."""
+LEAST_IN_BAND = 1000
+"""Pixels of a band of probability from which on its reliability is judged."""
 
 
-def counts_per_nc(phantom: Phantom, pixels: int = 16) -> float:
-    """Return the counts that a charge of 1 nC brings, mean over pixels, dead time included."""
-    beam, eds, _ = soft_microscope(phantom)
-    grid = ScanGrid(phantom.shape)
-    eds.configure({"live_time": 0.5})
-    counts = charge = 0.0
-    for pixel in np.linspace(0, grid.n_pixels - 1, pixels).astype(int):
-        beam.set(grid.position(int(pixel)))
-        eds.trigger()
-        assert eds.reading is not None
-        counts += float(eds.reading.counts.sum())
-        charge += eds.reading.real_s * beam.sem.current_na
-    return counts / charge
+def doses_of(name: str) -> tuple[float, ...]:
+    """Doses at which an object's maps are compared, nC."""
+    return DOSES_NC if name.endswith(("-128", "-256")) else LARGE_DOSES_NC
 
 
-def measure_object(
-    name: str, seed: int, *, doses_nc: Sequence[float] = DOSES_NC, progress: Progress = no_progress
-) -> dict[str, Any]:
-    """Compare the two ways to spend a dose on one object.
+def joint_trials(names: Sequence[str], seeds: Sequence[int]) -> list[Trial]:
+    """Return the trials of some objects: on large ones only what the dose goals need.
 
     Parameters
     ----------
-    name : str
-        A key of `PAPER`.
-    seed : int
-        Of object, training spectra, counts and start.
-    doses_nc : sequence of float
-        Total doses, ascending.
-    progress : callable, optional
-        Called as ``progress(stage, fraction)``.
+    names : sequence of str
+        Keys of `GOALS_NC`.
+    seeds : sequence of int
+        Of each object; of 1024², only the first.
+    """
+    found = []
+    for name in names:
+        large = doses_of(name) is LARGE_DOSES_NC
+        for seed in seeds[:1] if large else seeds:
+            for kind in ("raster", *(("dose",) if large else WAYS)):
+                found.append(_trial(name, seed, kind, to_the_end=not large))
+    return found
+
+
+def _trial(name: str, seed: int, kind: str, *, to_the_end: bool) -> Trial:
+    doses, pixels = doses_of(name), int(name.partition("-")[2]) ** 2
+
+    def measure(report: Report) -> dict[str, Any]:
+        if kind == "raster":
+            return measure_raster(name, seed, doses, report)
+        way: Any = kind
+        return measure_sampler(name, seed, doses, PAPER[name].td, report, way=way, to_the_end=to_the_end)
+
+    title = f"{name}, seed {seed}: {'rasters' if kind == 'raster' else 'sampler, ' + kind}"
+    return Trial(f"joint-{name}-{seed}-{kind}", title, SECONDS[kind] * pixels, measure)
+
+
+def joint_results(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Gather what the trials of each object and seed gave.
 
     Returns
     -------
-    dict
-        JSON: ``rows`` of dose with the distortion of each method, and ``ours`` with what the sampler took for the
-        paper's distortion.
+    list of dict
+        ``object``, ``seed``, ``raster`` and the ways that were run.
     """
-    phantom = make_object(name, seed)
-    classifier: Any = prepare_models(name, sampler="learned", classifier="likelihood", seed=seed).classifier
-    per_nc = counts_per_nc(phantom)
-    mapper = EvidenceMapper(shipped_joint_model())
-    limits = [dose * per_nc for dose in doses_nc]
-    ours = _sample(phantom, EvidenceSource(phantom, classifier, seed), limits, PAPER[name].td, seed, progress)
-    rows = []
-    for i, dose in enumerate(doses_nc):
-        progress(f"{name}: rasters", i / len(doses_nc))
-        counts = dose * per_nc / phantom.truth.size
-        source = EvidenceSource(phantom, classifier, seed + 1000)
-        evidence = source.raster(counts)
-        field, best = denoise(evidence), infer_map(evidence, mapper)
-        rows.append(
-            {
-                "dose_nc": dose,
-                "raster_counts": counts,
-                "raster_alone": _wrong(evidence.argmax(axis=2) + 1, phantom),
-                "raster_reference": _score(field, phantom),
-                "raster_best": _score(best, phantom),
-                "raster_s": phantom.truth.size * (counts / source.rate_cps + PIXEL_S),
-                **({} if ours["at"][i] is None else {"ours": ours["at"][i]}),
-            }
-        )
-    return {
-        "object": name,
-        "seed": seed,
-        "counts_per_nc": per_nc,
-        "rows": rows,
-        "ours": {
-            **ours["reached"],
-            "decision_us": ours["decision_us"],
-            "dose_nc": None if ours["reached"]["counts"] is None else ours["reached"]["counts"] / per_nc,
-        },
-    }
+    out: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, result in found.items():
+        name, seed, kind = key.removeprefix("joint-").rsplit("-", 2)
+        out.setdefault((name, int(seed)), {"object": name, "seed": int(seed)})[kind] = result
+    return list(out.values())
 
 
-def _wrong(labels: NDArray[Any], phantom: Phantom) -> float:
-    return float((labels != phantom.truth).mean())
-
-
-def _score(found: JointPosterior, phantom: Phantom) -> dict[str, float]:
-    """Distortion, what was expected of it, how many pixels are stated as sure and how many of these are wrong."""
-    wrong = found.labels != phantom.truth
-    sure = found.probability.max(axis=2) >= SURE
-    error = found.error
-    return {
-        "td": float(wrong.mean()),
-        "expected": float(error.expected),
-        "low": float(error.low),
-        "high": float(error.high),
-        "sure": float(sure.mean()),
-        "sure_wrong": float(wrong[sure].mean()) if sure.any() else 0.0,
-    }
-
-
-def _sample(
-    phantom: Phantom,
-    source: EvidenceSource,
-    limits: Sequence[float],
-    target: float,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Let the joint sampler spend its counts: its map at each of `limits`, and when it had the target distortion."""
-    sampler = JointSampler(phantom.shape, labels=len(phantom.phases), seed=seed)
-    at: list[dict[str, float] | None] = [None] * len(limits)
-    spent, decisions, deciding, below = 0.0, 0, 0.0, 0
-    reached: dict[str, Any] = {"counts": None, "visits": None, "pixels": None}
-    while spent < limits[-1] and below < 3:
-        began = time.process_time()
-        chosen = sampler.suggest(max(1, sampler.left_in_batch))
-        if not chosen:
-            break
-        doses = np.array([suggestion.counts or SPARSE_COUNTS for suggestion in chosen])
-        deciding += time.process_time() - began
-        said, counts = source.visit(np.array([suggestion.pixel for suggestion in chosen]), doses)
-        began = time.process_time()
-        for suggestion, values, number in zip(chosen, said, counts, strict=True):
-            sampler.ingest_evidence(suggestion.pixel, values, counts=float(number), visit=suggestion.visit)
-        deciding += time.process_time() - began
-        decisions += len(chosen)
-        spent += float(counts.sum())
-        posterior = sampler.posterior()
-        progress(f"{phantom.name}: sampling", min(1.0, spent / limits[-1]))
-        for i, limit in enumerate(limits):
-            if at[i] is None and spent >= limit:
-                dwell = spent / source.rate_cps
-                at[i] = {**_score(posterior, phantom), "time_s": dwell + sampler.n_visits * VISIT_S}
-        if _wrong(posterior.labels, phantom) <= target:
-            below += 1
-            if reached["counts"] is None:
-                reached = {"counts": spent, "visits": sampler.n_visits, "pixels": sampler.n_measured}
-        else:
-            below, reached = 0, dict.fromkeys(reached)
-    return {"at": at, "reached": reached, "decision_us": 1e6 * deciding / max(1, decisions)}
-
-
-def joint_figures(results: Sequence[dict[str, Any]]) -> list[Figure]:
-    """Figures of issue 17 from results of `measure_object`: medians over the seeds, and the worst of what is sure."""
+def joint_figures(results: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Figures of issue 17 from `joint_results`: medians over the seeds, and the worst."""
     found: list[Figure] = []
     for name in dict.fromkeys(result["object"] for result in results):
         own = [result for result in results if result["object"] == name]
-        doses = [result["ours"]["dose_nc"] for result in own]
-        known = sorted(np.inf if dose is None else dose for dose in doses)
-        found.append(
-            at_most(
-                f"{name}: dose for the paper's distortion, median",
-                float(np.median(known)),
-                GOALS_NC[name],
-                "nC",
-            )
-        )
-        found.append(measured(f"{name}: dose for the paper's distortion, worst", float(known[-1]), "nC"))
-        for i, row in enumerate(own[0]["rows"]):
-            rows = [result["rows"][i] for result in own]
-            if all("ours" in each for each in rows):
-                ratio = [each["ours"]["td"] / max(each["raster_best"]["td"], 1e-9) for each in rows]
-                found.append(
-                    at_most(
-                        f"{name}, {row['dose_nc']:g} nC: ours / raster with our best inference",
-                        float(np.median(ratio)),
-                        0.5,
-                    )
-                )
-            ratio = [each["raster_reference"]["td"] / max(each["raster_best"]["td"], 1e-9) for each in rows]
-            found.append(
-                at_least(
-                    f"{name}, {row['raster_counts']:.2g} counts a raster pixel: reference / our best inference",
-                    float(np.median(ratio)),
-                    1.5,
-                )
-            )
-        sure = [
-            score["sure_wrong"]
-            for result in own
-            for row in result["rows"]
-            for score in (row["raster_best"], *([row["ours"]] if "ours" in row else []))
-        ]
-        found.append(at_most(f"{name}: wrong of the pixels stated at ≥ {SURE}, worst", max(sure), 2e-3))
-        inside = [
-            score["low"] <= score["td"] <= score["high"]
-            for result in own
-            for row in result["rows"]
-            for score in (
-                row["raster_best"],
-                row["raster_reference"],
-                *([row["ours"]] if "ours" in row else []),
-            )
-        ]
-        found.append(at_least(f"{name}: distortion inside its interval of 90 %", float(np.mean(inside)), 0.9))
-        decision = float(np.median([result["ours"]["decision_us"] for result in own]))
-        found.append(at_most(f"{name}: a decision, amortised, processor time", decision, 1000.0, "µs"))
+        found += _dose_figures(name, own)
+        for i in range(len(doses_of(name))):
+            found += _ratio_figures(name, own, i)
+        for way, title in (("lists", "by point lists"), ("points", "point by point")):
+            found += _time_figures(name, own, way, title)
+        found += _network_figures(name, own)
+        found += _trust_figures(name, own)
     return found
+
+
+def _dose_figures(name: str, own: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    doses = [result["dose"]["reached"]["dose_nc"] for result in own]
+    known = [np.inf if dose is None else float(dose) for dose in doses]
+    what = f"{name}: dose for the paper's distortion of {PAPER[name].td}"
+    found = [
+        at_most(f"{what}, median of {len(own)}", float(np.median(known)), GOALS_NC[name], "nC"),
+        at_most(f"{what}, worst", max(known), GOALS_NC[name], "nC"),
+    ]
+    for key, title in (("reference", "Potts reference"), ("best", "our best inference")):
+        rival = [dose_for(result["raster"]["rows"], key, PAPER[name].td) or np.inf for result in own]
+        found.append(measured(f"{what}, raster with {title}", float(np.median(rival)), "nC"))
+    return found
+
+
+def _ratio(ours: Mapping[str, Any] | None, raster: Mapping[str, Any]) -> float:
+    return float("nan") if ours is None else ours["td"] / max(raster["best"]["td"], 1e-9)
+
+
+def _ratio_figures(name: str, own: Sequence[Mapping[str, Any]], i: int) -> list[Figure]:
+    """Distortion at one dose over the raster's, and the oracle's likewise."""
+    dose = doses_of(name)[i]
+    ours = [_ratio(result["dose"]["at"][i], result["raster"]["rows"][i]) for result in own]
+    if not np.isfinite(ours).all():
+        return []
+    value = float(np.median(ours))
+    what = f"{name}, {dose:g} nC: distortion over that of a raster with our best inference"
+    if "oracle" not in own[0]:
+        return [at_most(what, value, 0.5), measured(f"{what}, worst", max(ours))]
+    oracle = [_ratio(result["oracle"]["at"][i], result["raster"]["rows"][i]) for result in own]
+    best = float(np.nanmedian(oracle)) if np.isfinite(oracle).any() else float("nan")
+    holds = value <= 0.5 or (best > 0.5 and value <= 1.05)
+    return [
+        Figure(what, value, "≤ 0.5, or ≤ 1.05 where the oracle's is above 0.5", holds),
+        measured(f"{what}, worst", max(ours)),
+        measured(f"{what}, an oracle's", best if np.isfinite(best) else None),
+    ]
+
+
+def _time_figures(name: str, own: Sequence[Mapping[str, Any]], way: str, title: str) -> list[Figure]:
+    """Distortion at a raster's time over the raster's, minimising time."""
+    found: list[Figure] = []
+    if way not in own[0]:
+        return found
+    for i, row in enumerate(own[0]["raster"]["rows"]):
+        ratios = [_ratio(result[way]["at"][i], result["raster"]["rows"][i]) for result in own]
+        if np.isfinite(ratios).all():
+            what = f"{name}, {row['time_s']:.3g} s, {title}: distortion over the raster's in that time"
+            found.append(measured(what, float(np.median(ratios))))
+    return found
+
+
+def _network_figures(name: str, own: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """How far our inference beats the Potts references on the evidence of rasters."""
+    found = []
+    for i, row in enumerate(own[0]["raster"]["rows"]):
+        rows = [result["raster"]["rows"][i] for result in own]
+        at = f"{name}, raster of {row['counts']:.2g} counts a pixel"
+        inside = FEW_COUNTS[0] * 0.95 <= row["counts"] <= FEW_COUNTS[1]
+        for key, title in (
+            ("tuned", "Potts mean field, the best by the truth,"),
+            ("reference", "our reference"),
+        ):
+            values = [r[key] if key == "tuned" else r[key]["td"] for r in rows]
+            if None in values:
+                continue
+            ratio = [v / max(r["best"]["td"], 1e-9) for v, r in zip(values, rows, strict=True)]
+            what, value = f"{at}: {title} over our best inference", float(np.median(ratio))
+            goal = inside and key == "tuned"
+            found.append(at_least(what, value, 1.5) if goal else measured(what, value))
+    return found
+
+
+def _scores(own: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """All scores of maps that users get: ours, and rasters with our best inference."""
+    maps = [row["best"] for result in own for row in result["raster"]["rows"]]
+    ways = [
+        row
+        for result in own
+        for way in ("dose", "lists", "points")
+        for row in result.get(way, {}).get("at", [])
+    ]
+    return [*maps, *(row for row in ways if row is not None)]
+
+
+def _trust_figures(name: str, own: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    scores = _scores(own)
+    sure = [each["sure_wrong"] for each in scores]
+    inside = [each["low"] <= each["td"] <= each["high"] for each in scores]
+    n, stated, right = np.array([each["bands"] for each in scores], np.float64).sum(axis=0)
+    judged = n >= LEAST_IN_BAND
+    gap = np.abs(stated - right)[judged] / n[judged]
+    decision = float(np.median([result["dose"]["decision_us"] for result in own]))
+    return [
+        at_most(f"{name}: wrong of the pixels stated at ≥ {SURE}, worst map", max(sure), 2e-3),
+        at_most(f"{name}: reliability, worst band of probability", float(gap.max()), 0.02),
+        measured(f"{name}: reliability, mean over the pixels", float(np.abs(stated - right).sum() / n.sum())),
+        at_least(f"{name}: maps whose distortion lies in its interval of 90 %", float(np.mean(inside)), 0.9),
+        at_most(f"{name}: a decision, amortised, processor time", decision / 1e3, 1.0, "ms"),
+    ]

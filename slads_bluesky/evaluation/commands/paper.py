@@ -99,9 +99,10 @@ def _experiments(
     quick: bool,
 ) -> dict[str, Any]:
     from ..paper.campaign import Campaign
+    from ..paper.rival import RIVAL, RIVAL_COLUMNS, rival_rows
     from ..paper.schedule import steps
+    from ..paper.table import as_table, paper_figures, smoother
     from ..paper.table import markdown as as_markdown
-    from ..paper.table import paper_figures, smoother
     from ..paper.trial import METHODS
 
     plan = steps(chosen, seeds)
@@ -125,6 +126,9 @@ def _experiments(
             for step in (s for s in group if s.experiment == name):
                 results.setdefault(step.method, []).append(campaign.results[step])
             found[name], (title, lines) = _show(output, out, name, results)
+            rival = rival_rows(name, results[RIVAL], results["ours"])
+            output.table(f"{name}: the rival", RIVAL_COLUMNS, rival)
+            found[name]["rival"] = [dict(of) for of in results[RIVAL]]
             output.figures += paper_figures(name, found[name])
             remark = ""
             if found[name]["paper"]["fraction_at_paper_td"]["median"] is None:
@@ -132,7 +136,7 @@ def _experiments(
                 found[name]["smoother"] = [dict(of) for of in coarser]
                 remark = smoother(name, [of["boundary_fraction"] for of in coarser])
                 output.print(remark)
-            tables.append((title, lines, remark))
+            tables.append((title, lines, "\n\n".join(filter(None, (remark, as_table(RIVAL_COLUMNS, rival))))))
             if markdown is not None:
                 with atomic_write(markdown) as page:
                     page.write_text(as_markdown(tables), encoding="utf-8")

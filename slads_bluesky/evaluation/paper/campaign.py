@@ -9,6 +9,7 @@ from typing import Any
 
 from ..process import in_own_process
 from .fingerprint import fingerprint
+from .rival import RIVAL, measure_rival
 from .schedule import Schedule, Step
 from .smoother import smoother_object
 from .store import TrialStore
@@ -43,6 +44,7 @@ class Campaign:
         self._out, self._jobs, self._together = out, jobs, together
         self._stores = {name: TrialStore(out, fingerprint(method)) for name, method in METHODS.items()}
         self._stores["references"] = TrialStore(out, fingerprint())
+        self._stores[RIVAL] = TrialStore(out, fingerprint(rival=True))
         found = {step: self._stores[step.method].load(step.key) for step in plan}
         self.results: dict[Step, Mapping[str, Any]] = {s: r for s, r in found.items() if r is not None}
         took = {step: float(result["trial_s"]) for step, result in self.results.items()}
@@ -121,6 +123,8 @@ class Campaign:
 
 
 def _do(step: Step, out: Path, alone: bool) -> dict[str, Any]:
+    if step.method == RIVAL:
+        return in_own_process(measure_rival, step.experiment, step.seed)
     if step.method not in METHODS:
         return in_own_process(reference_curves, step.experiment, step.seed)
     record = out / "record" / step.key if step.whole_system else None

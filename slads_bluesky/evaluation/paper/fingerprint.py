@@ -21,13 +21,15 @@ SOURCES = tuple(
 """What decides, simulates, classifies and scores; what these modules import is found by `code_hash`."""
 
 
-def fingerprint(method: Method | None = None) -> str:
+def fingerprint(method: Method | None = None, *, rival: bool = False) -> str:
     """Identify results that may be taken for this program's.
 
     Parameters
     ----------
     method : Method, optional
         Its settings count, and the weights that come with the program if it maps by them.
+    rival : bool
+        Whether the code of the rival counts, and the weights of the evidence network.
 
     Returns
     -------
@@ -39,6 +41,11 @@ def fingerprint(method: Method | None = None) -> str:
         digest.update(json.dumps(asdict(method), sort_keys=True).encode())
         if method.sampler == "learned":
             digest.update(_weights())
+    if rival:
+        from ...sampling.joint.model import SHIPPED
+
+        digest.update(code_hash(f"{__package__}.rival").encode())
+        digest.update(SHIPPED.read_bytes())
     return f"{version('slads-bluesky')}-{digest.hexdigest()[:16]}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...phantom.paper_results import PAPER
+from .rival import RIVAL
 from .trial import METHODS
 
 __all__ = ["QUICK", "Schedule", "Step", "steps"]
@@ -22,7 +23,7 @@ _START_S = 15.0
 
 @dataclass(frozen=True)
 class Step:
-    """One trial; or, with the method ``references``, the curves that need no spectra."""
+    """One trial; or, with the method ``references``, the curves that need no spectra, or ``rival``, fast rasters."""
 
     experiment: str
     method: str
@@ -42,6 +43,8 @@ class Step:
     def expected_s(self) -> float:
         """How long it should take."""
         n_pixels = int(self.experiment.partition("-")[2]) ** 2
+        if self.method == RIVAL:
+            return 5.0 + 3e-4 * n_pixels
         if self.method not in METHODS:
             return 2.0 + 7e-5 * n_pixels
         points = PAPER[self.experiment].fraction * n_pixels
@@ -56,7 +59,7 @@ def steps(experiments: Sequence[str], seeds: Iterable[int]) -> list[Step]:
         Step(name, method, seed)
         for name in experiments
         for seed in numbers
-        for method in (*METHODS, "references")
+        for method in (*METHODS, "references", RIVAL)
     ]
 
 

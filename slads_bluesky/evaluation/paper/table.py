@@ -11,7 +11,17 @@ from ...phantom.paper_results import PAPER
 from ..figures import Figure, at_most
 from .trial import METHODS, SCORES
 
-__all__ = ["COLUMNS", "heading", "markdown", "paper_figures", "rows", "smoother", "summarise", "titles"]
+__all__ = [
+    "COLUMNS",
+    "as_table",
+    "heading",
+    "markdown",
+    "paper_figures",
+    "rows",
+    "smoother",
+    "summarise",
+    "titles",
+]
 
 COLUMNS = ("", "the paper", *(method.column for method in METHODS.values()))
 """Headings of each table."""
@@ -153,16 +163,16 @@ def markdown(tables: Sequence[tuple[str, Sequence[Sequence[str]], str]]) -> str:
     parts = []
     for title, lines, remark in tables:
         name, _, about = title.partition(": ")
-        head = [
-            f"**{name}**: {about}",
-            "",
-            f"| {' | '.join(COLUMNS)} |",
-            "|---|" + "--:|" * (len(COLUMNS) - 1),
-        ]
-        parts.append("\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)]))
+        parts.append(f"**{name}**: {about}\n\n{as_table(COLUMNS, lines)}")
         if remark:
             parts.append(remark)
     return "\n\n".join(parts) + "\n"
+
+
+def as_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, its first column aligned to the left."""
+    head = [f"| {' | '.join(columns)} |", "|---|" + "--:|" * (len(columns) - 1)]
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def _percent(value: float, digits: int = 0) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelFileError
 from ...modelfile import model_sha256, read_model, write_model
-from ..learned.model import expected_shapes
+from ..learned.weights import check_weights
 
 __all__ = ["SHIPPED", "JointModel", "shipped_joint_model"]
 
@@ -47,19 +47,7 @@ class JointModel:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
-            raise ModelFileError(f"joint model: widths {self.widths} cannot be a network")
-        wanted = expected_shapes(self.widths)
-        for name in sorted(set(wanted) ^ set(self.weights)):
-            raise ModelFileError(
-                f"joint model: weight {name} is {'missing' if name in wanted else 'unknown'}"
-            )
-        for name, shape in wanted.items():
-            array = self.weights[name]
-            if array.shape != shape or array.dtype != np.float16 or not np.isfinite(array).all():
-                raise ModelFileError(
-                    f"joint model: weight {name} is {array.dtype} {array.shape}, not finite {shape}"
-                )
+        check_weights("joint", self.widths, self.weights)
 
     def _settings(self) -> dict[str, Any]:
         return {"widths": list(self.widths), "metadata": dict(self.metadata)}

@@ -9,7 +9,7 @@ raster of few counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ __all__ = ["JointSampler", "Minimise"]
 
 Minimise = Literal["dose", "time", "both"]
 
+SHARPNESS, REACH = 1.0, 1.0
 FLOOR = 3e-3
 """Uncertainty granted to every pixel, so that wide gaps are still visited."""
 GROWTH, LEAST, MOST = 0.06, 0.0025, 0.01
@@ -49,6 +50,18 @@ LEAST_COUNTS_SEEN = 30.0
 """Counts from which on the information of one count is learnt from the evidence."""
 COSTS = {"dose": 0.0, "both": 0.5, "time": 1.0}
 """Part of a visit's overhead that is counted."""
+
+
+class _Seen(NamedTuple):
+    """What was known when a batch was due."""
+
+    evidence: NDArray[np.float32]
+    visits: NDArray[np.int32]
+    labelled: NDArray[np.bool_]
+    spent: NDArray[np.float64]
+    """Counts of each pixel."""
+    overhead: float
+    """Counts that a visit costs besides its own."""
 
 
 class JointSampler(GridSampler):
@@ -70,6 +83,8 @@ class JointSampler(GridSampler):
         What the expected fall of the error is set against.
     overhead_counts : float
         Counts that the detector would take in the time that a visit costs besides its dwell.
+    overhead_s : float
+        The same as time, s: counts by the rate at which those so far came.
     revisits : bool
         Whether visited pixels may be suggested again; one that was given a label never is.
     roi, forbidden, smallest_feature, stop_at, confidence
@@ -109,6 +124,7 @@ class JointSampler(GridSampler):
         initial: float = 0.01,
         minimise: Minimise = "dose",
         overhead_counts: float = 0.0,
+        overhead_s: float = 0.0,
         revisits: bool = True,
         roi: NDArray[np.bool_] | None = None,
         forbidden: NDArray[np.bool_] | None = None,
@@ -120,8 +136,9 @@ class JointSampler(GridSampler):
         super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
         if minimise not in COSTS:
             raise ConfigError(f"minimise must be dose, time or both, not {minimise!r}")
-        if not (np.isfinite(overhead_counts) and overhead_counts >= 0):
-            raise ConfigError(f"overhead_counts must be 0 or more, not {overhead_counts}")
+        for name, value in (("overhead_counts", overhead_counts), ("overhead_s", overhead_s)):
+            if not (np.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} must be 0 or more, not {value}")
         if stop_at is not None and not 0 < stop_at < 1:
             raise ConfigError(f"stop_at must be above 0 and under 1, not {stop_at}")
         if confidence is not None and not 0 < confidence < 1:
@@ -129,6 +146,7 @@ class JointSampler(GridSampler):
         self._mapper = EvidenceMapper(model or shipped_joint_model(), precision)
         self._stop_at, self._confidence = stop_at, confidence
         self._overhead = COSTS[minimise] * float(overhead_counts)
+        self._overhead_s = COSTS[minimise] * float(overhead_s)
         self._revisits = revisits
         self._initial = initial_pixels(self._shape, initial, seed=seed, allowed=self._allowed)
         n = len(self._labels)
@@ -138,12 +156,12 @@ class JointSampler(GridSampler):
         self._labelled = np.zeros(self._flat.size, bool)
         """Pixels that were given a label without counts."""
         self._weighed, self._counts = 0.0, 0.0
+        self._timed, self._real_s = 0.0, 0.0
+        """Counts whose real time is known, and that time."""
         self._spent = np.zeros(self._flat.size)
         self._batch, self._since = len(self._initial), 0
-        self._seen: (
-            tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_], NDArray[np.float64]] | None
-        ) = None
-        """Evidence, visits, what was labelled and counts when the batch was due; None during the initial mask."""
+        self._seen: _Seen | None = None
+        """What was known when the batch was due; None during the initial mask."""
         self._picks: NDArray[np.int64] | None = None
         self._plan: tuple[NDArray[np.float64], NDArray[np.float32], float] | None = None
         self._planned: JointPosterior | None = None
@@ -212,7 +230,13 @@ class JointSampler(GridSampler):
         self._visited(pixel, new=new)
 
     def ingest_evidence(
-        self, pixel: int, log_likelihood: NDArray[np.floating], *, counts: float = 0.0, visit: int = 0
+        self,
+        pixel: int,
+        log_likelihood: NDArray[np.floating],
+        *,
+        counts: float = 0.0,
+        visit: int = 0,
+        real_s: float = 0.0,
     ) -> None:
         """Take what a spectrum says of the labels; visits of one pixel add up, and one taken before changes nothing.
 
@@ -226,6 +250,8 @@ class JointSampler(GridSampler):
             Counts of the spectrum.
         visit : int
             How often the pixel was visited before.
+        real_s : float
+            Real time of its acquisition, s; 0 where it is not known.
 
         Raises
         ------
@@ -252,6 +278,9 @@ class JointSampler(GridSampler):
             self._weighed += float(top[-1] - top[-2])
             self._counts += float(counts)
             self._spent[pixel] += float(counts)
+            if real_s > 0:
+                self._timed += float(counts)
+                self._real_s += float(real_s)
         self._visited(pixel, new=True)
 
     def _visited(self, pixel: int, *, new: bool) -> None:
@@ -263,8 +292,10 @@ class JointSampler(GridSampler):
             return
         if self._seen is None and (self._flat[self._initial] == UNMEASURED).any():
             return
-        self._seen = (
-            self._evidence.copy(), self._visits.copy(), self._labelled.copy(), self._spent.copy()
+        rate = self._timed / self._real_s if self._real_s > 0 else 0.0
+        self._seen = _Seen(
+            self._evidence.copy(), self._visits.copy(), self._labelled.copy(), self._spent.copy(),
+            self._overhead + rate * self._overhead_s,
         )  # fmt: skip
         self._picks = self._plan = self._planned = None
         self._since = 0
@@ -272,6 +303,10 @@ class JointSampler(GridSampler):
 
     def _map(self, evidence: NDArray[np.float32]) -> JointPosterior:
         return self._mapper(evidence.reshape(*self._shape, -1))
+
+    def _uncertainty(self, posterior: JointPosterior) -> NDArray[np.float32]:
+        """Probability that the label of each pixel is wrong, (rows, columns)."""
+        return np.asarray(1.0 - posterior.probability.max(axis=2), np.float32)
 
     def _choose(self, n: int) -> list[Suggestion]:
         if self._seen is None:
@@ -282,10 +317,13 @@ class JointSampler(GridSampler):
         if self._picks is None or self._picks.size < wanted:
             self._picks = self._pick(max(wanted, self._batch))
         assert self._plan is not None
+        assert self._planned is not None
         erd, nats, _ = self._plan
-        seen = self._seen[1]
+        seen, known = self._seen.visits, self._planned.probability.reshape(-1, len(self._labels))
         found = [
-            Suggestion(int(p), float(erd[p]), counts=self._in_counts(float(nats[p])), visit=int(seen[p]))
+            Suggestion(
+                int(p), float(erd[p]), self._in_counts(float(nats[p])), int(seen[p]), tuple(known[p].tolist())
+            )
             for p in self._picks
             if self._flat[p] == UNMEASURED
             or (self._revisits and self._visits[p] == seen[p] and not self._labelled[p])
@@ -294,19 +332,20 @@ class JointSampler(GridSampler):
 
     def _pick(self, n: int) -> NDArray[np.int64]:
         assert self._seen is not None
-        evidence, visits, labelled, spent = self._seen
-        posterior = self._planned or self._map(evidence)
-        self._planned = posterior
-        u = 1.0 - posterior.probability.max(axis=2)
+        evidence, visits, labelled, spent, overhead = self._seen
+        posterior = self._posterior_then()
+        u = self._uncertainty(posterior)
         top = np.sort(evidence, axis=1)
         gap = (top[:, -1] - top[:, -2] if top.shape[1] > 1 else np.zeros(len(top))).reshape(self._shape)
         s = strength(gap)
         distance = np.maximum(np.sqrt(evidence_distances(s)[0].astype(np.float32)), np.float32(0.7))
         known = self._information(posterior, evidence, spent)
-        cost = self._overhead * known if np.isfinite(known) else 0.0
+        cost = overhead * known if np.isfinite(known) else 0.0
+        # gaps between samples are less certain than the network says: small grains hide there
+        granted = u ** np.float32(SHARPNESS) + np.float32(FLOOR) * (np.float32(1.0) - s)
         # a pixel that may be visited again needs no more than pays for the visit
-        nats, share = best_doses(u, cost, SMALL_NATS + 2.0 * cost if self._revisits else np.inf)
-        score = (u + np.float32(FLOOR)) * distance * share
+        nats, share = best_doses(granted, cost, SMALL_NATS + 2.0 * cost if self._revisits else np.inf)
+        score = granted * distance ** np.float32(REACH) * share
         closed = ~self._allowed | (s >= 0.999)
         closed |= labelled.reshape(self._shape)
         if not self._revisits:
@@ -320,10 +359,18 @@ class JointSampler(GridSampler):
         known = self.information
         return max(1, round(nats / known)) if np.isfinite(known) and known > 0 else 0
 
+    def _posterior_then(self) -> JointPosterior:
+        """What was known of every pixel when the batch was due."""
+        assert self._seen is not None
+        if self._planned is None:
+            self._planned = self._map(self._seen.evidence)
+        return self._planned
+
     def posterior(self) -> JointPosterior:
         """Return what all counts so far say of every pixel."""
         if self._now is None:
-            self._now = self._map(self._evidence)
+            just_planned = self._seen is not None and self._since == 0
+            self._now = self._posterior_then() if just_planned else self._map(self._evidence)
         return self._now
 
     def reconstruct(self) -> NDArray[np.uint8]:
@@ -365,8 +412,7 @@ class JointSampler(GridSampler):
             return True
         if self._stop_at is None or self._seen is None or not self.covers_smallest_feature:
             return not self.suggest(1)
-        posterior = self._planned or self._map(self._seen[0])
-        self._planned = posterior
+        posterior = self._posterior_then()
         # one-sided at the confidence: the interval at 2 c − 1 has its upper end there
         two_sided = 0.0 if self._confidence is None else max(0.0, 2.0 * self._confidence - 1.0)
         found = expected_error(self._counted(posterior), two_sided)

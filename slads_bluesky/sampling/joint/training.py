@@ -54,7 +54,8 @@ def train_joint(
     *,
     steps: tuple[int, int],
     seed: int = 0,
-    start: LearnedModel | None = None,
+    start: LearnedModel | JointModel | None = None,
+    rate: float = 1.0,
     progress: Progress = no_progress,
 ) -> JointModel:
     """Train an evidence network on the processor, in one thread; the same arguments give the same weights.
@@ -64,8 +65,11 @@ def train_joint(
     steps : (int, int)
         Of the stage on generic states and of the stage on the policy's.
     seed : int
-    start : LearnedModel, optional
-        Weights to begin with; by default the learned sampler's general model.
+    start : LearnedModel or JointModel, optional
+        Weights to begin with; by default the learned sampler's general model. With an evidence network's own, its
+        training is continued.
+    rate : float
+        Factor on the learning rates: less than 1 to continue a training.
     progress : callable
         Called as ``progress(stage, fraction)``.
 
@@ -77,26 +81,31 @@ def train_joint(
     Raises
     ------
     ConfigError
-        If there are no steps.
+        If there are no steps, or the rate is not positive.
     """
+    if not (math.isfinite(rate) and rate > 0):
+        raise ConfigError(f"rate must be positive, not {rate:g}")
     if min(steps) < 0 or sum(steps) < 1:
         raise ConfigError(f"steps of the two stages: at least one in all, not {steps}")
     origin = start if start is not None else shipped_model()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        training = _Training(origin, np.random.default_rng(seed))
+        training = _Training(origin, np.random.default_rng(seed), rate)
         for stage, n in enumerate(steps):
             training.run(stage, n, lambda done, stage=stage: progress(("states", "policy")[stage], done))
     finally:
         torch.set_num_threads(threads)
-    about = {"start": origin.sha256, "steps": list(steps), "seed": seed, "by": "slads-bluesky train joint"}
+    about: dict[str, Any] = {"start": origin.sha256, "steps": list(steps), "seed": seed, "rate": rate}
+    if isinstance(origin, JointModel):
+        about["before"] = dict(origin.metadata)
+    about["by"] = "slads-bluesky train joint"
     return training.model(about)
 
 
 class _Training:
-    def __init__(self, origin: LearnedModel, rng: np.random.Generator) -> None:
-        self.rng, self.widths = rng, tuple(origin.widths)
+    def __init__(self, origin: LearnedModel | JointModel, rng: np.random.Generator, rate: float) -> None:
+        self.rng, self.widths, self.rate = rng, tuple(origin.widths), rate
         self.net: LabelNet = load_network(origin).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.images = [self._image() for _ in range(IMAGES)]
@@ -110,7 +119,7 @@ class _Training:
         if not steps:
             return
         self.net.load_state_dict(self.average)
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=RATES[stage], weight_decay=1e-4)
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.rate * RATES[stage], weight_decay=1e-4)
         for step in range(steps):
             if stage == 1 and step % REFILL_EVERY == 0:
                 self._refill(REFILL if self.pool else 3 * REFILL)
@@ -120,7 +129,10 @@ class _Training:
     def _step(self, stage: int, step: int, steps: int, optimizer: torch.optim.Optimizer) -> None:
         planes, own, truth = self._batch(stage)
         rate = (
-            RATES[stage] * min(1.0, (step + 1) / 50) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
+            self.rate
+            * RATES[stage]
+            * min(1.0, (step + 1) / 50)
+            * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
         )
         for group in optimizer.param_groups:
             group["lr"] = rate

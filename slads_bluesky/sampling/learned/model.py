@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ...errors import ModelFileError
 from ...modelfile import check_version, read_file, write_file
 from ..slads.model import TERMS
-from .inputs import N_PLANES
 from .settings import VERSION_1, PolicySettings
+from .weights import check_weights
 
 __all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
 
@@ -28,25 +28,6 @@ _HASHED_VERSION = 1
 """Part of the hash, which depends on what the model decides and not on how its file is laid out."""
 SHIPPED = Path(__file__).with_name("general.safetensors")
 """The general model that comes with the program."""
-
-
-def expected_shapes(widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every weight of a network with these channels."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def layer(name: str, n_in: int, n_out: int, size: int) -> None:
-        shapes[f"{name}.weight"] = (n_out, n_in, size, size)
-        shapes[f"{name}.bias"] = (n_out,)
-
-    for level, (n_in, n_out) in enumerate(zip((4 * N_PLANES, *widths[:-1]), widths, strict=True)):
-        layer(f"down.{level}.first", n_in, n_out, 3)
-        layer(f"down.{level}.second", n_out, n_out, 3)
-    for step, (deep, fine) in enumerate(zip(widths[:0:-1], widths[-2::-1], strict=True)):
-        layer(f"narrow.{step}", deep, fine, 1)
-        layer(f"up.{step}.first", fine, fine, 3)
-        layer(f"up.{step}.second", fine, fine, 3)
-    layer("out", widths[0], 4, 1)
-    return shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,21 +74,7 @@ class LearnedModel:
             )
         runs.flags.writeable = False
         object.__setattr__(self, "calibration_runs", runs)
-        if not 2 <= len(self.widths) <= 6 or not all(1 <= w <= 512 for w in self.widths):
-            raise ModelFileError(f"learned model: widths {self.widths} cannot be a network")
-        wanted = expected_shapes(self.widths)
-        for name in sorted(set(wanted) ^ set(self.weights)):
-            raise ModelFileError(
-                f"learned model: weight {name} is {'missing' if name in wanted else 'unknown'}"
-            )
-        for name, shape in wanted.items():
-            array = self.weights[name]
-            if array.shape != shape or array.dtype != np.float16:
-                raise ModelFileError(
-                    f"learned model: weight {name} is {array.dtype} {array.shape}, wanted float16 {shape}"
-                )
-            if not np.isfinite(array).all():
-                raise ModelFileError(f"learned model: weight {name} holds values that are not finite")
+        check_weights("learned", self.widths, self.weights)
 
     @property
     def sha256(self) -> str:

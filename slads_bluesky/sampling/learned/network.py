@@ -6,16 +6,16 @@ layers fold 2 × 2 pixels into channels, which halves the work of every level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .inputs import N_PLANES
-from .model import LearnedModel
 
 __all__ = ["MULTIPLE", "LabelNet", "load_network"]
 
@@ -69,7 +69,19 @@ class LabelNet(nn.Module):
         return cast(Tensor, self.out(x))
 
 
-def load_network(model: LearnedModel) -> LabelNet:
+class _Weights(Protocol):
+    """A model of this network: `model.LearnedModel` and `joint.model.JointModel` are."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+
+    @property
+    def weights(self) -> Mapping[str, NDArray[np.float16]]:
+        """By the names of ``LabelNet.state_dict()``."""
+
+
+def load_network(model: _Weights) -> LabelNet:
     """Return the network of `model` in float32."""
     net = LabelNet(model.widths)
     net.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in model.weights.items()})

@@ -83,6 +83,14 @@ def test_a_recorded_run_tells_its_own_numbers(recorded):
     assert past.overhead_s == pytest.approx((data.times[-1] - data.times[0]) / 249)
 
 
+def test_a_recorded_run_knows_its_rate_and_its_boundaries(recorded):
+    past = past_run(recorded.documents)
+    data = load_map([lambda: iter(recorded.documents)])
+    assert past.rate_cps == pytest.approx(data.counts.sum() / data.live_time_s.sum())
+    assert 0 < past.boundary < 1
+    assert not past.by_lists
+
+
 def test_the_same_map_again_is_estimated_as_it_was(recorded):
     data = load_map([lambda: iter(recorded.documents)])
     made = estimate([past_run(recorded.documents)], n_pixels=4096, fraction=250 / 4096)
@@ -128,10 +136,13 @@ def test_on_the_command_line(recorded, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "250 of 4096" in output
     assert f"one earlier run, {recorded.uid[:8]}" in output
+    assert "recommended  " in output
+    assert "a raster needs" in output
     figures = json.loads((tmp_path / "f.json").read_text())
     data = load_map([lambda: iter(recorded.documents)])
     assert figures["dose_nc"]["value"] == pytest.approx(data.dose_nc.sum())
     assert figures["runs"] == [recorded.uid]
+    assert figures["recommendation"]["best"] in ("raster", "points", "lists")
     assert invoke("64x64", "--sample", "another", "--dwell", "2", *where) == 0
     assert "no earlier run" in capsys.readouterr().out
 

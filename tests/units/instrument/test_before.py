@@ -1,6 +1,7 @@
 """Before a map: what does not fit is refused with both values, what fits is forecast, and the session is checked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.instrument import open_session
 from slads_bluesky.plans.queue import queue_plans
 from slads_bluesky.record.catalog.store import close_catalog
+from slads_bluesky.sampling.joint.model import shipped_joint_model
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,21 @@ def test_forecast_of_a_map_that_fits_says_points_dose_and_first_pixels(session):
 def test_map_that_does_not_fit_is_refused_with_both_values(session, arguments, culprit):
     with pytest.raises(ConfigError, match=culprit):
         session.check_map(**arguments)
+
+
+def test_what_the_joint_sampler_minimises_is_as_asked_for_and_of_no_other_sampler(session):
+    with pytest.raises(ConfigError, match="minimise: of the sampler 'joint', not of 'learned'"):
+        session.new_agent(0.1, minimise="time")
+    usual = session.settings
+    joint = usual.sampler.model_copy(update={"name": "joint"})
+    try:
+        session.settings = usual.model_copy(update={"sampler": joint})
+        session.models, models = replace(session.models, sampler=shipped_joint_model()), session.models
+        made = session.new_agent(0.1, minimise="time").configuration()["sampler"]
+        assert (made["minimise"], made["overhead_s"]) == ("time", 0.011)
+        assert "minimise" not in session.new_agent(0.1).configuration()["sampler"]
+    finally:
+        session.settings, session.models = usual, models
 
 
 def test_preview_draws_the_first_pixels_over_an_image(session, tmp_path):

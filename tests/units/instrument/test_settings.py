@@ -58,7 +58,7 @@ def test_every_wrong_field_is_named_with_its_line_what_was_found_and_what_is_all
     assert "shape, size_um, step_um, centre_um (did you mean shape?)" in lines["grid.shpe"]
     assert lines["grid.step_um"].startswith("  line 4: grid.step_um: found -1; allowed: greater than 0")
     assert lines["dose.dwell_s"] == "  line 6: dose.dwell_s: found True; allowed: a number, not yes or no"
-    assert "'slads', 'learned', 'random' or 'low-discrepancy'" in lines["sampler.name"]
+    assert "'slads', 'learned', 'joint', 'random' or 'low-discrepancy'" in lines["sampler.name"]
     assert lines["sampler.fraction"].endswith("found 1.5; allowed: less than or equal to 1")
     assert (
         lines["devices.beam.class"]

@@ -168,3 +168,27 @@ def test_joint_model_file_round_trip_and_damage(tmp_path):
     assert JointModel.load(tmp_path / "m.safetensors").sha256 == model.sha256
     with pytest.raises(ModelFileError, match=r"weight out\.bias is missing"):
         JointModel(model.widths, {k: v for k, v in model.weights.items() if k != "out.bias"})
+
+
+def test_an_overhead_in_seconds_is_one_in_counts_at_the_rate_that_was_seen(truth):
+    def plan(**cost):
+        sampler = JointSampler(truth.shape, labels=2, seed=1, minimise="time", **cost)
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            suggestion = sampler.suggest()[0]
+            own = np.arange(1, 3) == truth.flat[suggestion.pixel]
+            values = np.append(own * 2.0 + rng.normal(0, 1.4, 2), -20.0)
+            sampler.ingest_evidence(suggestion.pixel, values, counts=4, visit=suggestion.visit, real_s=4e-4)
+        return sampler.suggest(5)
+
+    in_counts, in_seconds = plan(overhead_counts=100.0), plan(overhead_s=0.01)  # 10 000 counts a second
+    assert in_seconds == in_counts
+    assert in_counts[0].counts > plan()[0].counts  # visits that cost are longer
+
+
+def test_a_suggestion_says_what_is_known_of_its_pixel(truth):
+    sampler = JointSampler(truth.shape, labels=2, seed=1)
+    visit(sampler, truth, 1.0, 300, np.random.default_rng(0))
+    for suggestion in sampler.suggest(20):
+        assert sum(suggestion.prior) == pytest.approx(1.0, abs=1e-5)
+        assert len(suggestion.prior) == 2

@@ -28,6 +28,17 @@ def test_training_of_both_stages_is_repeated_to_the_bit(small):
     assert np.isfinite(found.probability).all()
 
 
+def test_training_continues_from_an_evidence_network(small):
+    first = training.train_joint(steps=(1, 0), seed=3)
+    second = training.train_joint(steps=(1, 0), seed=4, start=first, rate=1e-6)
+    assert second.metadata["start"] == first.sha256
+    assert second.metadata["before"]["seed"] == 3
+    for name in first.weights:  # so small a step moves nothing
+        np.testing.assert_allclose(second.weights[name], first.weights[name], atol=1e-3)
+    with pytest.raises(ConfigError, match="rate"):
+        training.train_joint(steps=(1, 0), rate=0.0)
+
+
 def test_training_without_steps_is_refused():
     with pytest.raises(ConfigError, match="at least one"):
         training.train_joint(steps=(0, 0))

@@ -24,7 +24,6 @@ from slads_bluesky.sampling.learned.model import (
     SHIPPED,
     VERSION,
     LearnedModel,
-    expected_shapes,
     shipped_model,
 )
 from slads_bluesky.sampling.learned.network import LabelNet
@@ -35,6 +34,7 @@ from slads_bluesky.sampling.learned.training import (
     generator_sha256,
     let_down,
 )
+from slads_bluesky.sampling.learned.weights import expected_shapes
 from slads_bluesky.sampling.picks import batch_size, pick_batch
 
 TINY = TrainingSettings(widths=(4, 4, 4, 4), side=32, pool=40, batch=4, every=4, fresh=6, plain=2, seed=7)

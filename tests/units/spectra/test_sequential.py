@@ -114,6 +114,21 @@ def test_first_look_of_easy_phases_is_at_fewer_counts_than_of_hard_ones(alloy, p
     assert SequentialTest(alloy, 1e-2).next_counts() < hard  # a smaller certainty takes fewer counts
 
 
+def test_a_planned_dose_ends_sooner_where_the_map_knows_the_phase(alloy, alloy_shapes):
+    def taken(prior):
+        test, rng = SequentialTest(alloy, 1e-2), np.random.default_rng(5)
+        totals = []
+        for _ in range(40):
+            test.expect(60, prior)
+            totals.append(acquire(test, alloy_shapes["Sn"], rng)[1])
+        return np.mean(totals)
+
+    label = list(alloy_shapes).index("Sn")
+    n = len(alloy_shapes)
+    likely = tuple(0.9 if i == label else 0.1 / (n - 1) for i in range(n))
+    assert taken(likely) < taken((1.0 / n,) * n) < taken(()) == pytest.approx(60, abs=3)
+
+
 def test_the_single_preset_gives_the_error(alloy, alloy_shapes):
     preset = count_preset(alloy, 1e-2)
     assert 40 < preset < 150

@@ -47,6 +47,18 @@ def keep(folder, experiment="pbsn-128", seeds=2):
             f"{experiment}-references-{seed}",
             {"curves": dict.fromkeys(REFERENCES, bare), "trial_s": 1.0},
         )
+        rows = [
+            {
+                "dose_nc": dose,
+                "time_s": 2 * dose,
+                "reference": {"td": 0.1 / dose},
+                "best": {"td": 0.05 / dose},
+            }
+            for dose in (1.0, 10.0, 100.0, 1000.0)
+        ]
+        TrialStore(folder, fingerprint(rival=True)).save(
+            f"{experiment}-rival-{seed}", {"rows": rows, "trial_s": 1.0}
+        )
 
 
 def test_paper_with_kept_results_writes_table_markdown_json_and_pictures(tmp_path, capsys):
@@ -59,6 +71,9 @@ def test_paper_with_kept_results_writes_table_markdown_json_and_pictures(tmp_pat
     assert "boundary fraction 0.120, 0.130" in printed
     assert "measured maps: skipped, need --real DIR" in printed
     assert columns_of(files[0].read_text()) == {"pbsn-128": [list(COLUMNS), titles("pbsn-128")]}
+    # by lines in logarithms: 0.1 / 66.7 and 0.05 / 33.3 are the paper's distortion, and 150 nC are ours
+    assert "| dose for a distortion of 0.0015, nC | 66.7 | 33.3 | 1 |" in files[0].read_text()
+    assert "| distortion at our dose of 150 nC | 0.00067 | 0.00033 | 1.50000 |" in files[0].read_text()
     figures = json.loads(files[1].read_text())["experiments"]["pbsn-128"]
     assert figures["boundary_fractions"] == [0.12, 0.13]
     assert figures["ours"]["td"] == {"median": 1.0, "worst": 1.5}
@@ -86,7 +101,7 @@ def test_paper_with_a_missing_trial_runs_only_that(tmp_path, monkeypatch, capsys
     assert run("--experiment", experiment, "--seeds", 2, "--jobs", jobs, "--out", tmp_path) == 0
     assert sorted(asked) == sorted((name, jobs == 1 or experiment == "pbsn-128") for name in gone)
     printed = capsys.readouterr().out
-    assert "4 of 6 done, about" in printed
+    assert "6 of 8 done, about" in printed
     assert run("--experiment", experiment, "--seeds", 2, "--out", tmp_path) == 0
     assert len(asked) == 2
 

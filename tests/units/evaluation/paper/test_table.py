@@ -112,7 +112,7 @@ def test_charts_of_perfect_and_empty_curves_are_drawn(tmp_path):
 
 def test_steps_of_experiments_hold_each_method_and_the_references_once_per_seed():
     plan = steps(["pbsn-128", "powder-1024"], range(2))
-    assert len(plan) == len(set(plan)) == 2 * 2 * (len(METHODS) + 1)
+    assert len(plan) == len(set(plan)) == 2 * 2 * (len(METHODS) + 2)
     assert plan[0] == Step("pbsn-128", "paper", 0)
     assert plan[0].whole_system
     assert not plan[-1].whole_system
@@ -126,7 +126,7 @@ def test_schedule_after_a_slow_step_scales_the_time_left():
     assert schedule.left_s == pytest.approx(expected)
     schedule.done(plan[0], 2 * plan[0].expected_s)
     assert schedule.left_s == pytest.approx(2 * (expected - plan[0].expected_s))
-    assert (schedule.n_done, schedule.n_steps) == (1, 6)
+    assert (schedule.n_done, schedule.n_steps) == (1, 8)
     for step in plan[1:]:
         schedule.done(step, 1.0)
     assert schedule.left_s == 0
