@@ -141,6 +141,7 @@ def adaptive_map(
         budget=budget if budget is not None else DoseBudget(),
         max_failed_points=max_failed_points,
         stop_rule=stop_rule,
+        classifier=getattr(agent, "detector_classifier", None),
     )
     run = MapRun(beam, eds, agent, limits, map_every=map_every, ledger=ledger, md=md, image=image)
     return (yield from run.run(_PointByPoint(run).body, {}, baseline=baseline, suspenders=suspenders))

@@ -107,6 +107,7 @@ def adaptive_lists(
         budget=budget if budget is not None else DoseBudget(),
         max_failed_points=max_failed_points,
         stop_rule=stop_rule,
+        classifier=getattr(agent, "detector_classifier", None),
     )
     if not quantum_s > 0:
         raise ConfigError(f"quantum must be positive, not {quantum_s} s")
@@ -257,6 +258,8 @@ class _Lists:
         self, decision: Decision, carry: PointList | None, running: PointList | None
     ) -> Generator[Msg, Any, PointList | None]:
         self._reason = self._reason or decision.reason
+        if decision.news is not None:
+            yield from self._run.record_phases(decision.news)
         parts = [] if carry is None or self._chooser.closed else [carry]
         if decision.suggestions:
             yield from self._chooser.record(decision)

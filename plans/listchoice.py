@@ -38,6 +38,8 @@ class Decision:
     suggestions: list[Suggestion]
     reason: str
     """Why the map ends, if it does."""
+    news: Mapping[str, Any] | None = None
+    """What the stream ``phases`` records, if an agent that finds the phases itself has found any."""
 
     def points(
         self,
@@ -160,7 +162,8 @@ class ListChooser:
         self._pending.update((s.pixel, s.visit) for s in found)
         self._number += 1
         self._run.times.add("decide", began)
-        return Decision(self._number, seen, asked, found, reason)
+        news = getattr(agent, "news", None)
+        return Decision(self._number, seen, asked, found, reason, None if news is None else news())
 
     def record(self, decision: Decision) -> Generator[Msg, Any, None]:
         """Record which pixels were chosen, and how much was known then: what a replay compares."""

@@ -47,7 +47,7 @@ class SessionLike(Protocol):
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """``fraction``, ``seed``, ``dwell_s`` and ``error`` of ``instrument.yml``."""
+        """``fraction``, ``seed``, ``dwell_s`` and ``error`` of ``instrument.yml``; ``phases``, known or discover."""
 
     def make_grid(self, **changes: Any) -> ScanGrid:
         """That grid, changed."""
@@ -132,6 +132,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
     step = float(grid.step_um[0])
     fraction_, seed_ = float(usual["fraction"]), int(usual["seed"])
     dwell_, error_ = float(usual["dwell_s"]), float(usual["error"])
+    phases_ = str(usual["phases"])
 
     def aside(function: Callable[[], Any]) -> Plan:
         with ThreadPoolExecutor(1, thread_name_prefix="slads-prepare") as executor:
@@ -168,6 +169,14 @@ def queue_plans(session: SessionLike) -> QueuePlans:
             "description": "Pixel of the frame in the file, µm; none: it shows the field of the map.",
             "min": 1e-5, "max": 1e3,
         },
+        phases={
+            "description": "known: those of the classifier; discover: found on the way, the dwell is fixed then.",
+        },
+        every_phase_over={
+            "description": "Part of the area: a map whose phases are found may end once every phase over it is found "
+            "with 95 %.",
+            "min": 1e-4, "max": 0.5,
+        },
         seed={"description": "Seed of the initial mask.", "min": 0, "max": 2**31, "step": 1},
         notes=_NOTES,
     )  # fmt: skip
@@ -189,6 +198,8 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         minimise: str = "",
         image: str = "",
         image_pixel_um: float | None = None,
+        phases: str = phases_,
+        every_phase_over: float | None = None,
         seed: int = seed_,
         notes: str = "",
     ) -> Plan:
@@ -202,9 +213,10 @@ def queue_plans(session: SessionLike) -> QueuePlans:
                 fraction, shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um),
                 seed=seed, stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature,
                 minimise=minimise or None,
+                phases=phases, every_phase_over=every_phase_over,
             )
         )  # fmt: skip
-        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)
+        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc, phases=phases)
         md = _about(sample, notes, num_points=agent.n_wanted)
         return (
             yield from adaptive_map(
@@ -221,7 +233,8 @@ def queue_plans(session: SessionLike) -> QueuePlans:
     def resume_map(run: str | int = "-1", notes: str = "") -> Plan:
         """Resume a map that was cut off, as a new run that names its parent."""
         agent, md, dose = yield from aside(lambda: session.resumed_agent(run))
-        arguments = session.prepare_map(**dose)
+        phases = "discover" if hasattr(agent, "detector_classifier") else "known"
+        arguments = session.prepare_map(**dose, phases=phases)
         about = _about(md.pop("sample", ""), notes, **md, num_points=agent.n_wanted - agent.n_measured)
         return (
             yield from adaptive_map(
@@ -256,7 +269,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         wanted = session.make_grid(
             shape=(rows, columns), step_um=step_um, centre_um=(centre_y_um, centre_x_um)
         )
-        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc)
+        arguments = session.prepare_map(dwell_s=dwell_s, error=error, run_nc=budget_nc, phases="known")
         return (
             yield from raster.raster_map(
                 session.beam, session.eds, wanted, **arguments, md=_about(sample, notes)
@@ -291,7 +304,7 @@ def queue_plans(session: SessionLike) -> QueuePlans:
         notes: str = "",
     ) -> Plan:
         """Take spectra of one phase, to train a classifier on."""
-        arguments = session.prepare_map(dwell_s=dwell_s, run_nc=budget_nc)
+        arguments = session.prepare_map(dwell_s=dwell_s, run_nc=budget_nc, phases="known")
         return (
             yield from collect_phase(
                 session.beam, session.eds, phase, positions, n=spectra, spread_um=spread_um,

@@ -121,6 +121,8 @@ class Limits:
     """Ends each acquisition early; by default the detector's own."""
     tolerance_um: float | None = None
     """How far from its pixel a position may be read back, µm; by default see `position_tolerance`."""
+    classifier: Any = None
+    """Of the detector in this run; None: its own."""
 
     @classmethod
     def of(cls, options: RunOptions) -> "Limits":
@@ -389,6 +391,8 @@ def _preset(beam: Any, eds: Any, limits: Limits, patience: Patience) -> Generato
         presets.update(live_time=limits.dwell_s, real_time=0.0, counts=0)
     if not isinstance(limits.stop_rule, str):
         presets["stop_rule"] = limits.stop_rule
+    if limits.classifier is not None:
+        presets["classifier"] = limits.classifier
     current = 0.0
     if limits.budget.limited:
         if not hasattr(beam, "current"):

@@ -38,7 +38,8 @@ def start_document(
     grid, configuration = agent.grid, agent.configuration()
     (y0, y1), (x0, x1) = grid.extents_um
     fields = [f"{beam.name}_y", f"{beam.name}_x"]
-    classifier = getattr(eds, "classifier", None)
+    own = getattr(agent, "detector_classifier", None)  # of an agent that finds the phases itself
+    classifier = own if own is not None else getattr(eds, "classifier", None)
     hashes = dict(configuration.get("model_hashes", {}))
     if classifier is not None:
         hashes.setdefault("classifier", classifier.sha256)

@@ -33,5 +33,10 @@ save_phases = session.records.save_phases  # what collect_spectra took, for `sla
 # before a map: what it would take, whether it fits (check_map for the queue's clients), what stands in its way
 estimate, check_map, doctor = session.estimate, session.check_map, session.doctor
 
+# the phases of a map that finds them: name_phase(2, "quartz"), merge_phases(3, 1), split_phase(2), forbid_phase(4)
+phases = session.phases
+phases_found, name_phase, merge_phases = phases.found, phases.name, phases.merge
+split_phase, forbid_phase, allow_phase = phases.split, phases.forbid, phases.allow
+
 # plans with plain arguments, for prompt and queue alike: RE(map_sample("steel 3", fraction=0.1))
 map_sample, resume_map, raster_map, collect_spectra = queue_plans(session)

@@ -15,7 +15,7 @@ from ..grid import ScanGrid
 from ..metadata import typed_start
 from ..protocols import UNCLASSIFIED, EventKeys
 from ..streams import events_by_stream
-from .run_data import HasDocuments, ListDecision, RunData, Source
+from .run_data import HasDocuments, ListDecision, RunData, Source, json_of
 
 __all__ = ["POINTS", "event_keys", "load_map"]
 
@@ -144,11 +144,13 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
     detector = (start.get("detectors") or ["eds"])[0]
     labels, verdicts = column(keys.label, np.int64, UNCLASSIFIED), column(keys.verdict, np.str_, "ok")
     phases = tuple(start.get("phases") or start.get("agent", {}).get("phases") or ())
+    latest: dict[str, Any] | None = None
     if found := gathered.streams.get("phases"):
         latest = {key.removeprefix("phases_"): v for key, v in list(found.values())[-1]["data"].items()}
         labels, verdicts = _found(latest, pixels, verdicts)
         highest = int(np.flatnonzero(latest["n_spectra"]).max(initial=-1)) + 1
-        phases = tuple(f"phase {i + 1}" for i in range(highest))
+        names = json_of(latest, "names", {})
+        phases = tuple(names.get(str(i + 1)) or f"phase {i + 1}" for i in range(highest))
     return RunData(
         starts=tuple(gathered.starts),
         stop=gathered.stop,
@@ -181,6 +183,7 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         abundance_sd=_vectors(rows, keys.abundance_sd),
         image=_image(gathered.streams.get("image", {}), keys.image, grid, start),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
+        found=latest,
         devices=tuple(gathered.devices),
     )
 

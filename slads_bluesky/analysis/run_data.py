@@ -7,7 +7,8 @@ visit is a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from ..errors import RecordError
 from ..grid import ScanGrid
 from ..protocols import UNCLASSIFIED, UNMEASURED, EventKeys
+from ..spectra.discovery.steps import PhaseStep
 
-__all__ = ["HasDocuments", "ListDecision", "RunData", "Source"]
+__all__ = ["HasDocuments", "ListDecision", "RunData", "Source", "json_of"]
 
 Source = Callable[[], Iterable[tuple[str, dict[str, Any]]]]
 """Gives the documents of a run, from the first one each time it is called."""
@@ -110,6 +112,8 @@ class RunData:
     """(rows, columns): the grey-level frame that the map was guided by; None without one."""
     lists: tuple[ListDecision, ...] = ()
     """Decisions of a map by point lists, in their order; empty for a map by points."""
+    found: Mapping[str, Any] | None = None
+    """Last event of the stream ``phases``, without the prefix of its keys; None of a map whose phases were given."""
     devices: tuple[str, ...] = ()
     """Names of all devices that were read or configured: a data key is a device's name, "_" and its own word."""
 
@@ -164,11 +168,27 @@ class RunData:
                 return np.asarray(recorded["labels"], np.uint8)
         return None
 
+    @property
+    def phase_steps(self) -> list[PhaseStep]:
+        """What operators did with the phases that were found, in their order."""
+        return [PhaseStep.from_json(step) for step in json_of(self.found, "steps", [])]
+
+    @property
+    def phase_candidates(self) -> dict[int, dict[str, Any]]:
+        """By label, what the found phases may be; see `analysis.quantification.naming.describe_phase`."""
+        return {int(label): about for label, about in json_of(self.found, "candidates", {}).items()}
+
     def teach(self, agent: Any) -> None:
         """Let a fresh agent ingest the map: the image that it was guided by, then each point in order."""
         self.teach_image(agent)
+        self.teach_steps(agent)
         for event in self.events():
             agent.ingest(event)
+
+    def teach_steps(self, agent: Any) -> None:
+        """Let a fresh agent that finds the phases do what operators did, each step at its place."""
+        if hasattr(agent, "schedule"):
+            agent.schedule(self.phase_steps)
 
     def teach_image(self, agent: Any) -> None:
         """Let a fresh agent take the image that the map was guided by, if there is one."""
@@ -229,3 +249,11 @@ class RunData:
         """(channels,) middle of each channel."""
         n = 0 if self.spectra is None else self.spectra.shape[1]
         return np.float64(self.energy_offset_kev) + self.energy_width_kev * np.arange(n, dtype=np.float64)
+
+
+def json_of(found: Mapping[str, Any] | None, key: str, missing: Any) -> Any:
+    """Value of a key of the stream ``phases`` that holds JSON; `missing` of a run that was recorded without it."""
+    try:
+        return missing if found is None or key not in found else json.loads(str(found[key]))
+    except ValueError as error:
+        raise RecordError(f"stream phases: '{key}' is no JSON ({error})") from None

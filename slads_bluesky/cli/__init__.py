@@ -50,6 +50,7 @@ for _module in (
     "segment",
     "carry",
     "relabel",
+    "phases",
     "classify",
     "quantify",
     "denoise",

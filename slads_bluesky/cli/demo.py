@@ -91,6 +91,12 @@ def demo(
             help="Show what a fast raster gives at the same dose and in the same time; likelihood only."
         ),
     ] = True,
+    every_phase_over: Annotated[
+        float | None,
+        typer.Option(
+            help="With --unknown: end once every phase over this part of the area is found with 95 %."
+        ),
+    ] = None,
     bse: Annotated[
         bool,
         typer.Option("--bse", help="Scan a backscatter frame first; it guides the map as far as it helps."),
@@ -137,7 +143,8 @@ def demo(
     from ..record.scan_id import scan_id_source
     from ..simulation.models import prepare_models
     from ..simulation.run import make_agent, run_map
-    from ..simulation.unknown import in_words_of_the_truth, unknown_agent, unknown_models
+    from ..simulation.unknown import COUNTS, in_words_of_the_truth, unknown_agent, unknown_models
+    from ..spectra.dwell_counts import CountTarget
 
     console = make_console()
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # main() reports why a run failed
@@ -150,10 +157,10 @@ def demo(
             "--lists: the paper's networks know spectra of one live time, and lists give real time; "
             "use --classifier likelihood"
         )
-    if unknown and (dwell_s is None or sampler != "learned"):
-        raise ConfigError(
-            "--unknown takes a fixed --dwell and the learned sampler: there are no phases to be sure of"
-        )
+    if unknown and sampler != "learned":
+        raise ConfigError("--unknown takes the learned sampler")
+    if every_phase_over is not None and not unknown:
+        raise ConfigError("--every-phase-over says nothing without --unknown: the phases are known")
     if target == "elements" and (unknown or sampler != "learned" or classifier != "likelihood" or blur):
         raise ConfigError(
             "--target elements takes --sampler learned and --classifier likelihood, no --unknown, no --blur"
@@ -175,7 +182,15 @@ def demo(
         if unknown:
             models = unknown_models(phantom)
             keep_models(recorder.directory / "models", models.sampler)
-            agent = finder = unknown_agent(phantom, models, fraction=wanted, seed=seed)
+            agent = finder = unknown_agent(
+                phantom,
+                models,
+                fraction=wanted,
+                seed=seed,
+                part=every_phase_over,
+                named=True,
+                counts=None if dwell_s else COUNTS,
+            )
         else:
             with working(console, "preparing models") as show:
                 models = prepare_models(
@@ -205,15 +220,20 @@ def demo(
             agent,
             soft=soft,
             dwell_s=dwell_s or CAP_S,
-            error=None if dwell_s else error,
+            error=None if dwell_s or unknown else error,
+            stop_rule=CountTarget(COUNTS[1], CAP_S) if unknown and dwell_s is None else None,
             batch="auto" if lists else None,
             subscribers=[recorder, MapProgress(agent.distortion_estimate), *watches],
             scan_id_source=scan_id_source(recorder.directory),
             bse=bse,
         )
         if unknown:
-            found = len(finder.discovery.phases)
-            console.print(f"{found} phases found, of {len(phantom.phases)}")
+            found = [phase for phase in finder.discovery.phases if not phase.forbidden]
+            hidden, bound = finder.discovery.undiscovered()
+            console.print(
+                f"{len(found)} phases found, of {len(phantom.phases)}; those not found hold {hidden:.2%} of it, "
+                f"under {bound:.2%} with 95 % (slads-bluesky phases {result.uid[:8]} shows what they may be)"
+            )
             result = in_words_of_the_truth(result)
         with working(console, "bringing the catalog up to date"):
             current = recorder.flush(timeout=600)

@@ -44,6 +44,7 @@ def plans(
     defaults = {
         "fraction": settings.sampler.fraction, "seed": settings.sampler.seed,
         "dwell_s": settings.dose.dwell_s, "error": settings.dose.error,
+        "phases": "discover" if settings.classifier.phases == "discover" else "known",
     }  # fmt: skip
     session: Any = SimpleNamespace(grid=settings.grid.grid(), defaults=defaults)
     console = make_console()

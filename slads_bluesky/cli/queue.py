@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command()(add)
     group.command()(check)
     group.command("list")(show)
+    group.command()(phase)
     for action, text in _HELP.items():
         group.command(action, help=text)(_doing(action))
     app.add_typer(group, name="queue")
@@ -114,6 +115,47 @@ def show(address: Address = HERE) -> None:
                 console.print(f"{mark:<8}{item.get('name')} {about} {more}".rstrip(), soft_wrap=True)
     finally:
         manager.close()
+
+
+def phase(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="ACTION", help="name, merge, split, forbid or allow; none: list them."),
+    ] = None,
+    label: Annotated[int, typer.Argument(metavar="LABEL", help="Number of the phase.")] = 0,
+    more: Annotated[
+        str, typer.Argument(metavar="NAME|LABEL", help="Its name, or the phase that it is merged into.")
+    ] = "",
+    address: Address = HERE,
+    catalog: Folder = None,
+) -> None:
+    """Name, merge, split or forbid a phase that the running map has found; without an action, list the phases.
+
+    Example: slads-bluesky queue phase name 2 quartz
+    """
+    operator, close = _operator(address, catalog)
+    try:
+        console = make_console()
+        if action is None:
+            found = operator.phases()
+            for row in found["phases"]:
+                name, more_of_it = f" {row['name']}" if row["name"] else "", ", forbidden" * row["forbidden"]
+                console.print(
+                    f"{row['label']:3d}{name}: {row['n_spectra']} spectra{more_of_it}", markup=False
+                )
+            console.print(
+                f"phases not found yet hold under {found['undiscovered_upper']:.2%} of the area (95 %)"
+            )
+            return
+        if action == "merge" and not more.isdigit():
+            raise ConfigError(f"merge takes the number of another phase, not '{more}'")
+        other = int(more) if action == "merge" else 0
+        said = operator.phase(
+            action, label, getpass.getuser(), other=other, name=more if action == "name" else ""
+        )
+        console.print(said, markup=False)
+    finally:
+        close()
 
 
 _HELP = {

@@ -15,7 +15,7 @@ from .record import Folder, Uid, model_folders, open_map
 
 if TYPE_CHECKING:
     from ..analysis.run_data import RunData
-    from ..spectra.likelihood.new_phase import NewPhase
+    from ..spectra.discovery.new_phases import NewPhase
 
 __all__ = ["register", "relabel"]
 
@@ -117,8 +117,8 @@ def relabel(
 def _unknown_groups(data: RunData, folders: list[Path]) -> tuple[Any, Any, list[NewPhase]]:
     """Return the run's classifier, its unknown spectra and their groups, the largest first."""
     from ..record.resume import find_classifier
+    from ..spectra.discovery.new_phases import find_new_phases
     from ..spectra.likelihood.classifier import PhaseClassifier
-    from ..spectra.likelihood.new_phase import find_new_phases
 
     known = find_classifier(data.start, *folders)
     if not isinstance(known, PhaseClassifier):

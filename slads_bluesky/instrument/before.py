@@ -174,6 +174,10 @@ def forecast_map(
     confidence: float | None = None,
     smallest_feature: int | None = None,
     minimise: str | None = None,
+    image: str = "",
+    image_pixel_um: float | None = None,
+    phases: str = "auto",
+    every_phase_over: float | None = None,
     seed: int | None = None,
     notes: str = "",
     sample: str | None = None,
@@ -204,7 +208,7 @@ def forecast_map(
     check_field(session.beam, grid)
     dose, part = session.settings.dose, session.settings.sampler.fraction if fraction is None else fraction
     dwell = dose.dwell_s if dwell_s is None else dwell_s
-    adaptive = bool(dose.error if error is None else error)
+    adaptive = bool(dose.error if error is None else error) and not session.discovers(phases)
     current = _current_na(session.beam)
     runs = _earlier(session, sample)
     made = predict(
@@ -223,6 +227,7 @@ def forecast_map(
     agent = session.new_agent(
         fraction, shape=grid.shape, step_um=grid.step_um, centre_um=grid.centre_um, seed=seed,
         stop_at=stop_at, confidence=confidence, smallest_feature=smallest_feature, minimise=minimise or None,
+        phases=phases, every_phase_over=every_phase_over,
     )  # fmt: skip
     first = tuple(s.pixel for s in agent.suggest(agent.n_wanted or grid.n_pixels) if math.isnan(s.erd))
     if (

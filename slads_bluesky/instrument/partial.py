@@ -126,6 +126,8 @@ class PartialSession:
         self.make_agent, self.resumed_agent = missing("make_agent"), missing("resumed_agent")
         self.make_grid, self.prepare_map = missing("make_grid"), missing("prepare_map")
         self.map_image = _no_image
+        actions = ("found", "name", "merge", "split", "forbid", "allow")
+        self.phases: Any = SimpleNamespace(**{name: missing(f"phases.{name}") for name in actions})
         self.estimate, self.check_map, self.doctor = (
             missing("estimate"),
             missing("check_map"),
@@ -153,12 +155,14 @@ class PartialSession:
     @property
     def defaults(self) -> dict[str, Any]:
         """Fraction, seed, dwell and error of ``instrument.yml``, or those of an empty one."""
-        from .settings import DoseSettings, SamplerSettings
+        from .settings import ClassifierSettings, DoseSettings, SamplerSettings
 
         sampler = SamplerSettings() if self.settings is None else self.settings.sampler
         dose = DoseSettings() if self.settings is None else self.settings.dose
+        judge = ClassifierSettings() if self.settings is None else self.settings.classifier
         return {
             "fraction": sampler.fraction, "seed": sampler.seed, "dwell_s": dose.dwell_s, "error": dose.error,
+            "phases": "discover" if judge.phases == "discover" else "known",
         }  # fmt: skip
 
     def close(self) -> None:

@@ -88,7 +88,9 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
             classifier = load_classifier(judge.file)
         except SladsError as error:
             raise ConfigError(f"{file.at('classifier', 'file')}: {error}") from error
-    if simulated and ((model is None and wanted.name not in UNTRAINED) or classifier is None):
+    unasked = judge.phases == "discover"  # no phases are to be known
+    given = wanted.name in UNTRAINED or (unasked and wanted.name == "learned")
+    if simulated and ((model is None and not given) or (classifier is None and not unasked)):
         prepared = prepare_models(
             settings.simulation.object,
             sampler=wanted.name if wanted.name in ("learned", "joint") else "slads",
@@ -96,7 +98,7 @@ def make_models(settings: InstrumentSettings, file: YamlFile) -> MapModels:
         )
         if model is None and wanted.name not in UNTRAINED:
             model = prepared.sampler
-        classifier = classifier or prepared.classifier
+        classifier = classifier or (None if unasked else prepared.classifier)
     elif model is None and wanted.name == "learned":
         from ..sampling.learned.model import shipped_model
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agent import SladsAgent
+from ..discovering_agent import UNNAMED
 from ..errors import RecordError
 from .parts import MapModels
 
@@ -68,7 +69,7 @@ class Records:
             raise RecordError(f"run {data.uid[:8]} is still being taken by another process")
         start, classifier = data.start, self._models.classifier
         had = start.get("model_hashes", {}).get("classifier")
-        if classifier is None or had != classifier.sha256:
+        if had != UNNAMED and (classifier is None or had != classifier.sha256):
             raise RecordError(
                 f"run {data.uid[:8]} had the classifier {str(had)[:12]}, this session has "
                 f"{classifier.sha256[:12] if classifier else 'none'}"
@@ -108,7 +109,7 @@ class Records:
         ours = {"sampler": self._models.sampler, "classifier": self._models.classifier}
         for what, wanted in data.start.get("model_hashes", {}).items():
             have = getattr(ours.get(what), "sha256", "none")
-            if wanted != have:
+            if wanted != have and wanted != UNNAMED:
                 raise RecordError(
                     f"run {data.uid[:8]} had the {what} {wanted[:12]}, this session has {have[:12]}; "
                     f"`slads-bluesky replay {data.uid[:8]} --verify` finds the run's own"

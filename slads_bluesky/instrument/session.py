@@ -16,6 +16,7 @@ from ..agent import SladsAgent
 from ..agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
 from ..agents import agent_from_settings, element_target
 from ..callbacks.headless import is_headless
+from ..discovering_agent import DiscoveringAgent
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..modelstore import keep_models
@@ -23,6 +24,7 @@ from ..protocols import StopRule
 from ..record import Recorder
 from ..record.location import without_secrets
 from ..simulated import simulation_metadata
+from ..spectra.dwell_counts import CountTarget
 from .axes import beam_axes
 from .engine import RecordedEngine
 from .lease import FileLease
@@ -30,6 +32,7 @@ from .parts import Devices, MapModels
 from .prompt import end_process
 from .records import Records
 from .settings import InstrumentSettings
+from .unknown import PhaseDesk, discovering_agent, phase_names
 
 if TYPE_CHECKING:
     from .before import MapForecast, Preflight
@@ -86,6 +89,8 @@ class Session:
         """The one that was made last; the progress bar asks it."""
         self.live: Any = None
         """The window that shows a map as it grows; None without a display."""
+        self.phases = PhaseDesk(lambda: self.agent, recorder.directory)
+        """What an operator can do with the phases of the map that runs, where they are found on the way."""
         self._microscope = microscope
         self._on_problem = on_problem
         self.bec = self._watchers()
@@ -161,7 +166,15 @@ class Session:
         dose = self.settings.dose
         return {
             "fraction": sampler.fraction, "seed": sampler.seed, "dwell_s": dose.dwell_s, "error": dose.error,
+            "phases": "discover" if self.discovers("auto") else "known",
         }  # fmt: skip
+
+    def discovers(self, phases: str = "auto") -> bool:
+        """Whether a map finds its phases on the way: ``known``, ``discover``, or as ``instrument.yml`` says."""
+        if phases not in ("auto", "known", "discover"):
+            raise ConfigError(f"phases must be known, discover or auto, not '{phases}'")
+        wanted = self.settings.classifier.phases if phases == "auto" else phases
+        return wanted == "discover" or (wanted == "auto" and self.models.classifier is None)
 
     def make_grid(
         self,
@@ -194,6 +207,8 @@ class Session:
         confidence: float | None = None,
         smallest_feature: int | None = None,
         minimise: str | None = None,
+        phases: str = "auto",
+        every_phase_over: float | None = None,
     ) -> SladsAgent:
         """Make an agent for one map; what is not given is as in ``instrument.yml``.
 
@@ -219,11 +234,15 @@ class Session:
             Pixels of the smallest patch of which 99 % must hold a measured pixel.
         minimise : {"dose", "time", "both"}, optional
             What the sampler ``joint`` sets the fall of the error against.
+        phases : {"auto", "known", "discover"}
+            Whether the phases are those of the classifier or found on the way.
+        every_phase_over : float, optional
+            Part of the area: a map whose phases are found may end once every phase over it is found with 95 %.
 
         Raises
         ------
         ConfigError
-            If there is no classifier yet, or a value is not what it may be.
+            If there is no classifier and the phases are to be known, or a value is not what it may be.
         """
         self.agent = self.new_agent(
             fraction,
@@ -237,8 +256,11 @@ class Session:
             confidence=confidence,
             smallest_feature=smallest_feature,
             minimise=minimise,
+            phases=phases,
+            every_phase_over=every_phase_over,
         )
-        keep_models(self.recorder.directory / "models", self.models.sampler, self.models.classifier)
+        known = None if isinstance(self.agent, DiscoveringAgent) else self.models.classifier
+        keep_models(self.recorder.directory / "models", self.models.sampler, known)
         return self.agent
 
     def new_agent(
@@ -251,31 +273,45 @@ class Session:
         confidence: float | None = None,
         smallest_feature: int | None = None,
         minimise: str | None = None,
+        phases: str = "auto",
+        every_phase_over: float | None = None,
         **region: Any,
     ) -> SladsAgent:
         """Make an agent as `make_agent` does, and keep nothing for it: neither models nor the agent itself."""
-        classifier, usual = self.models.classifier, self.settings.sampler
+        classifier, usual, judge = self.models.classifier, self.settings.sampler, self.settings.classifier
+        grid, model = self.make_grid(**region), self.models.sampler
+        wanted: dict[str, Any] = {
+            "sampler": usual.name,
+            "fraction": usual.fraction if fraction is None else fraction,
+            "seed": usual.seed if seed is None else seed,
+            "initial": usual.initial if initial is None else initial,
+            "stop_at": usual.stop_at if stop_at is None else stop_at,
+            "confidence": usual.confidence if confidence is None else confidence,
+            "smallest_feature": usual.smallest_feature if smallest_feature is None else smallest_feature,
+        }
+        if self.discovers(phases):
+            part = judge.every_phase_over if every_phase_over is None else every_phase_over
+            counts = None
+            if judge.counts is not None:
+                counts = (judge.first_counts or 4 * judge.counts, judge.counts)
+            return discovering_agent(
+                grid, self.eds, self.sem, model, most=judge.most_phases, part=part, counts=counts, **wanted
+            )
         if classifier is None:
             raise ConfigError(
-                "no classifier yet, so nothing can be mapped: take spectra with collect_spectra, train one with "
-                "`slads-bluesky train classifier`, and name it as classifier.file in instrument.yml"
+                "no classifier yet, so no map of known phases: let them be found (phases: discover), or take spectra "
+                "with collect_spectra, train one with `slads-bluesky train classifier`, and name it as "
+                "classifier.file in instrument.yml"
             )
-        grid = self.make_grid(**region)
         settings = AgentSettings.for_models(
             grid,
             classifier,
-            self.models.sampler,
-            sampler=usual.name,
-            fraction=usual.fraction if fraction is None else fraction,
-            seed=usual.seed if seed is None else seed,
-            initial=usual.initial if initial is None else initial,
-            stop_at=usual.stop_at if stop_at is None else stop_at,
-            confidence=usual.confidence if confidence is None else confidence,
-            smallest_feature=usual.smallest_feature if smallest_feature is None else smallest_feature,
+            model,
             more=element_target(usual.elements, classifier),
+            **wanted,
             **self._cost(minimise),
         )
-        return agent_from_settings(settings, self.models.sampler)
+        return agent_from_settings(settings, model)
 
     def _cost(self, minimise: str | None) -> dict[str, Any]:
         """What the sampler ``joint`` minimises, and what a visit costs besides its dwell; nothing for others."""
@@ -305,6 +341,8 @@ class Session:
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
         """Make the agent of an interrupted map; see `Records.resumed_agent`."""
         agent, metadata, dose = self.records.resumed_agent(run)
+        if isinstance(agent, DiscoveringAgent):
+            agent.namer = phase_names(self.eds, self.sem)
         self.agent = agent
         return agent, metadata, dose
 
@@ -361,6 +399,7 @@ class Session:
         error: float | None = None,
         run_nc: float | None = None,
         pixel_nc: float | None = None,
+        phases: str | None = None,
     ) -> dict[str, Any]:
         """Return keyword arguments for `adaptive_map`, its stop rule included; what is not given is as in the file.
 
@@ -372,6 +411,8 @@ class Session:
             Accepted probability of a wrong phase, at which an acquisition ends; 0: the dwell is fixed.
         run_nc, pixel_nc : float, optional
             Dose that a run and a pixel may take, nC.
+        phases : {"known", "discover"}, optional
+            As of the agent: a map that finds its phases has none to be sure of, and `error` is not looked at.
 
         Raises
         ------
@@ -382,6 +423,7 @@ class Session:
         from ..plans.suspend import beam_suspenders
 
         usual = self.settings.dose
+        discovers = self.discovers() if phases is None else self.discovers(phases)
         dwell = usual.dwell_s if dwell_s is None else dwell_s
         most = [
             next((limit for limit in limits if limit is not None), inf)
@@ -390,13 +432,20 @@ class Session:
         out: dict[str, Any] = {
             "baseline": [] if self.sem is None else [self.sem],
             "dwell_s": dwell,
-            "stop_rule": self._stop_rule(usual.error if error is None else error, dwell),
+            "stop_rule": self._rule_without_phases(dwell)
+            if discovers
+            else self._stop_rule(usual.error if error is None else error, dwell),
             "max_failed_points": usual.max_failed_points,
             "budget": DoseBudget(*most),
         }
         if usual.minimum_na is not None and hasattr(getattr(self.beam, "current", None), "subscribe"):
             out["suspenders"] = beam_suspenders(self.beam, minimum_na=usual.minimum_na)
         return out
+
+    def _rule_without_phases(self, cap_s: float) -> StopRule | None:
+        """Make what ends the acquisitions of a map that finds its phases; None: the dwell is fixed."""
+        counts = self.settings.classifier.counts
+        return None if counts is None else CountTarget(counts, cap_s)
 
     def _stop_rule(self, error: float, cap_s: float) -> StopRule | None:
         """Make what ends each acquisition as soon as its phase is certain enough; None, with no error allowed."""
@@ -418,9 +467,11 @@ class Session:
             ),
             "grid": f"{grid.shape[0]} × {grid.shape[1]} pixels of {grid.step_um[0]:g} × {grid.step_um[1]:g} µm",
             "sampler": f"{settings.sampler.name}, {settings.sampler.fraction:.3g} of the pixels",
-            "classifier": "none yet: collect_spectra first"
-            if classifier is None
-            else ", ".join(classifier.phases),
+            "classifier": "none: maps find their phases (phases: discover)"
+            if self.discovers()
+            else ", ".join(
+                classifier.phases if classifier is not None else ("none yet: collect_spectra first",)
+            ),
             "record": without_secrets(settings.catalog.uri or str(self.recorder.directory)),
         }
 

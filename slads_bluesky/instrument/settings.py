@@ -213,6 +213,18 @@ class ClassifierSettings(_Section):
     """File of ``slads-bluesky train classifier``; empty on hardware: spectra can be collected, nothing mapped."""
     train: Literal["paper", "likelihood"] | None = None
     """Which classifier is trained on simulated spectra, in soft and ioc, where there is no file."""
+    phases: Literal["auto", "known", "discover"] = "auto"
+    """``discover``: maps need no phases, they are found on the way; ``known``: those of the classifier; ``auto``:
+    those of the classifier where there is a file or one is trained, else they are found."""
+    most_phases: Annotated[Whole, Field(ge=1, le=63)] = 12
+    """Phases that are looked for at most."""
+    counts: Annotated[Whole, Field(ge=1)] | None = None
+    """Counts at which an acquisition of a map that finds its phases ends; empty: the dwell is fixed."""
+    first_counts: Annotated[Whole, Field(ge=1)] | None = None
+    """Counts of its first exposures, so that phases can be parted; empty: four times ``counts``."""
+    every_phase_over: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Part of the area: a map whose phases are found may end once every phase over it is found with 95 %; empty: it
+    ends with the fraction."""
 
 
 class DoseSettings(_Section):

@@ -22,7 +22,7 @@ from .acquisition import Acquisition
 from .brief import BriefSpectrum, pulse_channels, pulses
 from .imperfections import Imperfections
 from .interaction import mixed_abundances, specimen_sigma_um
-from .recipes import Recipe, dose_nc
+from .recipes import RECIPES, Recipe, dose_nc
 from .specimen import Phantom
 
 __all__ = ["ImperfectPhantom", "make_imperfect", "sigma_px"]
@@ -190,7 +190,7 @@ def make_imperfect(phantom: Phantom, imperfections: Imperfections) -> Phantom:
     """
     if not imperfections.any:
         return phantom
-    kind = next(k for k in ("pbsn", "powder") if phantom.recipe is _recipe(k))
+    kind = next(kind for kind, recipe in RECIPES.items() if phantom.recipe is recipe)
     entropy = [zlib.crc32(b"imperfections"), zlib.crc32(phantom.name.encode()), phantom.seed]
     rng = np.random.default_rng(entropy)
     recipe = replace(
@@ -213,12 +213,6 @@ def make_imperfect(phantom: Phantom, imperfections: Imperfections) -> Phantom:
         _patches(phantom.shape, imperfections, rng),
         mixed_abundances(phantom.truth, sigma, len(phantom.phases)),
     )
-
-
-def _recipe(kind: str) -> Recipe:
-    from .recipes import RECIPES
-
-    return RECIPES[kind]
 
 
 def _expected(kind: str, recipe: Recipe, gradient: float, rng: np.random.Generator) -> NDArray[np.float64]:

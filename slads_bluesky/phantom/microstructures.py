@@ -1,4 +1,4 @@
-"""Label images of simulated specimens: a two-phase eutectic and a four-phase powder.
+"""Label images of simulated specimens: a two-phase eutectic, a four-phase powder and a rock of eight phases.
 
 How hard an image is to sample sparsely is set by its boundary fraction b, the part of its pixels that has a
 4-neighbour of another label. The paper does not give b, so the length scale of each image is searched until its
@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 from ..errors import ConfigError
 from ..images.distortion import boundary_fraction
@@ -22,16 +22,20 @@ from ..images.segmentation import drop_small_patches
 
 __all__ = ["KINDS", "Kind", "Role", "make_labels", "target_boundary_fraction"]
 
-Kind = Literal["pbsn", "powder"]
+Kind = Literal["pbsn", "powder", "rock"]
 Role = Literal["test", "train"]
-KINDS: tuple[Kind, ...] = ("pbsn", "powder")
+KINDS: tuple[Kind, ...] = ("pbsn", "powder", "rock")
 
 _TARGETS: dict[str, dict[int, float]] = {
     "pbsn": {128: 0.120, 1024: 0.061},
     "powder": {256: 0.085, 1024: 0.078},
+    "rock": {128: 0.17, 1024: 0.14},
 }
 """Boundary fractions at the paper's sizes; between and beyond them a power law of the size."""
 
+RARE = {3: 0.008, 4: 0.006}
+"""Labels of the rare phases of a rock, and their parts of the area."""
+_PHASES = {"pbsn": 2, "powder": 4, "rock": 8}
 _MIN_GRAIN = 6
 """Smallest connected patch in pixels: the paper's segmented images are denoised (3.1.1)."""
 
@@ -50,8 +54,9 @@ def make_labels(
 
     Parameters
     ----------
-    kind : {"pbsn", "powder"}
-        Two-phase eutectic (labels 1, 2) or four-phase powder (labels 1 … 4).
+    kind : {"pbsn", "powder", "rock"}
+        Two-phase eutectic (labels 1, 2), four-phase powder (labels 1 … 4), or a rock: the grains of a powder in eight
+        phases, two of them rare.
     size : int
         Rows and columns, 32 … 4096.
     seed : int
@@ -85,8 +90,7 @@ def make_labels(
         raise ConfigError(f"boundary fraction must be 0.01 to 0.25, not {wanted}")
     entropy = [zlib.crc32(kind.encode()), size, seed, zlib.crc32(role.encode())]
     sequence = np.random.SeedSequence(entropy)
-    draw = _eutectic if kind == "pbsn" else _powder
-    n_phases = 2 if kind == "pbsn" else 4
+    draw = {"pbsn": _eutectic, "powder": _powder, "rock": _rock}[kind]
     while True:  # a draw that lacks a phase is drawn again from the next child: still a function of the seed
         child = sequence.spawn(1)[0]
         labels = _with_boundary_fraction(
@@ -94,7 +98,7 @@ def make_labels(
             wanted,
             4.2 if kind == "pbsn" else 2.2,
         )
-        if np.unique(labels).size == n_phases:
+        if np.unique(labels).size == _PHASES[kind]:
             return labels
 
 
@@ -177,3 +181,26 @@ def _powder(size: int, diameter: float, rng: np.random.Generator) -> NDArray[np.
         if (labels != 4).mean() >= wanted:
             break
     return drop_small_patches(labels, _MIN_GRAIN)
+
+
+def _rock(size: int, diameter: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Grains of a powder over the matrix (1), each of one of seven phases; those of `RARE` get their part."""
+    powder = _powder(size, diameter, rng)
+    grains: list[NDArray[np.intp]] = []
+    for value in (1, 2, 3):
+        numbered, n = ndimage.label(powder == value)
+        grains += [np.flatnonzero(numbered == i) for i in range(1, n + 1)]
+    rock = np.ones(powder.shape, np.uint8)
+    area = dict.fromkeys(range(2, 9), 0)
+    common = [phase for phase in area if phase not in RARE]
+    for i in rng.permutation(len(grains)).tolist():
+        part = grains[i].size / rock.size
+        short = [
+            phase
+            for phase, wanted in RARE.items()
+            if area[phase] < 0.8 * wanted * rock.size and area[phase] / rock.size + part < 1.2 * wanted
+        ]
+        phase = short[0] if short else min(common, key=lambda phase: area[phase])
+        rock.flat[grains[i]] = phase
+        area[phase] += grains[i].size
+    return rock

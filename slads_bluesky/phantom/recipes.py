@@ -51,7 +51,25 @@ RECIPES: dict[str, Recipe] = {
     "powder": Recipe(
         {"CaO": "CaO", "LaO": "LaO", "Si": "Si", "C": "C"}, {"CaO": 3.3, "LaO": 6.5, "Si": 2.3, "C": 2.2}
     ),
-}
+    "rock": Recipe(
+        {
+            "quartz": "SiO2",
+            "albite": "NaAlSi3O8",
+            "zircon": "ZrSiO4",
+            "rutile": "TiO2",
+            "calcite": "CaCO3",
+            "olivine": {"O": 0.4165, "Mg": 0.2888, "Si": 0.1829, "Fe": 0.1118},
+            "augite": {"O": 0.4376, "Mg": 0.1011, "Si": 0.2561, "Ca": 0.1827, "Fe": 0.0225},
+            "ferroaugite": {"O": 0.4278, "Mg": 0.0815, "Si": 0.2504, "Ca": 0.1786, "Fe": 0.0617},
+        },
+        {
+            "quartz": 2.65, "albite": 2.62, "zircon": 4.6, "rutile": 4.2, "calcite": 2.7, "olivine": 3.4,
+            "augite": 3.3, "ferroaugite": 3.4,
+        },
+    ),
+}  # fmt: skip
+"""A rock has two rare phases, zircon and rutile, and two that are nearly alike: the augites differ so
+little that the Chernoff information of 500 counts between them is 1."""
 
 
 @cache

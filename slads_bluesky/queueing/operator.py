@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError, InstrumentError
 from ..record.operator_log import append_action
+from ..spectra.discovery.steps import PhaseStep
 from .manager import Manager
 
 __all__ = ["ACTIONS", "Operator", "forecast_line", "typed_arguments"]
@@ -87,6 +88,40 @@ class Operator:
             self.record, who, "queue", f"map_sample {json.dumps(dict(arguments), ensure_ascii=False)}"
         )
         return self.manager.add("map_sample", arguments), forecast
+
+    def phases(self) -> dict[str, Any]:
+        """Phases found so far by the map that runs; see `slads_bluesky.instrument.unknown.PhaseDesk.found`."""
+        return dict(self.manager.call("phases_found", {}))
+
+    def phase(self, action: str, label: int, who: str, *, other: int = 0, name: str = "") -> str:
+        """Name, merge, split, forbid or allow a phase of the map that runs; the session notes it. Returns a sentence.
+
+        Parameters
+        ----------
+        action : str
+            One of `slads_bluesky.spectra.discovery.steps.ACTIONS`.
+        label : int
+            Of the phase.
+        who : str
+            The operator.
+        other : int
+            Of the phase that it is merged into.
+        name : str
+            Its name.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such action, or the map cannot do it.
+        InstrumentError
+            If the worker cannot be asked now, or refuses.
+        """
+        step = PhaseStep(action, label, other=other, name=name, who=who)
+        more: dict[str, Any] = {"name": name} if action == "name" else {}
+        if action == "merge":
+            more = {"into": other}
+        function = f"{action}_phases" if action == "merge" else f"{action}_phase"
+        return str(self.manager.call(function, {"label": step.label, "who": who, **more}))
 
     def remove(self, uid: str, who: str) -> str:
         """Take an item out of the queue."""

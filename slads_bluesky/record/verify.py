@@ -109,6 +109,7 @@ def verify(
     if getattr(agent, "calls_spectra", False):
         classifier = None  # the agent calls the spectra itself; its final map is compared
     data.teach_image(agent)
+    data.teach_steps(agent)
     lists = _Lists(data, agent, result)
     for i, event in enumerate(data.events()):
         if classifier is not None and i % BATCH == 0:

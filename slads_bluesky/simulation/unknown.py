@@ -10,13 +10,24 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..agent_settings import AgentSettings
-from ..discovering_agent import DiscoveringAgent, NoPhases
+from ..analysis.quantification.geometry import Conditions
+from ..analysis.quantification.naming import PhaseNames
+from ..discovering_agent import DiscoveringAgent, NoPhases, pixels_needed, search_settings
 from ..grid import ScanGrid
 from .models import Models
 from .run import KnownSpecimen, MapResult
 
-__all__ = ["MOST_PHASES", "best_exchange", "in_words_of_the_truth", "unknown_agent", "unknown_models"]
+__all__ = [
+    "COUNTS",
+    "MOST_PHASES",
+    "best_exchange",
+    "in_words_of_the_truth",
+    "unknown_agent",
+    "unknown_models",
+]
 
+COUNTS = (400, 100)
+"""Counts of the first exposures and of those after them, where the dwell is not fixed."""
 MOST_PHASES = 12
 """Phases that are looked for at most."""
 
@@ -36,9 +47,41 @@ def unknown_agent(
     seed: int = 0,
     most: int = MOST_PHASES,
     initial: float | None = None,
+    part: float | None = None,
+    confidence: float = 0.95,
+    named: bool = False,
+    counts: tuple[int, int] | None = None,
 ) -> DiscoveringAgent:
-    """Make the agent that finds the phases; of the phantom only shape, pitch and channels are looked at."""
+    """Make the agent that finds the phases; of the phantom only shape, pitch, axis and beam energy are looked at.
+
+    Parameters
+    ----------
+    phantom : KnownSpecimen
+    models : Models
+        Of `unknown_models`.
+    fraction : float
+        Part of the pixels to measure.
+    seed : int
+        Seed of the initial mask.
+    most : int
+        Phases at most.
+    initial : float, optional
+        Part of the pixels in the initial mask.
+    part, confidence : float, optional
+        End the map once every phase of more than this part of the area is found with this probability; the initial
+        mask has as many pixels as that needs then.
+    named : bool
+        Whether the phases are quantified and matched with the candidate table while they are found.
+    counts : (int, int), optional
+        Counts of the first exposures, and of those after them.
+    """
     pitch = float(getattr(phantom, "pitch_um", 1.0))
+    beam_kev = float(getattr(getattr(phantom, "recipe", None), "beam_kev", 15.0))
+    if part is not None and initial is None:
+        initial = min(1.0, (pixels_needed(part, confidence) + 1) / phantom.truth.size)
+    search = search_settings(
+        phantom.axis, most=most, beam_energy_kev=beam_kev, part=part, confidence=confidence, counts=counts
+    )
     settings = AgentSettings(
         ScanGrid(phantom.shape, (pitch, pitch)),
         n_labels=most,
@@ -47,9 +90,12 @@ def unknown_agent(
         sampler=models.sampler_name,
         initial=initial,
         model_hashes={"classifier": models.classifier.sha256, "sampler": models.sampler.sha256},
-        more={"discovery": {"n_channels": int(phantom.axis.n_channels), "most": most}},
+        more={"discovery": search},
     )
-    return DiscoveringAgent.from_settings(settings, models.sampler)
+    agent = DiscoveringAgent.from_settings(settings, models.sampler)
+    if named:
+        agent.namer = PhaseNames(phantom.axis, Conditions(beam_energy_kev=beam_kev))
+    return agent
 
 
 def in_words_of_the_truth(result: MapResult) -> MapResult:

@@ -70,8 +70,8 @@ class Page:
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "select": self._on_select, "newest": self._on_newest, "compare": self._on_compare,
             "search": self._on_search, "layer": self._on_layer, "theme": self._on_theme, "axis": self._on_axis,
-            "unpin": self._on_unpin, "act": self._on_act, "check": self._on_check, "add": self._on_add,
-            "remove": self._on_remove, "hello": self._on_hello,
+            "unpin": self._on_unpin, "act": self._on_act, "phase": self._on_phase, "check": self._on_check,
+            "add": self._on_add, "remove": self._on_remove, "hello": self._on_hello,
         }  # fmt: skip
         self._build()
 
@@ -204,6 +204,12 @@ class Page:
     def _on_remove(self, message: dict[str, Any]) -> None:
         uid, who = str(message["uid"]), _who(message)
         self._aside(lambda queue: queue.operator.remove(uid, who))
+
+    def _on_phase(self, message: dict[str, Any]) -> None:
+        """Name, merge, split, forbid or allow a phase that the running map has found."""
+        who, other, name = _who(message), int(message.get("other") or 0), str(message.get("name") or "")
+        action, label = str(message["action"]), int(message["label"])
+        self._aside(lambda queue: queue.operator.phase(action, label, who, other=other, name=name))
 
     def _on_check(self, message: dict[str, Any]) -> None:
         values = dict(message["values"])

@@ -287,6 +287,8 @@ def test_operator_queues_only_what_fits_and_what_they_do_is_in_the_run(manager):
     with pytest.raises(InstrumentError, match="does not lie in the field"):
         operator.add({"sample": "too large", "rows": 256, "columns": 256}, "Ada")
     assert manager.do("queue_get")["items"] == []
+    with pytest.raises(InstrumentError, match="no map whose phases are found"):
+        operator.phase("merge", 3, "Ada", other=1)
     item, forecast = operator.add({"sample": "fits", "rows": 16, "columns": 16, "fraction": 0.1}, "Ada")
     assert item["kwargs"]["sample"] == "fits"
     assert forecast["n_points"] == 26

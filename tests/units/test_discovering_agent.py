@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from maps import Killed
+from scipy.ndimage import minimum_filter
 
+from slads_bluesky.agent_settings import AgentSettings
 from slads_bluesky.analysis.load import load_map
-from slads_bluesky.discovering_agent import UNNAMED
+from slads_bluesky.discovering_agent import UNNAMED, DiscoveringAgent
 from slads_bluesky.errors import DataError
+from slads_bluesky.grid import ScanGrid
 from slads_bluesky.phantom import make_object
 from slads_bluesky.record import Journal, journal_directory
 from slads_bluesky.record.resume import find_classifier, find_sampler_model, rebuild_agent
@@ -16,6 +19,7 @@ from slads_bluesky.record.runs import find_run
 from slads_bluesky.record.verify import verify
 from slads_bluesky.simulation.run import run_map
 from slads_bluesky.simulation.unknown import in_words_of_the_truth, unknown_agent, unknown_models
+from slads_bluesky.spectra.dwell_counts import CountTarget
 
 
 def taken(directory, *, batch=None, stop_after=None, agent=None, md=None):
@@ -103,3 +107,53 @@ def test_relabel_by_a_classifier_gives_a_map_of_named_phases(tmp_path):
     assert derived.n_measured == data.n_measured
     groups = {(int(a), int(b)) for a, b in zip(data.labels, derived.labels, strict=True) if a and b}
     assert {a for a, _ in groups} == {b for _, b in groups} == {1, 2}
+
+
+def test_first_exposures_are_longer_where_the_dwell_is_not_fixed():
+    phantom = make_object("pbsn-32")
+    models = unknown_models(phantom)
+    agent = unknown_agent(phantom, models, fraction=0.05, initial=0.02, counts=(400, 100))
+    events = []
+
+    def keep(name, doc):
+        if name == "event" and "scan_pixel" in doc["data"]:
+            events.append(doc["data"])
+
+    run_map(phantom, models, agent, soft=True, subscribers=[keep], stop_rule=CountTarget(100))
+    counts = np.array([data["eds_counts"] for data in events])
+    first = np.isnan([data["scan_erd"] for data in events])
+    assert first.sum() == 20
+    assert (counts[first] >= 400).all()
+    assert np.median(counts[~first]) < 150
+    assert (counts[~first] >= 100).all()
+
+
+def test_neighbours_of_a_spectrum_that_fits_no_phase_are_measured_next():
+    about = {"n_channels": 32, "most": 6}
+    settings = AgentSettings(
+        ScanGrid((32, 32)), 6, fraction=0.5, sampler="low-discrepancy", more={"discovery": about}
+    )
+    agent = DiscoveringAgent.from_settings(settings)
+    rng = np.random.default_rng(0)
+
+    def measure(pixel, first):
+        spectrum = rng.poisson(np.where(np.arange(32) // 8 == first, 40, 2))
+        agent.ingest({"data": {"scan_pixel": pixel, "eds_spectrum": spectrum, "scan_erd": np.nan}})
+
+    for _ in range(60):
+        (at,) = agent.suggest()
+        measure(at.pixel, at.pixel % 2)
+    free = minimum_filter(agent.sampler.measured == -1, 3, mode="constant")
+    odd = int(np.flatnonzero(free)[0])
+    measure(odd, 3)
+    assert agent.discovery.call(odd).verdict == "unknown"
+    for _ in range(2):
+        (at,) = agent.suggest()
+        row, column = divmod(at.pixel - odd + 33, 32)
+        assert max(abs(row - 1), abs(column - 1)) <= 1
+        measure(at.pixel, 3)
+    agent.discovery.search()
+    assert len(agent.discovery.phases) == 3
+    hidden, bound = agent.discovery.undiscovered()
+    assert hidden == 0.0
+    assert 0 < bound < 0.06

@@ -6,6 +6,7 @@ shape lies between those of two others is a mixture of them, as at a boundary, a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,9 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from .mixture import Floats, Mixture, Shapes, tempered
+from .bins import joined, joined_starts
+from .elements import ElementPrior
+from .mixture import Floats, Mixture, Shapes, difference, tempered
 
-__all__ = ["Between", "Found", "discover"]
+__all__ = ["Apart", "Between", "Found", "discover", "split_group"]
+
+Apart = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Two sets of spectra, by their indices, that must not become one phase."""
 
 GAIN = 8.0
 """Log of the evidence that a split must gain: odds of 3000."""
@@ -27,8 +33,13 @@ FIRST_STEPS = 12
 TAILS = (0.5, 0.85, 0.97)
 """Quantiles at which the members are cut along a direction, from both ends: into halves, or a few outliers."""
 MOST_FOR_DIRECTIONS = 600
-ALIKE = 0.02
+PURIFICATIONS = 3
+"""How often phases are looked for again without the mixtures, at most."""
+ALIKE = 0.004
 """Chi-square per count of which a shape may differ from a mixture of two others and still count as one."""
+LEAST_DIFFERENCE = 0.008
+"""Chi-square per count by which two phases differ: Chernoff's information of 1000 counts is 1. What differs less is
+one phase whose composition scatters."""
 LEAST_PART = 0.08
 """Part of the lesser phase in a mixture; less of it is scatter."""
 
@@ -51,6 +62,16 @@ class Found:
     mixture: Mixture
     between: dict[int, Between]
     """By the index of each group that is a mixture."""
+    starts: NDArray[np.int64]
+    """Where the joined bins start in which the groups are compared."""
+
+    def in_bins(self, counts: NDArray[np.int64] | Floats) -> Floats:
+        """Counts (n, bins) in the joined bins of the groups."""
+        return joined(np.asarray(counts, np.float64), self.starts)
+
+    def posterior(self, counts: NDArray[np.int64] | Floats) -> Floats:
+        """Posterior of each group for spectra (n, bins): (n, K)."""
+        return self.mixture.posterior(joined(tempered(counts), self.starts))
 
     @property
     def n_phases(self) -> int:
@@ -58,7 +79,14 @@ class Found:
         return self.mixture.n_phases - len(self.between)
 
 
-def discover(counts: NDArray[np.int64] | Floats, start: Floats | None = None, *, most: int = 24) -> Found:
+def discover(
+    counts: NDArray[np.int64] | Floats,
+    start: Floats | None = None,
+    *,
+    most: int = 24,
+    elements: ElementPrior | None = None,
+    apart: Sequence[Apart] = (),
+) -> Found:
     """Find the phases of spectra.
 
     Parameters
@@ -69,6 +97,10 @@ def discover(counts: NDArray[np.int64] | Floats, start: Floats | None = None, *,
         Responsibilities to start from, such as those before the last spectra came.
     most : int
         Groups at most, mixtures included.
+    elements : ElementPrior, optional
+        What a shape can be by the physics model; without it, any curve.
+    apart : sequence of (indices, indices)
+        Spectra that must not become one phase; they must be so in `start`.
 
     Returns
     -------
@@ -83,17 +115,106 @@ def discover(counts: NDArray[np.int64] | Floats, start: Floats | None = None, *,
     >>> discover(spectra).n_phases
     2
     """
-    weighted = tempered(counts)
-    shapes = Shapes(weighted)
+    starts = joined_starts(np.asarray(counts).sum(axis=0))
+    weighted = joined(tempered(counts), starts)
+    prior = None if elements is None else elements.joined(starts)
     begin = start if start is not None else np.ones((len(weighted), 1))
-    mixture = _merge(_drop_small(Mixture(weighted, begin, shapes).fit()), weighted, shapes)
+    mixture = _grown(weighted, begin, Shapes(weighted, prior), most, apart)
+    between = _between_but(mixture, apart)
+    for _ in range(PURIFICATIONS):
+        # mixtures are many where boundaries are measured: the phases are looked for once more without them
+        hard = mixture.responsibility.argmax(axis=1)
+        mixed = np.isin(hard, list(between))
+        if not between or apart or (~mixed).sum() < 2 * FEWEST:
+            break
+        pure = np.flatnonzero(~mixed)
+        own = np.array([k for k in range(mixture.n_phases) if k not in between], np.int64)
+        parts = mixture.responsibility[np.ix_(pure, own)] + 1e-12
+        again = _grown(
+            weighted[pure], parts / parts.sum(axis=1, keepdims=True), Shapes(weighted[pure], prior), most, ()
+        )
+        n_before = len(own)
+        mixture = _put_together(weighted, mixture, again, pure, sorted(between), prior)
+        between = _between_but(mixture, apart)
+        if again.n_phases <= n_before:
+            break
+    return Found(mixture, between, starts)
+
+
+def _grown(weighted: Floats, begin: Floats, shapes: Shapes, most: int, apart: Sequence[Apart]) -> Mixture:
+    """Split and merge from where it begins until the evidence grows no more."""
+    mixture = _merge(_drop_small(Mixture(weighted, begin, shapes).fit()), weighted, shapes, apart)
     tried: set[bytes] = set()
     while mixture.n_phases < most:
         larger = _split(mixture, weighted, shapes, tried)
         if larger is None:
             break
-        mixture = _merge(_drop_small(larger), weighted, shapes)
-    return Found(mixture, _mixtures(mixture))
+        mixture = _merge(_drop_small(larger), weighted, shapes, apart)
+    return mixture
+
+
+def _put_together(
+    weighted: Floats,
+    before: Mixture,
+    pure_mixture: Mixture,
+    pure: NDArray[np.int64],
+    between: Sequence[int],
+    prior: ElementPrior | None,
+) -> Mixture:
+    """Groups of the pure spectra beside the groups that were mixtures."""
+    n_pure = pure_mixture.n_phases
+    responsibility = np.zeros((len(weighted), n_pure + len(between)))
+    responsibility[np.ix_(pure, np.arange(n_pure))] = pure_mixture.responsibility
+    rest = np.setdiff1d(np.arange(len(weighted)), pure)
+    parts = before.responsibility[np.ix_(rest, np.array(between, np.int64))] + 1e-12
+    responsibility[np.ix_(rest, n_pure + np.arange(len(between)))] = parts / parts.sum(axis=1, keepdims=True)
+    return _drop_small(Mixture(weighted, responsibility, Shapes(weighted, prior)).fit(FIRST_STEPS))
+
+
+def _between_but(mixture: Mixture, apart: Sequence[Apart]) -> dict[int, Between]:
+    """Groups that are mixtures, but for those that an operator has split."""
+    return _mixtures(mixture, {k for pair in _groups_apart(mixture, apart) for k in pair})
+
+
+def split_group(counts: NDArray[np.int64] | Floats, responsibility: Floats, group: int) -> Floats | None:
+    """Split one group in two though the evidence does not ask for it; None if it cannot be.
+
+    Parameters
+    ----------
+    counts : (n, bins) counts
+    responsibility : (n, K) float64
+    group : int
+
+    Returns
+    -------
+    (n, K + 1) float64
+        Responsibilities; the last group is the new one.
+    """
+    weighted = joined(tempered(counts), joined_starts(np.asarray(counts).sum(axis=0)))
+    shapes = Shapes(weighted)
+    members = np.flatnonzero(responsibility.argmax(axis=1) == group)
+    best = _best_cut(weighted[members], shapes, -np.inf) if len(members) >= 2 * FEWEST else None
+    if best is None:
+        return None
+    return _wider(responsibility, group, members, best[1])
+
+
+def _wider(responsibility: Floats, group: int, members: NDArray[np.int64], parts: Floats) -> Floats:
+    """Responsibilities (n, K + 1) with the members of one group split by `parts` (members, 2)."""
+    wider = np.concatenate([responsibility, np.zeros((len(responsibility), 1))], axis=1)
+    wider[members, -1] = wider[members, group] * parts[:, 1]
+    wider[members, group] *= parts[:, 0]
+    return np.asarray(wider / wider.sum(axis=1, keepdims=True))
+
+
+def _groups_apart(mixture: Mixture, apart: Sequence[Apart]) -> list[tuple[int, int]]:
+    """Groups that hold most of the one set and of the other."""
+    pairs = []
+    for one, other in apart:
+        a, b = (int(mixture.responsibility[side].sum(axis=0).argmax()) for side in (one, other))
+        if a != b:
+            pairs.append((min(a, b), max(a, b)))
+    return pairs
 
 
 def _split(mixture: Mixture, counts: Floats, shapes: Shapes, tried: set[bytes]) -> Mixture | None:
@@ -105,26 +226,27 @@ def _split(mixture: Mixture, counts: Floats, shapes: Shapes, tried: set[bytes]) 
         key = members.tobytes()
         if len(members) < 2 * FEWEST or key in tried:
             continue
-        best = _best_cut(counts[members], shapes)
+        # near a larger phase, or as a sum of elements, a split may gain that gains nothing where any curve is allowed
+        best = _best_cut(counts[members], shapes, -np.inf)
         if best is None:
             tried.add(key)
             continue
         found.append((best[0], k, members, best[1]))
+    before = mixture.evidence if found else 0.0
     for _, k, members, parts in sorted(found, key=lambda f: -f[0]):
-        wider = np.concatenate([mixture.responsibility, np.zeros((len(counts), 1))], axis=1)
-        wider[members, -1] = wider[members, k] * parts[:, 1]
-        wider[members, k] *= parts[:, 0]
-        wider /= wider.sum(axis=1, keepdims=True)
-        again = Mixture(counts, wider, shapes).fit()
-        if again.bound > mixture.bound + GAIN and again.sizes.min() >= FEWEST - 0.5:
+        again = Mixture(counts, _wider(mixture.responsibility, k, members, parts), shapes).fit()
+        if difference(again.sums[k], again.sums[-1]) < LEAST_DIFFERENCE:
+            tried.add(members.tobytes())
+            continue
+        if again.evidence > before + GAIN and again.sizes.min() >= FEWEST - 0.5:
             return again
         tried.add(members.tobytes())
     return None
 
 
-def _best_cut(counts: Floats, shapes: Shapes) -> tuple[float, Floats] | None:
-    """What splitting one phase's spectra in two gains, and the two parts; None if nothing does."""
-    one = Mixture(counts, np.ones((len(counts), 1)), shapes).bound
+def _best_cut(counts: Floats, shapes: Shapes, least: float) -> tuple[float, Floats] | None:
+    """What splitting one phase's spectra in two gains, and the two parts; None if nothing gains more than `least`."""
+    one = Mixture(counts, np.ones((len(counts), 1)), shapes).quick_evidence
     total = counts.sum(axis=1, keepdims=True)
     shape = shapes.mean(counts.sum(axis=0, keepdims=True))[0]
     residual = (counts - total * shape) / np.sqrt(np.maximum(total, 1.0) * shape)
@@ -145,25 +267,27 @@ def _best_cut(counts: Floats, shapes: Shapes) -> tuple[float, Floats] | None:
                     continue
                 start = np.where(beyond[:, None], [0.05, 0.95], [0.95, 0.05])
                 two = Mixture(counts, start, shapes).fit(FIRST_STEPS)
-                gain = two.bound - one
-                if two.sizes.min() >= FEWEST - 0.5 and gain > GAIN and (best is None or gain > best[0]):
+                gain = two.quick_evidence - one
+                if two.sizes.min() >= FEWEST - 0.5 and gain > least and (best is None or gain > best[0]):
                     best = (gain, two.responsibility)
                 if tail == 0.5:
                     break  # the other sign gives the same halves
     return best
 
 
-def _merge(mixture: Mixture, counts: Floats, shapes: Shapes) -> Mixture:
+def _merge(mixture: Mixture, counts: Floats, shapes: Shapes, apart: Sequence[Apart]) -> Mixture:
     """Merge pairs of phases as long as that loses no evidence."""
     while mixture.n_phases > 1:
-        means = shapes.mean(mixture.sums)
-        pairs = list(combinations(range(mixture.n_phases), 2))
+        means, now = shapes.mean(mixture.sums), mixture.evidence
+        kept = _groups_apart(mixture, apart)
+        pairs = [pair for pair in combinations(range(mixture.n_phases), 2) if pair not in kept]
         near = sorted(pairs, key=lambda p: float(np.abs(means[p[0]] - means[p[1]]).sum()))[:6]
         for a, b in near:
             fewer = np.delete(mixture.responsibility, b, axis=1)
             fewer[:, a] += mixture.responsibility[:, b]
             merged = Mixture(counts, fewer, shapes)
-            if merged.bound >= mixture.bound - GAIN:
+            alike = difference(mixture.sums[a], mixture.sums[b]) < LEAST_DIFFERENCE
+            if alike or merged.evidence >= now - GAIN:
                 mixture = merged.fit()
                 break
         else:
@@ -180,12 +304,14 @@ def _drop_small(mixture: Mixture) -> Mixture:
     return Mixture(mixture._counts, left / left.sum(axis=1, keepdims=True), mixture._shapes).fit()
 
 
-def _mixtures(mixture: Mixture) -> dict[int, Between]:
-    """Groups whose shape lies between those of two larger ones; the smallest group is looked at first."""
+def _mixtures(mixture: Mixture, kept: Collection[int] = ()) -> dict[int, Between]:
+    """Groups whose shape lies between those of two others; the smallest is looked at first, those of `kept` never."""
     shape = mixture._shapes.mean(mixture.sums)
     totals = np.maximum(mixture.sums.sum(axis=1), 1.0)
     between: dict[int, Between] = {}
     for k in np.argsort(mixture.sizes).tolist():
+        if k in kept:
+            continue
         others = [i for i in range(mixture.n_phases) if i != k and i not in between]
         own = mixture.sums[k]
         found = [_between(own, shape, totals, a, b) for a, b in combinations(others, 2)]

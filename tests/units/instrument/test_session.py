@@ -192,7 +192,7 @@ def test_silent_pvs_are_named_with_their_line(home, monkeypatch):
         open_session(home / "silent.yml")
 
 
-def test_without_a_classifier_spectra_can_be_collected_and_nothing_mapped(soft, plans):
+def test_without_a_classifier_known_phases_cannot_be_mapped(soft, plans):
     had = soft.models
     soft.models = type(had)(None, None)
     try:

@@ -19,7 +19,7 @@ def plans(soft, make_agent):
     asked = []
     session = SimpleNamespace(
         beam=soft.beam, eds=soft.eds, grid=ScanGrid((64, 64)),
-        acquisition={}, defaults={"fraction": 0.1, "seed": 0, "dwell_s": 1.0, "error": 0.0},
+        acquisition={}, defaults={"fraction": 0.1, "seed": 0, "dwell_s": 1.0, "error": 0.0, "phases": "known"},
         make_agent=lambda *a, **k: asked.append(k) or make_agent(3),
         prepare_map=lambda **k: {"dwell_s": 0.1},
     )  # fmt: skip

@@ -367,8 +367,9 @@ def test_a_map_is_relabelled_as_a_run_that_names_its_source(
     """A classifier that knows one of the two phases finds the other unknown; accepted, the map has both again."""
     import slads_bluesky.record.resume
     from slads_bluesky.record.relabel import configuration_for, relabelled
+    from slads_bluesky.spectra.discovery.new_phases import find_new_phases
     from slads_bluesky.spectra.likelihood.classifier import PhaseClassifier
-    from slads_bluesky.spectra.likelihood.new_phase import accept_phase, find_new_phases
+    from slads_bluesky.spectra.likelihood.new_phase import accept_phase
 
     data, model, _ = checked
     first = PhaseClassifier.from_spectra(

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from slads_bluesky.errors import ConfigError, DataError
-from slads_bluesky.spectra.discovery import PhaseDiscovery, discover
+from slads_bluesky.spectra.axis import EnergyAxis
+from slads_bluesky.spectra.discovery import ElementPrior, PhaseDiscovery, PhaseStep, discover
+from slads_bluesky.spectra.discovery.mixture import Shapes
+from slads_bluesky.spectra.physics.spectrum import expected_counts
 
 
 def shapes_of(n, seed=0, channels=400):
@@ -115,3 +118,112 @@ def test_discovery_of_what_cannot_be_is_refused_by_name():
     with pytest.raises(DataError, match="pixel 1: 11 channels, those before had 10"):
         discovery.ingest(1, np.ones(11, np.int64))
     assert discovery.n_spectra == 1
+
+
+def taken(spectra, **options):
+    discovery = PhaseDiscovery(**options)
+    for pixel, spectrum in enumerate(spectra):
+        discovery.ingest(pixel, spectrum)
+    return discovery
+
+
+def labels_of(discovery):
+    return np.array([discovery.call(pixel).label for pixel in range(discovery.n_spectra)])
+
+
+def test_operator_merges_names_forbids_and_parts_phases_and_searches_keep_it_so():
+    truth = np.arange(90) % 3
+    spectra = drawn(shapes_of(3), np.concatenate([truth, truth]), 150)
+    discovery = taken(spectra[:90])
+    a, b, c = (discovery.call(pixel).label for pixel in range(3))
+    for step in (
+        PhaseStep("merge", b, other=a),
+        PhaseStep("name", a, name="matrix"),
+        PhaseStep("forbid", c),
+    ):
+        done, change = discovery.apply(step)
+        assert done.refused == ""
+        assert change.searched
+    for pixel in range(90, 180):  # searches follow
+        discovery.ingest(pixel, spectra[pixel])
+    late = labels_of(discovery)
+    assert set(late[np.concatenate([truth, truth]) != 2]) == {a}
+    assert {discovery.call(p).verdict for p in range(2, 180, 3)} == {"ill"}
+    named = {phase.label: phase for phase in discovery.phases}
+    assert named[a].name == "matrix"
+    assert named[c].forbidden
+    discovery.apply(PhaseStep("split", a))  # parts what was merged
+    discovery.apply(PhaseStep("allow", c))
+    assert same_groups(labels_of(discovery), np.concatenate([truth, truth]))
+
+
+def test_operator_splits_a_phase_that_the_evidence_holds_together_and_it_stays_split():
+    two = shapes_of(2)
+    near = 0.93 * two[0] + 0.07 * two[1]
+    truth = np.arange(120) % 2
+    spectra = drawn(np.vstack([two[0], near]), truth, 100)
+    discovery = taken(spectra[:80])
+    assert len(discovery.phases) == 1
+    done, _ = discovery.apply(PhaseStep("split", discovery.call(0).label))
+    assert done.refused == ""
+    assert len({int(n) for n in labels_of(discovery)} - {0}) == 2
+    for pixel in range(80, 120):
+        discovery.ingest(pixel, spectra[pixel])
+    assert len({own for own in discovery._labels.own if own}) == 2
+
+
+def test_operator_is_refused_what_cannot_be_and_is_given_the_reason():
+    discovery = taken(drawn(shapes_of(2), np.arange(40) % 2, 100))
+    before = labels_of(discovery).tolist()
+    for step, reason in (
+        (PhaseStep("forbid", 9), "there is no phase 9"),
+        (PhaseStep("merge", 1, other=7), "there is no phase 7"),
+    ):
+        assert reason in discovery.apply(step)[0].refused
+    discovery.apply(PhaseStep("name", 1, name="tin"))
+    assert "another phase is named" in discovery.apply(PhaseStep("name", 2, name="tin"))[0].refused
+    assert labels_of(discovery).tolist() == before
+    for wrong in ({"action": "melt", "label": 1}, {"action": "merge", "label": 2, "other": 2}, {"label": 1}):
+        with pytest.raises(ConfigError):
+            PhaseStep.from_json(wrong)
+
+
+def test_undiscovered_part_counts_spread_out_spectra_only():
+    shapes = shapes_of(3)
+    spectra = drawn(shapes, np.array([0, 1] * 40 + [2]), 400)
+    discovery = PhaseDiscovery()
+    for pixel, spectrum in enumerate(spectra):
+        discovery.ingest(pixel, spectrum, spread=pixel < 40)
+    assert discovery.undiscovered() == (0.0, pytest.approx(1 - 0.05 ** (1 / 40)))
+
+
+def test_two_phases_that_are_nearly_alike_are_parted_and_one_that_scatters_is_not():
+    axis = EnergyAxis(-0.05, 0.02, 500)
+    alike = {"Mg": 0.30, "Si": 0.25, "O": 0.45}, {"Mg": 0.25, "Si": 0.29, "O": 0.46}
+    rows = np.array([expected_counts(phase, axis, total_counts=1.0) for phase in alike])
+    truth = np.random.default_rng(3).integers(0, 2, 300)
+    prior = ElementPrior.of(axis, 15.0, 4)
+    found = discover(binned(drawn(rows, truth, 400), 4), elements=prior)
+    assert found.n_phases == 2
+    right = found.mixture.responsibility.argmax(axis=1) == truth
+    assert max(right.mean(), 1 - right.mean()) > 0.75
+    rng = np.random.default_rng(5)
+    spread = 0.5 + 0.15 * rng.standard_normal((300, 1))  # a solid solution between them
+    scattered = rng.poisson(400 * (spread * rows[0] + (1 - spread) * rows[1]))
+    assert discover(binned(scattered, 4), elements=prior).n_phases == 1
+
+
+def test_elements_as_prior_hold_a_sum_of_lines_for_likelier_than_any_curve():
+    axis = EnergyAxis(-0.05, 0.02, 500)
+    prior = ElementPrior.of(axis, 15.0, 4)
+    any_curve = Shapes(np.ones((1, 125)))
+    mineral = binned(drawn(expected_counts("SiO2", axis, total_counts=1.0)[None], np.array([0]), 3000), 4)
+    jagged = np.roll(mineral[:, ::-1], 7, axis=1)
+
+    def odds(row):
+        return prior.log_evidence(row.astype(float))[0] - any_curve.log_evidence(row.astype(float))[0]
+
+    assert odds(mineral) > 100.0
+    assert odds(jagged) < 0.0
+    _, n_elements = prior.fit(mineral.astype(float))
+    assert n_elements[0] <= 6

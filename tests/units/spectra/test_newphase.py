@@ -5,7 +5,8 @@ import pytest
 
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.spectra import PhaseClassifier, expected_counts
-from slads_bluesky.spectra.likelihood.new_phase import accept_phase, find_new_phases
+from slads_bluesky.spectra.discovery.new_phases import find_new_phases
+from slads_bluesky.spectra.likelihood.new_phase import accept_phase
 
 
 @pytest.fixture(scope="module")
