@@ -79,8 +79,8 @@ def adaptive_lists(
         Visits the lists.
     beam, eds, agent
         As in `adaptive_map`; `eds` gives the stop rule, and its dwell is the flyer's.
-    batch : int, float or "auto"
-        Points of a list: a number, a part of the pixels under 1, or `auto_batch`.
+    batch : int, float, "auto" or "pace"
+        Points of a list: a number, a part of the pixels under 1, `auto_batch`, or `PaceBatch`.
     dwell_s : float
         Real time at each point, s. With a stop rule (`stop_rule`) its cap is the limit, and `quantum_s` the
         real time of a pixel's first pass until the flyer knows how long decisions take.
@@ -334,6 +334,7 @@ class _Lists:
         if again and not self._chooser.closed:
             self._carry = done.with_dwell(dwell).take(np.array(sorted(again), np.int64))
         wall, hardware = perf_counter() - began, done.hardware_s(self._settling)
+        self._chooser.point_s = hardware / len(done)
         self._times.put("list", wall)
         self._times.put("hardware", hardware)
         self._times.put("overhead", (wall - hardware) / len(done))

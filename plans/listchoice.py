@@ -116,12 +116,16 @@ class ListChooser:
         Set once no further pixel may be chosen.
     revisits : bool
         Whether the agent may choose pixels again; their visits are numbered.
+    point_s : float
+        What the hardware needed for a point of the last list, s; 0 before the first.
     """
 
     def __init__(self, run: MapRun, size: Callable[[int, int], int]) -> None:
         self._run, self._size = run, size
         agent, n_pixels = run.agent, run.agent.grid.n_pixels
-        self._most = max(size(0, n_pixels), size(n_pixels, n_pixels))
+        most = getattr(size, "most", None)
+        self._most = most(n_pixels) if most is not None else max(size(0, n_pixels), size(n_pixels, n_pixels))
+        self.point_s = 0.0
         self.rows = _Rows(
             None if getattr(agent, "needs_spectra", False) else agent.keys.spectrum, "primary", "failed"
         )
@@ -161,7 +165,9 @@ class ListChooser:
                 reason = "nothing is left to suggest"
         self._pending.update((s.pixel, s.visit) for s in found)
         self._number += 1
-        self._run.times.add("decide", began)
+        took = self._run.times.add("decide", began) - began
+        if hasattr(self._size, "took"):
+            self._size.took(took, self.point_s)
         news = getattr(agent, "news", None)
         return Decision(self._number, seen, asked, found, reason, None if news is None else news())
 

@@ -355,11 +355,16 @@ class SladsAgent:
             return "every pixel is measured"
         if self._n_wanted is not None and self.n_measured >= self._n_wanted:
             return f"the wanted fraction of {self._fraction:g} is measured"
-        if not self.suggest(1):
+        if not self._can_suggest():
             return "no pixel is left that may be measured"
         if self._stop_rule and self._sampler.should_stop():
             return "the stop rule holds"
         return ""
+
+    def _can_suggest(self) -> bool:
+        """Whether any pixel is left: of a sampler that counts them, without a plan that nobody may ask for."""
+        left = getattr(self._sampler, "n_open", None)
+        return bool(self.suggest(1)) if left is None or self.revisits else left > 0
 
     def should_stop(self) -> bool:
         """Whether the map is done."""

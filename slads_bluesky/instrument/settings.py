@@ -247,8 +247,9 @@ class DoseSettings(_Section):
 class ListsSettings(_Section):
     """Lists of points, with ``acquisition: list``."""
 
-    batch: Literal["auto"] | Whole | Number = "auto"
-    """Points of a list: a number, a part of the pixels under 1, or ``auto``: grows with what is known."""
+    batch: Literal["auto", "pace"] | Whole | Number = "auto"
+    """Points of a list: a number, a part of the pixels under 1, ``auto``: grows with what is known, or ``pace``: the
+    same, but long enough that the hardware does not wait for decisions."""
     quantum_s: Positive = 1e-3
     """Real time of a pixel's first pass in s, where ``dose.error`` lets the dwell follow the spectrum."""
     pixels_per_buffer: Annotated[Whole, Field(ge=1, le=64)] = 32

@@ -100,6 +100,11 @@ class GridSampler:
         return self._n_measured
 
     @property
+    def n_open(self) -> int:
+        """Pixels that may still be measured."""
+        return self._n_open
+
+    @property
     def measured(self) -> NDArray[np.int16]:
         """(rows, columns): label of each measured pixel, 0 where unclassified, -1 where unmeasured; a copy."""
         return self._measured.copy()

@@ -20,6 +20,8 @@ __all__ = ["measure_pace", "pace_figures"]
 
 DWELL_S = 1e-3
 SETTLE_S = 50e-6
+FLAT_PERCENT = 5.0
+"""Growth of the memory in three quarters of a map up to which it counts as flat, % of its peak."""
 
 
 class _Moments:
@@ -131,6 +133,7 @@ def measure_pace(
                 td=float((agent.sampler.reconstruct() != phantom.truth).mean()),
                 verdicts=agent.verdicts,
                 memory_growth_mb=_growth(moments.memory_mb),
+                memory_peak_mb=max((mb for _, mb in moments.memory_mb), default=math.nan),
             )
             if points:
                 progress(f"{object_name} point by point", 0.7)
@@ -201,6 +204,12 @@ def large_figures(found: dict[str, Any]) -> list[Figure]:
     return [
         *pace_figures(found),
         at_most(f"{found['object']}: wall time besides the dwell", besides / 60.0, 4.0, "min"),
+        at_most(
+            f"{found['object']}: memory taken after the first quarter of the points, of its peak",
+            100.0 * found["memory_growth_mb"] / found["memory_peak_mb"],
+            FLAT_PERCENT,
+            "%",
+        ),
     ]
 
 

@@ -28,8 +28,9 @@ def bench_fly(
         str, typer.Option(help="Objects of pace, with commas between, each with its fraction.")
     ] = "pbsn-128:0.1,powder-256:0.1",
     batch: Annotated[
-        str, typer.Option(help="Batches of pace, with commas between: a number, a part under 1, or auto.")
-    ] = "0.02,auto",
+        str,
+        typer.Option(help="Batches of pace, with commas between: a number, a part under 1, auto, or pace."),
+    ] = "0.02,pace",
     rasters: Annotated[
         str, typer.Option(help="Objects that are compared with a raster.")
     ] = "powder-256,pbsn-1024",

@@ -3,7 +3,7 @@
 import pytest
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.plans.batches import auto_batch, batch_size
+from slads_bluesky.plans.batches import PaceBatch, auto_batch, batch_size
 
 
 def test_batch_rules():
@@ -14,3 +14,19 @@ def test_batch_rules():
     for wrong in (0, 1.5, "many", True, -3):
         with pytest.raises(ConfigError, match="a batch is"):
             batch_size(wrong)
+
+
+def test_pace_follows_the_decisions_of_late_and_stays_within_its_bounds():
+    rule = batch_size("pace")
+    assert isinstance(rule, PaceBatch)
+    assert rule(400, 16384) == auto_batch(400, 16384)
+    rule.took(1.0, 0.0)  # no list was visited yet
+    assert rule(400, 16384) == auto_batch(400, 16384)
+    for _ in range(5):
+        rule.took(0.1, 1e-3)
+    assert rule(400, 16384) == 130
+    rule.took(10.0, 1e-3)  # one that took long is not the rule
+    assert rule(400, 16384) == 130
+    for _ in range(5):
+        rule.took(10.0, 1e-3)
+    assert rule(400, 16384) == rule.most(16384) == 327
