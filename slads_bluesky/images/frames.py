@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import DataError
+from .background import frame_background
 from .files import read_image
 
 __all__ = ["check_frame", "fit_frame", "grey_planes", "line_offsets", "noise_level", "read_frame"]
@@ -144,7 +145,7 @@ def line_offsets(frame: NDArray[np.float32], noise: float) -> NDArray[np.float32
 
 
 def grey_planes(frame: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Make planes of a frame, in units of its noise.
+    """Make planes of a frame, in units of its noise, all but one without its background (`background`).
 
     Parameters
     ----------
@@ -154,13 +155,17 @@ def grey_planes(frame: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     Returns
     -------
     dict of str to (rows, columns) float32
-        ``smooth`` by a Gaussian, ``median`` over 3 × 3 pixels; where the frame is not too large ``flat`` by total
+        ``smooth`` by a Gaussian, ``plain`` likewise but with the background, in case that is none, ``median`` over
+        3 × 3 pixels; where the frame is not too large ``flat`` by total
         variation (Rudin, Osher and Fatemi, Physica D 60 (1992) 259; piecewise constant) and ``patches`` by non-local
         means (Buades et al., CVPR 2005); ``rough``, the logarithm of the local variance.
     """
     noise = noise_level(frame)
-    level = (frame - line_offsets(frame, noise)[:, None]).astype(np.float64) / noise
-    planes = {"smooth": ndimage.gaussian_filter(level, 0.7), "median": ndimage.median_filter(level, 3)}
+    lines = line_offsets(frame, noise)[:, None] / noise
+    level = frame.astype(np.float64) / noise
+    planes = {"plain": ndimage.gaussian_filter(level - lines, 0.7)}
+    level -= frame_background(level, lines[:, 0])
+    planes |= {"smooth": ndimage.gaussian_filter(level, 0.7), "median": ndimage.median_filter(level, 3)}
     if frame.size <= LARGE:
         from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 

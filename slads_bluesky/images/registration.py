@@ -24,6 +24,13 @@ LEAST = 24
 CERTAIN = 12.0
 """Logarithm of the likelihood ratio from which a displacement is believed: above that of 289 by chance."""
 
+HALF = 0.5
+"""Step in which a whole displacement is refined first, pixels."""
+FINE = np.linspace(-1.0, 1.0, 9)
+"""Displacements from there through whose costs a paraboloid is laid: one number is noisier than its shape."""
+MOST_LABELS = 4096
+"""Labels that a displacement is refined with."""
+
 
 class Displacement(NamedTuple):
     """Where the map's pixel (r, c) lies in a frame: at (r + y, c + x)."""
@@ -109,7 +116,7 @@ def label_displacement(
     Returns
     -------
     Displacement
-        To a quarter of a pixel; none where it would not be believed (`CERTAIN`), or too few pixels are labelled.
+        To an eighth of a pixel; none where it would not be believed (`CERTAIN`), or too few pixels are labelled.
 
     Notes
     -----
@@ -125,8 +132,8 @@ def label_displacement(
     design = np.column_stack([np.eye(present.size)[code], shading_terms(scaled[0], scaled[1], pixels.size)])
     basis, _ = np.linalg.qr(design)
 
-    # Between pixels a bilinear value has less noise than on them: fractions are fitted and never compared.
-    padded = np.pad(ndimage.gaussian_filter(plane.astype(np.float64), 1.0), reach + 1, mode="edge")
+    blurred = ndimage.gaussian_filter(plane.astype(np.float64), 1.0)
+    padded = np.pad(blurred, reach + 1, mode="edge")
     steps = np.arange(-reach - 1, reach + 2)
     left = np.empty((steps.size, steps.size))
     for i, dy in enumerate(steps):
@@ -139,12 +146,41 @@ def label_displacement(
     gain = float(cost[reach + 1, reach + 1] - cost[i, j])
     if gain < certain:
         return none
-    y = i - reach - 1 + _vertex(cost[i - 1 : i + 2, j])
-    x = j - reach - 1 + _vertex(cost[i, j - 1 : j + 2])
-    return Displacement(round(4 * y) / 4, round(4 * x) / 4, gain)
+    y, x = _refined(blurred, row, column, basis, (i - reach - 1, j - reach - 1))
+    return Displacement(y, x, gain)
 
 
-def _vertex(cost: NDArray[np.float64]) -> float:
-    """Where the parabola through three equidistant values is lowest, from the middle one, -0.5 … 0.5."""
-    bend = cost[0] - 2 * cost[1] + cost[2]
-    return float(np.clip(0.5 * (cost[0] - cost[2]) / bend, -0.5, 0.5)) if bend > 0 else 0.0
+def _refined(
+    blurred: NDArray[np.float64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    basis: NDArray[np.float64],
+    near: tuple[int, int],
+) -> tuple[float, float]:
+    """Displacement to an eighth of a pixel, within one and a half of `near`.
+
+    The frame is blurred so much that a cubic spline has the same noise between pixels as on them: fractions compare.
+    """
+    spline = ndimage.spline_filter(blurred)
+    some = slice(None, None, -(-row.size // MOST_LABELS))
+    at, across = row[some].astype(np.float64), column[some].astype(np.float64)
+    if at.size < row.size:
+        basis, _ = np.linalg.qr(basis[some])
+
+    def left(y: float, x: float) -> float:
+        grey = ndimage.map_coordinates(spline, [at + y, across + x], prefilter=False, mode="nearest")
+        return float((grey**2).sum() - ((basis.T @ grey) ** 2).sum())
+
+    coarse = HALF * np.arange(-3, 4)
+    _, y, x = min(
+        (left(near[0] + dy, near[1] + dx), near[0] + dy, near[1] + dx) for dy in coarse for dx in coarse
+    )
+    dy, dx = (part.reshape(-1) for part in np.meshgrid(FINE, FINE, indexing="ij"))
+    cost = np.log(np.maximum([left(y + a, x + b) for a, b in zip(dy, dx, strict=True)], 1e-9))
+    terms = np.column_stack([np.ones(dy.size), dy, dx, dy**2 / 2, dy * dx, dx**2 / 2])
+    (_, *slope, yy, yx, xx), *_ = np.linalg.lstsq(terms, cost, rcond=None)
+    if yy > 0 and yy * xx > yx**2:
+        lowest = np.clip(-np.linalg.solve([[yy, yx], [yx, xx]], slope), FINE[0], FINE[-1])
+    else:
+        lowest = np.array([dy, dx])[:, int(np.argmin(cost))]
+    return round(8 * float(y + lowest[0])) / 8, round(8 * float(x + lowest[1])) / 8

@@ -78,7 +78,7 @@ def align(
     labels: NDArray[np.int64],
     where: Displacement,
 ) -> AlignedPlanes:
-    """Move the planes by a displacement, and take their shading off.
+    """Move the planes by a displacement, and take the shading off that which has it, ``plain``.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def align(
     bins, width = {}, {}
     for name, plane in planes.items():
         grey = displaced(plane, where.y, where.x).astype(np.float64)
-        if terms.shape[1] and name != "rough":
+        if terms.shape[1] and name == "plain":
             found, *_ = np.linalg.lstsq(
                 np.column_stack([levels, terms]), grey.reshape(-1)[pixels], rcond=None
             )

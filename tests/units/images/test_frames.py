@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from slads_bluesky.errors import DataError
+from slads_bluesky.images.background import frame_background
 from slads_bluesky.images.frames import (
     check_frame,
     fit_frame,
@@ -89,7 +90,26 @@ def test_label_displacement_from_two_hundred_labels_is_found(shift):
     frame = np.roll(truth, shift, axis=(0, 1)) + np.random.default_rng(3).normal(size=truth.shape) / 3
     pixels = np.random.default_rng(4).choice(truth.size, 200, replace=False)
     found = label_displacement(frame.astype(np.float32), pixels, truth.ravel()[pixels])
-    assert (round(found.y), round(found.x)) == shift
+    assert (found.y, found.x) == pytest.approx(shift, abs=0.6)
+
+
+def test_label_displacement_under_a_shaded_and_charging_frame_is_found_to_a_third_of_a_pixel():
+    rng, truth = np.random.default_rng(5), blobs(96)
+    frame = ndimage.shift(truth.astype(float), (2.4, -1.3), order=1, mode="nearest")
+    frame += np.linspace(-1, 1, 96) + 0.4 * ndimage.gaussian_filter1d(rng.normal(size=96), 2)[:, None] * 3
+    plane = grey_planes(check_frame(frame + rng.normal(size=truth.shape) / 3))["smooth"]
+    pixels = rng.choice(truth.size, 200, replace=False)
+    found = label_displacement(plane, pixels, truth.ravel()[pixels])
+    assert (found.y, found.x) == pytest.approx((2.4, -1.3), abs=0.34)
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 4])
+def test_frame_background_of_levels_under_shading_and_charging_is_taken_off(n_levels):
+    rng = np.random.default_rng(n_levels)
+    levels = 3.0 * (np.kron(rng.integers(0, n_levels, (8, 8)), np.ones((8, 8))))
+    added = 4 * np.linspace(-1, 1, 64) ** 2 + ndimage.gaussian_filter1d(rng.normal(size=64), 3)[:, None] * 2
+    left = added - frame_background(levels + added + rng.normal(size=added.shape), np.zeros(64))
+    assert np.std(left) < 0.25 * np.std(added)
 
 
 def test_label_displacement_of_an_unrelated_frame_with_few_labels_is_none():
