@@ -20,7 +20,7 @@ from ...agent_settings import POINT_OVERHEAD_S as POINT_S
 from ...devices.sim.soft import soft_microscope
 from ...grid import ScanGrid
 from ...phantom import Phantom, make_object
-from ...sampling.joint.infer import infer_map
+from ...sampling.joint.infer import TURNS, infer_map
 from ...sampling.joint.mapper import EvidenceMapper
 from ...sampling.joint.model import shipped_joint_model
 from ...sampling.joint.reference import JointPosterior, combine, denoise
@@ -41,8 +41,12 @@ SPARSE_COUNTS = 8.0
 """Counts of a visit before it is known what one count brings."""
 BANDS = np.array([0.0, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0 + 1e-9])
 """Of the probability of a label, for its reliability."""
-LARGEST_TUNED = 256 * 256
-"""Pixels of a map up to which the mean-field reference is tuned with the truth, which takes many trials."""
+LARGEST_TUNED, MOST_TUNED = 256 * 256, 12.0
+"""Pixels of a map, and counts a pixel, up to which the mean-field reference is tuned with the truth."""
+RIGHT = 3e-5
+"""Distortion at which a run ends, whatever dose is left: nothing is left to gain."""
+LARGE = 512
+"""Side from which on the network looks at a raster once, not at four turned copies of it."""
 
 
 class _Oracle(JointSampler):
@@ -103,7 +107,7 @@ def measure_raster(
         maps), and of our best inference (``best``); ``counts_per_nc``.
     """
     phantom, source, per_nc = _prepared(name, seed, seed + 1000)
-    mapper = EvidenceMapper(shipped_joint_model())
+    mapper, turns = EvidenceMapper(shipped_joint_model()), 1 if max(phantom.shape) >= LARGE else TURNS
     rows = []
     for i, given in enumerate(doses):
         report(i / len(doses))
@@ -111,7 +115,7 @@ def measure_raster(
         counts = dose * per_nc / phantom.truth.size
         evidence = source.raster(counts)
         tuned = None
-        if phantom.truth.size <= LARGEST_TUNED:
+        if phantom.truth.size <= LARGEST_TUNED and counts <= MOST_TUNED:
             tuned = min(wrong(labels, phantom) for labels in mean_field_maps(evidence))
         rows.append(
             {
@@ -121,7 +125,7 @@ def measure_raster(
                 "alone": wrong(evidence.argmax(axis=2) + 1, phantom),
                 "tuned": tuned,
                 "reference": score(denoise(evidence), phantom),
-                "best": score(infer_map(evidence, mapper), phantom),
+                "best": score(infer_map(evidence, mapper, turns=turns), phantom),
             }
         )
     return {"counts_per_nc": per_nc, "rows": rows}
@@ -176,8 +180,9 @@ def measure_sampler(
     Returns
     -------
     dict
-        JSON: ``at``, its score and time at each of `doses_nc` (None where it did not come there); ``reached``, dose,
-        visits and pixels of the target distortion, None where it was not reached; ``decision_us``.
+        JSON: ``at``, its score, dose and time at each of `doses_nc` (None where it did not come there; where it ended
+        before with nothing wrong, that of its end); ``reached``, dose, visits and pixels of the target distortion,
+        None where it was not reached; ``decision_us``.
     """
     phantom, source, per_nc = _prepared(name, seed, seed)
     visit_s = POINT_S if way == "points" else LIST_S
@@ -189,10 +194,10 @@ def measure_sampler(
     if isinstance(sampler, _Oracle):
         sampler.truth = phantom.truth
     at: list[dict[str, Any] | None] = [None] * len(doses_nc)
-    counts, deciding, below = 0.0, 0.0, 0
+    counts, deciding, below, right = 0.0, 0.0, 0, 0
     nothing: dict[str, Any] = {"dose_nc": None, "visits": None, "pixels": None}
     reached = dict(nothing)
-    while any(row is None for row in at) and (to_the_end or below < 3):
+    while any(row is None for row in at) and (to_the_end or below < 3) and right < 3:
         began = time.process_time()
         chosen = sampler.suggest(max(1, sampler.left_in_batch))
         deciding += time.process_time() - began
@@ -209,8 +214,10 @@ def measure_sampler(
         dwell = counts / source.rate_cps
         spent = (dwell + sampler.n_visits * visit_s) * source.rate_cps / per_nc if timed else counts / per_nc
         report(min(1.0, spent / doses_nc[-1]))
+        bad = wrong(posterior.labels, phantom)
+        right = right + 1 if bad <= RIGHT else 0
         for i, limit in enumerate(doses_nc):
-            if at[i] is None and spent >= limit:
+            if at[i] is None and (spent >= limit or right == 3):
                 at[i] = {
                     **score(posterior, phantom),
                     "dose_nc": counts / per_nc,
@@ -219,7 +226,7 @@ def measure_sampler(
                     "visits": sampler.n_visits,
                     "pixels": sampler.n_measured,
                 }
-        if wrong(posterior.labels, phantom) <= target:
+        if bad <= target:
             below += 1
             if reached["dose_nc"] is None:
                 reached = {

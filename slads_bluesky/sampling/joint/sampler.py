@@ -9,7 +9,7 @@ raster of few counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,48 +20,22 @@ from ...protocols import UNCLASSIFIED, UNMEASURED, Suggestion
 from ..base import GridSampler
 from ..learned.inference import Precision
 from ..masks import initial_pixels
-from ..picks import batch_size, pick_batch
+from ..picks import batch_size
 from .error import expected_error
 from .evidence import label_evidence, robust
 from .mapper import EvidenceMapper
 from .model import JointModel, shipped_joint_model
-from .planes import evidence_distances, strength
+from .planning import FAVOURED, FIRST_NATS, LEAST_COUNTS_SEEN, Known, Plan, plan_visits
 from .reference import JointPosterior
-from .worth import best_doses
 
 __all__ = ["JointSampler", "Minimise"]
 
 Minimise = Literal["dose", "time", "both"]
 
-SHARPNESS, REACH = 1.0, 1.0
-FLOOR = 3e-3
-"""Uncertainty granted to every pixel, so that wide gaps are still visited."""
-GROWTH, LEAST, MOST = 0.06, 0.0025, 0.01
+GROWTH, LEAST, MOST = 0.02, 0.00125, 0.0025
 """A batch is `GROWTH` of the visits so far, from `LEAST` to `MOST` of the pixels."""
-FIRST_NATS = 2.7
-"""Information that the first visits are to bring."""
-SMALL_NATS = 0.8
-"""Dose of a visit that costs nothing besides, where the pixel may be visited again."""
-CLEAR = 0.95
-"""Probability from which on a pixel's label is taken for known when information is learnt from it."""
-FAVOURED = 0.6
-"""Part of what few counts say for the label that they favour that is meant by them: the rest is chance."""
-LEAST_COUNTS_SEEN = 30.0
-"""Counts from which on the information of one count is learnt from the evidence."""
 COSTS = {"dose": 0.0, "both": 0.5, "time": 1.0}
 """Part of a visit's overhead that is counted."""
-
-
-class _Seen(NamedTuple):
-    """What was known when a batch was due."""
-
-    evidence: NDArray[np.float32]
-    visits: NDArray[np.int32]
-    labelled: NDArray[np.bool_]
-    spent: NDArray[np.float64]
-    """Counts of each pixel."""
-    overhead: float
-    """Counts that a visit costs besides its own."""
 
 
 class JointSampler(GridSampler):
@@ -160,10 +134,9 @@ class JointSampler(GridSampler):
         """Counts whose real time is known, and that time."""
         self._spent = np.zeros(self._flat.size)
         self._batch, self._since = len(self._initial), 0
-        self._seen: _Seen | None = None
+        self._seen: Known | None = None
         """What was known when the batch was due; None during the initial mask."""
-        self._picks: NDArray[np.int64] | None = None
-        self._plan: tuple[NDArray[np.float64], NDArray[np.float32], float] | None = None
+        self._plan: Plan | None = None
         self._planned: JointPosterior | None = None
         self._now: JointPosterior | None = None
 
@@ -194,23 +167,9 @@ class JointSampler(GridSampler):
         By the last planning: the evidence for the labels of pixels that the map is sure of, over their counts. Before
         it, what the counts say for whatever label they favour, which is more.
         """
-        if self._plan is not None and np.isfinite(self._plan[2]):
-            return self._plan[2]
+        if self._plan is not None and np.isfinite(self._plan.information):
+            return self._plan.information
         return FAVOURED * self._weighed / self._counts if self._counts >= LEAST_COUNTS_SEEN else float("nan")
-
-    def _information(
-        self, posterior: JointPosterior, evidence: NDArray[np.float32], spent: NDArray[np.float64]
-    ) -> float:
-        p = posterior.probability.reshape(evidence.shape)
-        sure = (spent > 0) & (p.max(axis=1) > CLEAR)
-        counts = float(spent[sure].sum())
-        if counts < LEAST_COUNTS_SEEN or evidence.shape[1] < 2:
-            return float("nan")
-        rows = evidence[sure].astype(np.float64)
-        label = p[sure].argmax(axis=1)
-        own = rows[np.arange(len(rows)), label]
-        rows[np.arange(len(rows)), label] = -np.inf
-        return max(float((own - rows.max(axis=1)).sum()) / counts, 1e-3)
 
     def ingest(self, pixel: int, label: int) -> None:
         """Take a label as evidence; the same pixel and label twice change nothing, another label replaces.
@@ -293,11 +252,11 @@ class JointSampler(GridSampler):
         if self._seen is None and (self._flat[self._initial] == UNMEASURED).any():
             return
         rate = self._timed / self._real_s if self._real_s > 0 else 0.0
-        self._seen = _Seen(
+        self._seen = Known(
             self._evidence.copy(), self._visits.copy(), self._labelled.copy(), self._spent.copy(),
             self._overhead + rate * self._overhead_s,
         )  # fmt: skip
-        self._picks = self._plan = self._planned = None
+        self._plan = self._planned = None
         self._since = 0
         self._batch = batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST)
 
@@ -314,45 +273,27 @@ class JointSampler(GridSampler):
             left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan"), counts=counts) for p in left]
         wanted = n + self._since  # each pixel taken since takes at most one pick away
-        if self._picks is None or self._picks.size < wanted:
-            self._picks = self._pick(max(wanted, self._batch))
-        assert self._plan is not None
-        assert self._planned is not None
-        erd, nats, _ = self._plan
-        seen, known = self._seen.visits, self._planned.probability.reshape(-1, len(self._labels))
+        if self._plan is None or self._plan.picks.size < wanted:
+            posterior = self._posterior_then()
+            self._plan = plan_visits(
+                self._seen, posterior, self._uncertainty(posterior), self._allowed, max(wanted, self._batch),
+                revisits=self._revisits,
+            )  # fmt: skip
+        plan, seen = self._plan, self._seen.visits
+        known = self._posterior_then().probability.reshape(-1, len(self._labels))
         found = [
             Suggestion(
-                int(p), float(erd[p]), self._in_counts(float(nats[p])), int(seen[p]), tuple(known[p].tolist())
+                int(p),
+                float(plan.erd[p]),
+                self._in_counts(float(plan.nats[p])),
+                int(seen[p]),
+                tuple(known[p].tolist()),
             )
-            for p in self._picks
+            for p in plan.picks
             if self._flat[p] == UNMEASURED
             or (self._revisits and self._visits[p] == seen[p] and not self._labelled[p])
         ]
         return found[:n]
-
-    def _pick(self, n: int) -> NDArray[np.int64]:
-        assert self._seen is not None
-        evidence, visits, labelled, spent, overhead = self._seen
-        posterior = self._posterior_then()
-        u = self._uncertainty(posterior)
-        top = np.sort(evidence, axis=1)
-        gap = (top[:, -1] - top[:, -2] if top.shape[1] > 1 else np.zeros(len(top))).reshape(self._shape)
-        s = strength(gap)
-        distance = np.maximum(np.sqrt(evidence_distances(s)[0].astype(np.float32)), np.float32(0.7))
-        known = self._information(posterior, evidence, spent)
-        cost = overhead * known if np.isfinite(known) else 0.0
-        # gaps between samples are less certain than the network says: small grains hide there
-        granted = u ** np.float32(SHARPNESS) + np.float32(FLOOR) * (np.float32(1.0) - s)
-        # a pixel that may be visited again needs no more than pays for the visit
-        nats, share = best_doses(granted, cost, SMALL_NATS + 2.0 * cost if self._revisits else np.inf)
-        score = granted * distance ** np.float32(REACH) * share
-        closed = ~self._allowed | (s >= 0.999)
-        closed |= labelled.reshape(self._shape)
-        if not self._revisits:
-            closed |= visits.reshape(self._shape) > 0
-        score = np.where(closed, -np.inf, score).astype(np.float32)
-        self._plan = (u * distance).ravel().astype(np.float64), nats.ravel(), known
-        return pick_batch(score, np.maximum(distance, np.float32(1.0)), n)
 
     def _in_counts(self, nats: float) -> int:
         """Counts that bring so many nats; 0, as the detector is set, while it is not known what one brings."""
