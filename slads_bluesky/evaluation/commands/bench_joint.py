@@ -40,6 +40,7 @@ def bench_joint(
     """Compare what a dose, or a time, gives: visits of the joint sampler, or a raster of every pixel."""
     from ...errors import ConfigError
     from ..benchmarks.joint import GOALS_NC, joint_figures, joint_results, joint_trials
+    from ..benchmarks.joint_dwell import RULES, dwell_figures
     from ..benchmarks.joint_record import record_figures
     from ..benchmarks.trials import make_trials
     from .output import bench_output
@@ -50,10 +51,18 @@ def bench_joint(
     with bench_output(json_file, "Figures of the joint inference, medians over the seeds") as output:
         trials = joint_trials(names, range(1 if quick else seeds))
         results = joint_results(make_trials(trials, _store(keep), output.progress))
-        output.results = {"results": results, "dacite": None}
+        output.progress("adaptive dwell beside known spectra", 1.0)
+        figures, dwells = dwell_figures()
+        output.results = {"results": results, "dwell": dwells, "dacite": None}
         for result in results:
             _show(output, result)
-        output.figures = joint_figures(results) + record_figures()
+        for name, rows in dwells.items():
+            output.table(
+                f"{name}: mean counts until a phase is sure to 1 - ε",
+                ("ε", *RULES.values(), "wrong"),
+                [[row["error"], *(row[rule] for rule in RULES), row["wrong"]] for row in rows],
+            )
+        output.figures = joint_figures(results) + figures + record_figures()
         if data is None:
             output.print("measured map: skipped, needs --data DIR")
             return

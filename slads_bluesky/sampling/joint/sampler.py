@@ -34,6 +34,8 @@ Minimise = Literal["dose", "time", "both"]
 
 GROWTH, LEAST, MOST = 0.02, 0.00125, 0.0025
 """A batch is `GROWTH` of the visits so far, from `LEAST` to `MOST` of the pixels."""
+FEWEST = 8
+"""Visits of a batch at least: on small maps one takes less time than the network."""
 COSTS = {"dose": 0.0, "both": 0.5, "time": 1.0}
 """Part of a visit's overhead that is counted."""
 
@@ -258,7 +260,7 @@ class JointSampler(GridSampler):
         )  # fmt: skip
         self._plan = self._planned = None
         self._since = 0
-        self._batch = batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST)
+        self._batch = max(FEWEST, batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST))
 
     def _map(self, evidence: NDArray[np.float32]) -> JointPosterior:
         return self._mapper(evidence.reshape(*self._shape, -1))
