@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from ...spectra.physics.spectrum import expected_counts
 from ..spectra.simulated import FULL_COUNTS, SETS, set_shapes, train_on_draws
 from ..spectra.verdicts import verdict_table
 
-__all__ = ["measure_objects", "measure_speed", "measure_verdicts"]
+__all__ = ["SPEED_COUNTS", "measure_objects", "measure_speed", "measure_verdicts"]
 
 OBJECTS = ("pbsn-128", "powder-256")
+SPEED_COUNTS = (50, 1000, 20_000)
 TRAINING_SPECTRA = 24
 """Of each phase, as many as the paper takes (3.1.3)."""
 
@@ -50,7 +52,14 @@ def measure_speed(rng: np.random.Generator) -> dict[str, float]:
     def eager() -> None:
         network(torch.from_numpy(ClassificationNetwork.prepare(one[None])[:, None]))
 
+    computed = PhaseClassifier.from_compositions(SETS["powder"], axis)
+    times = {}
+    for total in SPEED_COUNTS:
+        drawn = rng.poisson(total * set_shapes("powder", axis)[1]).astype(np.int32)
+        times[f"classify_{total}_us"] = _median_us(partial(classifier.classify, drawn), 300)
+        times[f"classify_computed_{total}_us"] = _median_us(partial(computed.classify, drawn), 300)
     return {
+        **times,
         "classify_us": _median_us(lambda: classifier.classify(one), 500),
         "classify_batch_us": _median_us(lambda: classifier.classify_batch(many), 10) / len(many),
         "paper_us": _median_us(lambda: paper.classify(one), 300),

@@ -22,11 +22,13 @@ from ...spectra.likelihood.calibration import calibrate
 from ...spectra.likelihood.classifier import PhaseClassifier
 from ...spectra.likelihood.kernel import bin_starts, binned
 from ...spectra.physics.composition import Composition, symbol_of
+from ...spectra.physics.detector import Detector
 from ...spectra.physics.spectrum import expected_counts
 from ...spectra.rebin import rebinned
 from .simulated import Spec, thinned
 
 __all__ = [
+    "CALIBRATED_ON",
     "DETECTOR_SETS",
     "PLACES",
     "DetectorSet",
@@ -34,7 +36,9 @@ __all__ = [
     "chernoff_distance",
     "chernoff_distances",
     "composition_only",
+    "drifted",
     "half_of_each",
+    "k411_as_k412",
     "left_out",
     "light_elements",
     "measured_templates",
@@ -55,6 +59,7 @@ def _oxides(parts: Mapping[str, float]) -> dict[str, float]:
 
 
 K309 = _oxides({"SiO2": 0.40, "Al2O3": 0.15, "CaO": 0.15, "Fe2O3": 0.15, "BaO": 0.15})
+K411 = {"O": 0.4239, "Mg": 0.0885, "Si": 0.2538, "Ca": 0.1106, "Fe": 0.1121}
 K412 = {"O": 0.42758, "Mg": 0.116567, "Al": 0.049061, "Si": 0.211982, "Ca": 0.10899, "Fe": 0.077742}
 ADM = {"O": 0.3398, "Al": 0.0664, "Si": 0.0405, "Ca": 0.0683, "Ti": 0.0713, "Zn": 0.1055, "Ge": 0.3037}
 
@@ -273,6 +278,46 @@ def measured_templates(
     train, rest = half_of_each(spectra, 12, rng)
     classifier = PhaseClassifier.from_spectra(train, axis, **_settings(chosen))
     return {str(total): _tally(classifier, rest, total, n, rng) for total in counts}
+
+
+def drifted(
+    folder: Path, name: str, counts: Sequence[int], n: int, rng: np.random.Generator, gain: float
+) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, float]]:
+    """Train on one half of each spectrum's counts, classify the other as a detector whose scale is off by `gain`.
+
+    Returns
+    -------
+    tallies, found
+        As `measured_templates`; and the drift that the whole of each phase's other half shows.
+    """
+    chosen = DETECTOR_SETS[name]
+    axis, spectra = read_detector_set(folder, chosen, rng)
+    train, rest = half_of_each(spectra, 12, rng)
+    classifier = PhaseClassifier.from_spectra(train, axis, **_settings(chosen))
+    read_as = EnergyAxis(axis.offset_kev * (1.0 + gain), axis.width_kev * (1.0 + gain), axis.n_channels)
+    off = {phase: rebinned(c, read_as, axis, rng).astype(np.int64) for phase, c in rest.items()}
+    found = {}
+    for label, phase in enumerate(classifier.phases, start=1):
+        shown = classifier.energy_drift(off[phase], label)
+        found[phase] = float("nan") if shown is None else shown[0]
+    return {str(total): _tally(classifier, off, total, n, rng) for total in counts}, found
+
+
+def k411_as_k412(counts: int, n: int, rng: np.random.Generator) -> float:
+    """Part of computed spectra of the glass K411 that a classifier of NIST's other materials calls K412, ``ok``."""
+    chosen = DETECTOR_SETS["NIST 20 kV"]
+    axis, settings = EnergyAxis(0.0, 0.01, 2048), _settings(chosen)
+    classifier = PhaseClassifier.from_compositions(
+        {phase: spec for phase, (spec, _) in chosen.phases.items()}, axis, **settings
+    )
+    detector = Detector(resolution_ev=chosen.resolution_ev)
+    shape = expected_counts(
+        K411, axis, beam_energy_kev=chosen.beam_energy_kev, takeoff_deg=chosen.takeoff_deg, detector=detector,
+        total_counts=1.0,
+    )  # fmt: skip
+    labels, _, verdicts = classifier.classify_batch(rng.multinomial(counts, shape / shape.sum(), size=n))
+    called = labels == classifier.phases.index("K412") + 1
+    return float((called & (verdicts == "ok")).mean())
 
 
 PLACES = {

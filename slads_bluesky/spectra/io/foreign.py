@@ -61,6 +61,10 @@ def foreign_signals(path: Path) -> list[Mapping[str, Any]]:
     except Exception as error:  # a reader of foreign files fails in every way there is
         raise DataError(f"{path}: rosettasciio cannot read it ({type(error).__name__}: {error})") from error
     spectral = [_mapped(s) for s in signals if energy_axis_of(s) is not None]
+    if suffix == ".spd" and not spectral and not path.with_suffix(".spc").is_file():
+        raise DataError(
+            f"{path}: its energy scale stands in {path.with_suffix('.spc').name}, which is missing"
+        )
     counted = [s for s in spectral if not DIFFERENCE.search(_title(s))]
     wanted = [s for s in counted if _kind(s) in ("EDS_SEM", "EDS", "")]
     if counted and not wanted:

@@ -14,9 +14,9 @@ from .measured import MeasuredSpectra
 
 __all__ = ["FORMATS", "read_signals", "read_spectra"]
 
-EMSA = (".msa", ".emsa")
+EMSA = (".msa", ".emsa", ".mas", ".ems")
 FORMATS = (*EMSA, ".hspy", ".zspy", ".elid", ".spx", ".spc", ".spd", ".eds", ".pts", ".bcf")
-"""Extensions that are read; all but the first two need rosettasciio."""
+"""Extensions that are read; all but the first four need rosettasciio."""
 
 
 def read_signals(path: str | Path) -> list[MeasuredSpectra]:

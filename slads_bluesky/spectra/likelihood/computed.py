@@ -24,15 +24,17 @@ from ..physics.detector import FWHM, Detector
 from ..physics.spectrum import emitted_photons, expected_counts, family_photons
 from .kernel import binned
 from .nuisance import (
+    CARBON,
     COMPUTED,
+    CONTAMINANTS,
+    RESPONSE,
     TYPICAL,
     Direction,
     Family,
     NuisancePriors,
-    library_families,
     line_sd,
     phase_directions,
-    typical_response,
+    responded,
 )
 from .settings import ClassifierSettings
 
@@ -45,6 +47,8 @@ ADDED = (
 )  # fmt: skip
 """Nuisances that a calibration adds to a computed shape."""
 ONE_SIDED = ("pile_up", "shoulder", "tail", "carbon", "soft_carbon", "oxygen")
+STATED_RELATIVE, STATED_ABSOLUTE, STATED_MOST = 0.03, 0.01, 0.5
+"""Uncertainty of a stated composition: relative, in mass fraction, and the most, relative."""
 KIND = "detector calibration"
 VERSION = 2
 FIRST_SD = {
@@ -151,17 +155,18 @@ class ComputedPhase:
     family_sd: list[float]
     priors: NuisancePriors
     present: dict[str, float]
+    contaminants: tuple[Family, ...]
+    """Lines of contamination as this detector shows them, each of sum 1."""
 
     def directions(
         self,
         shape: NDArray[np.float64],
-        library: tuple[Family, ...],
         starts: NDArray[np.int32],
         axis: EnergyAxis,
     ) -> list[Direction]:
         """Directions about `shape`, this phase's own with whatever a classifier adds to all templates."""
         return phase_directions(
-            shape, self.families, self.family_sd, library, starts, axis, self.priors, self.present
+            shape, self.families, self.family_sd, self.contaminants, starts, axis, self.priors, self.present
         )
 
 
@@ -200,17 +205,37 @@ def computed_phase(
     sds = [line_sd(f.shell, energy, wide.line) for f, energy in zip(families, energies, strict=True)]
     mean = TYPICAL if calibration is None else calibration.mean
     narrower: Mapping[str, float] = {} if calibration is None else calibration.sd
-    moved = shape.copy() if calibration is not None else typical_response(shape, starts, axis)
+    moved = responded(shape, starts, axis, mean)
+    families = [Family(f.z, f.shell, responded(f.counts, starts, axis, mean)) for f in families]
+    contaminants = []
+    for z in CONTAMINANTS:
+        lines = family_photons(Composition((z,), (1.0,)), n_true, beam, takeoff).get((z, "K"))
+        if lines is not None:
+            row = binned(response @ lines, starts)
+            # without a calibration the place of carbon is free as it is: two profiles make every one between
+            if z != CARBON or calibration is not None:
+                row = responded(row, starts, axis, mean)
+            contaminants.append(Family(z, "K", row / row.sum()))
     if calibration is not None:
-        stated = Detector(resolution_ev=settings.resolution_ev)
-        library = library_families(axis, starts, beam, takeoff, stated)
-        for direction in phase_directions(shape, families, sds, library, starts, axis, wide):
-            if direction.name in ADDED:
+        total = float(moved.sum())
+        moved /= total
+        families = [Family(f.z, f.shell, f.counts / total) for f in families]
+        for direction in phase_directions(moved, families, sds, tuple(contaminants), starts, axis, wide):
+            if direction.name in ADDED and direction.name not in RESPONSE:
                 moved += mean.get(direction.name, 0.0) * direction.change
-    moved = np.maximum(moved, 1e-3 * shape)
+    moved = np.maximum(moved, 1e-6 * shape)
     scale = float(moved.sum())
     families = [Family(f.z, f.shell, f.counts / scale) for f in families]
     present = {name: max(mean.get(name, 0.0), 0.0) / max(narrower.get(name, 1.0), 1e-6) for name in ONE_SIDED}
-    sds = [narrower.get("line", 1.0) * sd for sd in sds]
+    stated_sd = {z: composition_sd(part) for z, part in zip(material.z, material.mass_fraction, strict=True)}
+    if len(stated_sd) == 1:
+        stated_sd = dict.fromkeys(stated_sd, 0.0)
+    learnt = narrower.get("line", 1.0)
+    sds = [math.hypot(learnt * sd, stated_sd[f.z]) for f, sd in zip(families, sds, strict=True)]
     priors = wide if calibration is None else calibration.priors(wide)
-    return ComputedPhase(moved / scale, families, sds, priors, present)
+    return ComputedPhase(moved / scale, families, sds, priors, present, tuple(contaminants))
+
+
+def composition_sd(mass_fraction: float) -> float:
+    """Relative uncertainty of a stated mass fraction; no calibration of a detector makes it less."""
+    return min(math.hypot(STATED_RELATIVE, STATED_ABSOLUTE / max(mass_fraction, 1e-6)), STATED_MOST)

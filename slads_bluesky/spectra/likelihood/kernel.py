@@ -22,7 +22,7 @@ from ..axis import EnergyAxis
 from ..jit import compiled
 from ..physics.detector import Detector
 
-__all__ = ["bin_counts", "bin_starts", "binned", "chi_square", "phase_log_likelihoods"]
+__all__ = ["bin_counts", "bin_starts", "binned", "chi_square", "counts_outside", "phase_log_likelihoods"]
 
 BINS_PER_FWHM = 3.0
 
@@ -68,6 +68,20 @@ def bin_counts(counts: NDArray[np.float64], starts: NDArray[np.int32], out: NDAr
     if low < 0.0 or not (total < 1e300):
         return np.nan
     return total
+
+
+@compiled
+def counts_outside(counts: NDArray[np.float64], starts: NDArray[np.int32]) -> float:
+    """Sum of the counts (n_channels,) in no bin; NaN if one is negative or not finite."""
+    total = 0.0
+    low = 0.0
+    for i in range(starts[0]):
+        total += counts[i]
+        low = min(low, counts[i])
+    for i in range(starts[-1], len(counts)):
+        total += counts[i]
+        low = min(low, counts[i])
+    return np.nan if low < 0.0 or not (total < 1e300) else total
 
 
 @compiled

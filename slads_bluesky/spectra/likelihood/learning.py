@@ -98,7 +98,7 @@ def learn_templates(
     found = []
     for name, shape in zip(phases, templates.shape, strict=True):
         if name in compositions:
-            found.append(computed[name].directions(shape, library, starts, axis))
+            found.append(computed[name].directions(shape, starts, axis))
         else:
             found.append(measured_directions(binned[name], shape, library, starts, axis, settings))
     nuisance = build_nuisance(found, len(starts) - 1)

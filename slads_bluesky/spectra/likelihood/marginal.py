@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from ..jit import compiled
 
-__all__ = ["fit_phase", "fit_to_the_end", "log_occam"]
+__all__ = ["fit_phase", "fit_to_the_end", "log_occam", "promised_rise"]
 
 FLOOR = 1e-3
 """Part of a template's bin that a nuisance cannot take away."""
 SWEEPS = 12
+BOUND_ROUNDS = 4
 TOLERANCE = 0.005
 """A step that promises to raise the maximum by less is not made."""
 REFRESH_COUNTS = 2000.0
@@ -65,6 +66,129 @@ def _objective(
 
 
 @compiled
+def _solve_free(
+    total: float,
+    score: NDArray[np.float64],
+    hessian: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    step: NDArray[np.float64],
+) -> None:
+    """Fill `step` (K,) by Cholesky's method; amplitudes that leave their bounds are put there, the rest solved again.
+
+    Coordinate ascent alone creeps where nuisances can stand in for one another, as they do at high counts.
+    """
+    size = len(theta)
+    free = np.ones(size, np.bool_)
+    index = np.empty(size, np.int64)
+    root = np.empty((size, size))
+    right = np.empty(size)
+    for _ in range(BOUND_ROUNDS):
+        n = 0
+        for k in range(size):
+            if free[k]:
+                index[n] = k
+                n += 1
+        for a in range(n):
+            k = index[a]
+            right[a] = score[k]
+            for j in range(size):
+                if not free[j]:
+                    right[a] -= total * hessian[k, j] * step[j]
+            for b in range(a + 1):
+                value = total * hessian[k, index[b]]
+                if a == b:
+                    value += precision[k]
+                for c in range(b):
+                    value -= root[a, c] * root[b, c]
+                root[a, b] = np.sqrt(max(value, 1e-12)) if a == b else value / root[b, b]
+        for a in range(n):
+            for c in range(a):
+                right[a] -= root[a, c] * right[c]
+            right[a] /= root[a, a]
+        for a in range(n - 1, -1, -1):
+            for c in range(a + 1, n):
+                right[a] -= root[c, a] * right[c]
+            right[a] /= root[a, a]
+        outside = False
+        for a in range(n):
+            k = index[a]
+            new = min(max(theta[k] + right[a], low[k]), high[k])
+            if new != theta[k] + right[a]:
+                free[k] = False
+                outside = True
+            step[k] = new - theta[k]
+        if not outside:
+            break
+
+
+@compiled
+def _newton_step(
+    total: float,
+    score: NDArray[np.float64],
+    hessian: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    step: NDArray[np.float64],
+) -> float:
+    """Fill `step` (K,) with Newton's step from θ within the bounds; return by how much it promises to rise."""
+    size = len(theta)
+    for k in range(size):
+        step[k] = 0.0
+    if total > REFRESH_COUNTS:
+        _solve_free(total, score, hessian, low, high, precision, theta, step)
+    for _ in range(SWEEPS):
+        moved = 0.0
+        for k in range(size):
+            diagonal = precision[k] + total * hessian[k, k]
+            slope = score[k] - precision[k] * step[k]
+            for j in range(size):
+                slope -= total * hessian[k, j] * step[j]
+            new = min(max(theta[k] + step[k] + slope / diagonal, low[k]), high[k]) - theta[k]
+            moved = max(moved, abs(new - step[k]))
+            step[k] = new
+        if moved < 1e-3:
+            break
+    promised = 0.0
+    for k in range(size):
+        curved = precision[k] * step[k]
+        for j in range(size):
+            curved += total * hessian[k, j] * step[j]
+        promised += step[k] * (score[k] - 0.5 * curved)
+    return promised
+
+
+@compiled
+def promised_rise(
+    bins: NDArray[np.float64],
+    total: float,
+    directions: NDArray[np.float64],
+    fisher: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    mu: NDArray[np.float64],
+) -> float:
+    """By how much one step from θ (K,), where the spectrum is `mu`, promises to rise under these priors and bounds.
+
+    Directions are taken to be centred. The Fisher matrix is that of the template, so this is an estimate.
+    """
+    size = len(theta)
+    score, step, weight = np.empty(size), np.empty(size), np.empty(len(mu))
+    for g in range(len(mu)):
+        weight[g] = bins[g] / mu[g]
+    slope_at = np.dot(directions, weight)
+    for k in range(size):
+        score[k] = slope_at[k] - precision[k] * theta[k]
+    return _newton_step(total, score, fisher, low, high, precision, theta, step)
+
+
+@compiled
 def fit_to_the_end(
     bins: NDArray[np.float64],
     total: float,
@@ -95,6 +219,9 @@ def fit_to_the_end(
         slope_at = np.dot(directions, weight)
         for k in range(size):
             score[k] = (slope_at[k] - total * sums[k]) / scale - precision[k] * theta[k]
+        promised = _newton_step(total, score, hessian, low, high, precision, theta, step)
+        if promised < TOLERANCE:
+            return value, True
         if iteration > 0 and total > REFRESH_COUNTS:
             for g in range(len(shape)):
                 weight[g] = 1.0 / np.sqrt(mu[g])
@@ -103,28 +230,9 @@ def fit_to_the_end(
             for k in range(size):
                 for j in range(size):
                     hessian[k, j] = (information[k, j] - sums[k] * sums[j]) / (scale * scale)
-        for k in range(size):
-            step[k] = 0.0
-        for _ in range(SWEEPS):
-            moved = 0.0
-            for k in range(size):
-                diagonal = precision[k] + total * hessian[k, k]
-                slope = score[k] - precision[k] * step[k]
-                for j in range(size):
-                    slope -= total * hessian[k, j] * step[j]
-                new = min(max(theta[k] + step[k] + slope / diagonal, low[k]), high[k]) - theta[k]
-                moved = max(moved, abs(new - step[k]))
-                step[k] = new
-            if moved < 1e-3:
-                break
-        promised = 0.0
-        for k in range(size):
-            curved = precision[k] * step[k]
-            for j in range(size):
-                curved += total * hessian[k, j] * step[j]
-            promised += step[k] * (score[k] - 0.5 * curved)
-        if promised < TOLERANCE:
-            return value, True
+            promised = _newton_step(total, score, hessian, low, high, precision, theta, step)
+            if promised < TOLERANCE:
+                return value, True
         factor = 1.0
         gained = 0.0
         for _ in range(6):

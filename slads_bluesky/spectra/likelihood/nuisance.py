@@ -38,12 +38,14 @@ __all__ = [
     "build_nuisance",
     "join_nuisances",
     "library_families",
+    "responded",
     "typical_response",
 ]
 
 Wide = tuple[float, float, float]
 """Standard deviation and bounds of an amplitude under another composition."""
 CARBON, OXYGEN = 6, 8
+CONTAMINANTS = (CARBON, OXYGEN)
 BROADENING_KEV2 = 2e-4
 """Variance that one unit of the width direction adds to every line: a FWHM of 126 eV at Mn Kα becomes 130 eV."""
 LOW_TAIL_KEV = 0.3
@@ -68,7 +70,7 @@ class NuisancePriors:
     line : float
         Relative, of K lines above 1 keV; softer lines, L and M families have multiples of it (`line_sd`).
     continuum, slope, low : float
-        Relative: of the continuum, of its slope per factor e in energy, of everything under `EFFICIENCY_KEV`.
+        Relative: of the continuum, of its slope per factor e in energy, of what it is under `EFFICIENCY_KEV`.
     carbon, soft_carbon, oxygen, tail, pile_up : float
         Part of the counts; `soft_carbon` is the carbon line at the energy where detectors that lose charge show it.
     width : float
@@ -95,7 +97,7 @@ class NuisancePriors:
     soft_carbon: float
 
 
-COMPUTED = NuisancePriors(1e-3, 4e-3, 0.12, 0.35, 0.15, 0.4, 0.06, 0.015, 0.01, 0.03, 1.0, 0.02, 0.006, 0.06)
+COMPUTED = NuisancePriors(2e-3, 4e-3, 0.08, 0.35, 0.15, 0.8, 0.06, 0.015, 0.01, 0.03, 1.0, 0.02, 0.006, 0.06)
 MEASURED = NuisancePriors(
     3e-4, 1e-3, 0.01, 0.01, 0.01, 0.03, 0.005, 0.002, 1e-3, 1e-3, 0.05, 2e-3, 5e-4, 0.005
 )
@@ -103,6 +105,8 @@ TYPICAL = {"shoulder": 1.0, "soft_shift": 1.0}
 """Of a detector that nobody has calibrated: what NIST's standards and those of two Bruker detectors show alike.
 
 One without charge losses is one standard deviation off."""
+RESPONSE = ("shoulder", "soft_shift")
+"""Nuisances that change where every photon is counted: in lines, continuum and contamination alike."""
 _SOFT = {"K": ((0.35, 4.0), (1.0, 2.5)), "L": ((0.35, 5.0), (1.0, 3.0), (99.0, 2.0)), "M": ((99.0, 3.0),)}
 MOST_LOST = 0.6
 """Part of a line family's strength that an error of the template can take: an element does not vanish."""
@@ -281,13 +285,20 @@ def _soft_shift(
     return np.asarray(np.diff(np.interp(edges, moved, cumulative)) - shape)
 
 
+def responded(
+    shape: NDArray[np.float64], starts: NDArray[np.int32], axis: EnergyAxis, mean: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Shape (n_bins,), or part of one, as a detector with these amplitudes of `RESPONSE` shows it."""
+    lost = mean.get("shoulder", 0.0) * COMPUTED.shoulder * (_shoulder(shape, starts, axis) - shape)
+    moved = _soft_shift(shape, starts, axis, mean.get("soft_shift", 0.0) * COMPUTED.soft_shift)
+    return np.asarray(np.maximum(shape + lost + moved, 1e-3 * shape))
+
+
 def typical_response(
     shape: NDArray[np.float64], starts: NDArray[np.int32], axis: EnergyAxis
 ) -> NDArray[np.float64]:
     """Shape (n_bins,) of sum 1 with the charge losses of `TYPICAL`."""
-    lost = TYPICAL["shoulder"] * COMPUTED.shoulder * (_shoulder(shape, starts, axis) - shape)
-    moved = _soft_shift(shape, starts, axis, TYPICAL["soft_shift"] * COMPUTED.soft_shift)
-    out = np.maximum(shape + lost + moved, 1e-3 * shape)
+    out = responded(shape, starts, axis, TYPICAL)
     return np.asarray(out / out.sum())
 
 
@@ -341,7 +352,7 @@ def phase_directions(
     rest = np.maximum(shape - lines, 0.0)
     put("continuum", priors.continuum * rest)
     put("slope", priors.slope * rest * np.log(energies / 2.0))
-    put("low", priors.low * shape * np.exp(-energies / EFFICIENCY_KEV), max(-4.0, -0.9 / priors.low))
+    put("low", priors.low * rest * np.exp(-energies / EFFICIENCY_KEV), max(-4.0, -0.9 / priors.low))
     least = -held.get("pile_up", 0.0) - 0.0017 / priors.pile_up
     put("pile_up", priors.pile_up * _pile_up(shape, starts, axis), max(-4.0, least), 6.0)
     shoulder = priors.shoulder * (_shoulder(shape, starts, axis) - shape)

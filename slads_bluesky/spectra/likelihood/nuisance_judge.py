@@ -19,12 +19,21 @@ from scipy.special import gammaincinv
 
 from ..jit import compiled
 from .kernel import chi_square
-from .marginal import fit_phase, fit_to_the_end, log_occam
+from .marginal import fit_phase, fit_to_the_end, log_occam, promised_rise
 from .nuisance import Nuisance
 from .templates import MIXTURE, Templates, mixture_log_ratio
 from .verdicts import LEVELS, make_thresholds
 
-__all__ = ["ACCEPTED", "FLAGGED", "NEAR", "OTHER", "NuisanceModel", "judge_nuisance", "make_nuisance_model"]
+__all__ = [
+    "ACCEPTED",
+    "FLAGGED",
+    "NEAR",
+    "OTHER",
+    "NuisanceModel",
+    "judge_nuisance",
+    "make_nuisance_model",
+    "plainly_of",
+]
 
 ACCEPTED, NEAR, FLAGGED, OTHER = 0, 1, 2, 3
 """What `judge_nuisance` says of the fit: accepted, perhaps of another composition, worse than allowed, of another."""
@@ -37,6 +46,10 @@ CLOSE = 50.0
 """Phases whose evidence lies within this of the best are fitted to the end."""
 NEGLIGIBLE = 1e-18
 """Posterior that changes no other: less than the rounding of 1."""
+PLAIN = 1e-12
+"""Posterior that all others together may have beside a phase that a spectrum is plainly of, at most."""
+SURE = 0.5
+"""Part of a limit up to which a cheap estimate of what is compared with it decides; over it, all is computed."""
 FIRST_STEPS = 3
 ALL_STEPS = 10
 
@@ -78,6 +91,8 @@ class NuisanceModel(NamedTuple):
     """(L, n_bins): ln p."""
     log_envelope: NDArray[np.float64]
     """(L, n_bins): ln of the most that each bin can hold within the bounds of the nuisances."""
+    mixture_ratio: NDArray[np.float64]
+    """(L, L, n_bins): ln of (phase l with a part `MIXTURE` of m) over (phase l)."""
 
 
 def make_nuisance_model(
@@ -92,7 +107,8 @@ def make_nuisance_model(
     centred = centred_directions(shape, nuisance.directions)
     fisher = np.einsum("lkg,ljg->lkj", centred / shape[:, None, :], centred)
     limits = make_thresholds(templates, false_alarm_rate, _mixture_sd(shape, centred, fisher))
-    expected = (mixture_log_ratio(shape) * shape[:, None, :]).sum(axis=2)
+    ratio = mixture_log_ratio(shape)
+    expected = (ratio * shape[:, None, :]).sum(axis=2)
     precision = 1.0 / nuisance.wider**2
     rates = (NEAR_RATE, 0.5 * false_alarm_rate)
     near = np.array(
@@ -121,6 +137,7 @@ def make_nuisance_model(
         np.array([templates.tempering[0], log_outside, float(_is_centred(nuisance))]),
         np.log(shape),
         np.log(shape + envelope),
+        np.ascontiguousarray(ratio),
     )
 
 
@@ -212,6 +229,54 @@ def _worth_fitting(
 
 
 @compiled
+def plainly_of(
+    bins: NDArray[np.float64], total: float, outside: NDArray[np.float64], model: NuisanceModel
+) -> int:
+    """Phase that a spectrum is plainly of, -1 where only `judge_nuisance` can say.
+
+    The template as it is bounds the evidence of its phase from below, the envelopes bound those of all others from
+    above; where these leave others less than `PLAIN`, and the tests of the fit are passed by the template already,
+    no nuisance needs to be fitted.
+    """
+    n_phases = len(model.shape)
+    if model.numbers[2] == 0.0 or total <= 0.0:
+        return -1
+    temper = 1.0 / (1.0 + total * model.numbers[0])
+    plain = np.dot(model.log_shape, bins)
+    best = int(plain.argmax())
+    least = plain[best] - log_occam(total, model.eigenvalues[best])
+    most = np.dot(model.log_envelope, bins)
+    room = np.log(PLAIN) / temper
+    for i in range(n_phases):
+        if i != best and most[i] > least + room:
+            return -1
+    high = -np.inf
+    for k in range(len(outside)):
+        high = max(high, outside[k])
+    if high * temper + np.log(len(outside)) + model.numbers[1] > least * temper + np.log(PLAIN):
+        return -1
+    shape = model.shape[best]
+    if chi_square(bins, total, shape, model.no_changes) > _between(model.fit_limit[best], total):
+        return -1
+    rough = np.dot(model.mixture_ratio[best], bins - total * shape)
+    for other in range(n_phases):
+        if other != best and rough[other] > SURE * _between(model.mixture_margin[best, other], total):
+            return -1
+    limit = SURE * _between(model.near_limit[best, 0], total)
+    none = np.zeros(model.low.shape[1])
+    rise = 2.0 * promised_rise(
+        bins, total, model.directions[best], model.fisher[best], model.wide_low[best], model.wide_high[best],
+        model.wide_precision[best], none, shape,
+    )  # fmt: skip
+    if rise >= limit:
+        rise -= 2.0 * promised_rise(
+            bins, total, model.directions[best], model.fisher[best], model.low[best], model.high[best],
+            model.precision[best], none, shape,
+        )  # fmt: skip
+    return best if rise < limit else -1
+
+
+@compiled
 def judge_nuisance(
     bins: NDArray[np.float64],
     total: float,
@@ -275,6 +340,31 @@ def judge_nuisance(
         return best, posterior[best], FLAGGED
     if chi_square(bins, total, mu[best], model.no_changes) > _between(model.fit_limit[best], total):
         return best, posterior[best], FLAGGED
+    near, other_phase = _between(model.near_limit[best, 0], total), -1
+    # Only where a limit may be passed is the spectrum fitted as another composition, which costs as much as all else.
+    miss = np.empty(len(bins))
+    for g in range(len(bins)):
+        miss[g] = bins[g] - total * mu[best, g]
+    rough = np.dot(model.mixture_ratio[best], miss)
+    for other in range(n_phases):
+        limit = _between(model.mixture_margin[best, other], total)
+        if other != best and rough[other] > SURE * limit:
+            excess = 0.0
+            for g in range(len(bins)):
+                excess += miss[g] * np.log1p(MIXTURE * (model.shape[other, g] / mu[best, g] - 1.0))
+            if excess > limit:
+                other_phase = other
+                break
+    if other_phase < 0 and model.numbers[2] == 1.0:
+        rise = 0.0
+        for k in range(theta.shape[1]):
+            rise += (model.precision[best, k] - model.wide_precision[best, k]) * theta[best, k] ** 2
+        rise += 2.0 * promised_rise(
+            bins, total, model.directions[best], model.fisher[best], model.wide_low[best], model.wide_high[best],
+            model.wide_precision[best], theta[best], mu[best],
+        )  # fmt: skip
+        if rise < SURE * near:
+            return best, posterior[best], ACCEPTED
     wide_theta = theta[best].copy()
     wide_mu = mu[best].copy()
     wide = fit_phase(
@@ -286,19 +376,19 @@ def judge_nuisance(
     for g in range(len(bins)):
         expected += total * wide_mu[g] / (total * wide_mu[g] + 1.0)
     dispersion = max(chi_square(bins, total, wide_mu, model.no_changes) / max(expected, 1.0), 1.0)
-    for other in range(n_phases):
-        if other == best:
-            continue
-        excess = 0.0
-        for g in range(len(bins)):
-            ratio = np.log1p(MIXTURE * (model.shape[other, g] / mu[best, g] - 1.0))
-            excess += (bins[g] - total * mu[best, g]) * ratio
-        if excess / dispersion > _between(model.mixture_margin[best, other], total):
-            return best, posterior[best], FLAGGED
+    if other_phase >= 0:
+        for other in range(n_phases):
+            if other == best:
+                continue
+            excess = 0.0
+            for g in range(len(bins)):
+                excess += miss[g] * np.log1p(MIXTURE * (model.shape[other, g] / mu[best, g] - 1.0))
+            if excess / dispersion > _between(model.mixture_margin[best, other], total):
+                return best, posterior[best], FLAGGED
     rise = 2.0 * (wide - narrow) / dispersion
     if rise > _between(model.near_limit[best, 1], total):
         return best, posterior[best], OTHER
-    if rise > _between(model.near_limit[best, 0], total):
+    if rise > near:
         return best, posterior[best], NEAR
     return best, posterior[best], ACCEPTED
 
@@ -318,6 +408,10 @@ def judge_nuisance_batch(
     theta = np.zeros(model.low.shape)
     mu = np.empty(model.shape.shape)
     for i in range(len(bins)):
+        plain = plainly_of(bins[i], totals[i], outside[i], model)
+        if plain >= 0:
+            best[i], probability[i], flag[i] = plain, 1.0, ACCEPTED
+            continue
         best[i], probability[i], flag[i] = judge_nuisance(
             bins[i], totals[i], outside[i], model, posterior, theta, mu
         )

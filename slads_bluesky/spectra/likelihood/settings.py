@@ -51,6 +51,8 @@ class ClassifierSettings:
     yields : tuple of float, optional
         Counts of pure spectra of each phase at equal dose, in any unit, in the order of the labels: makes abundances
         of fractions of the counts.
+    drift : float
+        Relative error of the energy scale up to which a spectrum that does not fit is judged on another scale.
     response : int
         2: computed spectra have the charge losses that real detectors show (`nuisance.TYPICAL`); 1: none.
     """
@@ -69,6 +71,7 @@ class ClassifierSettings:
     model: int = 2
     yields: tuple[float, ...] | None = None
     response: int = 2
+    drift: float = 0.006
 
     def __post_init__(self) -> None:
         bounds = {
@@ -82,6 +85,7 @@ class ClassifierSettings:
             "low_kev": (-10.0, 5.0),
             "model": (1, 2),
             "response": (1, 2),
+            "drift": (0.0, 0.02),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -99,6 +103,8 @@ class ClassifierSettings:
             del fields["low_kev"], fields["model"]
         if self.model == 1 or self.response == 1:
             del fields["response"]
+        if self.model == 1 or self.drift == 0.0:
+            del fields["drift"]
         if self.yields is None:
             del fields["yields"]
         return {("beam_kev" if name == "beam_energy_kev" else name): value for name, value in fields.items()}
@@ -109,7 +115,7 @@ class ClassifierSettings:
         named = {("beam_energy_kev" if k == "beam_kev" else k): v for k, v in data.items()}
         if named.get("yields") is not None:
             named["yields"] = tuple(float(value) for value in named["yields"])
-        return cls(**{"model": 1, "response": 1, **named})
+        return cls(**{"model": 1, "response": 1, "drift": 0.0, **named})
 
     def bin_starts(self, axis: EnergyAxis) -> NDArray[np.int32]:
         """Bins of spectra on this axis: all channels, or those from `low_kev` to just over the beam energy."""

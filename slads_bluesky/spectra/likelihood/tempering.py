@@ -19,6 +19,7 @@ from .templates import TEMPERING, Templates, flat_shape, shrunk_shapes, temperin
 __all__ = ["retempered"]
 
 LEAST_SPECTRA = 3
+COMPUTED_PART = 0.25
 STEPS = 6
 MISLABELLED = 0.02
 """Training spectra may lie on another phase, in this part: an operator or a segmentation chose them."""
@@ -45,15 +46,16 @@ def retempered(
     computed : (L,) bool
     starts : (n_bins + 1,) int32
     assumed : float
-        Least tempering if a phase has fewer than three measured spectra.
+        Least tempering if a phase has one or two measured spectra; `COMPUTED_PART` of it if one is computed, whose
+        nuisances are wide enough to hold most of what a template has wrong.
     """
     flat = flat_shape(starts)
     sums = np.array([rows.sum(axis=0) for rows in spectra])
     found: list[NDArray[np.float64]] = []
-    few = False
+    least = 0.0
     for phase, rows in enumerate(spectra):
         if computed[phase] or len(rows) < LEAST_SPECTRA:
-            few = True
+            least = max(least, COMPUTED_PART * assumed if computed[phase] else assumed)
             continue
         for row in rows[:: max(1, -(-len(rows) // AT_MOST))]:
             rest = sums.copy()
@@ -62,7 +64,7 @@ def retempered(
             total = float(row.sum())
             value = np.array([_evidence(row, total, shapes[i], nuisance, i) for i in range(len(shapes))])
             found.append(np.append(value - value[phase], total))
-    tempering = max(_mean_tempering(np.array(found)) if found else 0.0, assumed if few else 0.0)
+    tempering = max(_mean_tempering(np.array(found)) if found else 0.0, least)
     return replace(templates, tempering=np.array([tempering]))
 
 

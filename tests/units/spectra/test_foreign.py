@@ -229,6 +229,49 @@ def test_spx_is_read(tmp_path):
     assert (found.axis.width_kev, found.beam_energy_kev, found.live_time_s) == (0.005, 15.0, 5.0)
 
 
+# ---- EDAX: a binary header of fixed places
+
+
+def spc(path, counts, *, data_start=3840):
+    """Write an EDAX spectrum; only the fields that are read are set."""
+    raw = bytearray(data_start + 4 * len(counts))
+    fields = [
+        (0, "<f", 0.61), (28, "<i", data_start), (32, "<h", len(counts)), (384, "<i", 10), (448, "<f", 0.0),
+        (456, "<f", 12.5), (472, "<f", 126.2), (512, "<f", 36.7), (532, "<f", 15.0), (638, "<h", 2),
+        (640, "<2H", 8, 14),
+    ]  # fmt: skip
+    for place, kind, *values in fields:
+        struct.pack_into(kind, raw, place, *values)
+    raw[data_start:] = np.asarray(counts, "<u4").tobytes()
+    raw += bytes(max(0, 20740 - len(raw)))  # a whole header, as the instrument writes it
+    path.write_bytes(raw)
+    return path
+
+
+def test_spc_is_read_with_its_header(tmp_path):
+    counts = np.random.default_rng(3).poisson(30.0, 256)
+    found = read_spectra(spc(tmp_path / "a.spc", counts))
+    np.testing.assert_array_equal(found.counts, counts[None])
+    assert (found.axis.width_kev, found.beam_energy_kev, found.live_time_s) == (0.01, 15.0, 12.5)
+    assert found.takeoff_deg == pytest.approx(36.7)
+    assert found.resolution_ev == pytest.approx(126.2)
+    assert set(found.elements) == {"O", "Si"}
+
+
+def test_spd_map_has_the_scale_of_the_spc_beside_it(tmp_path):
+    counts = np.random.default_rng(4).poisson(3.0, (8, 9, 64)).astype("<u2")
+    header = struct.pack("<16s8I120s", b"MAPSPECTRA_DATA", 1, 72, 9, 8, 64, 2, 1068, 1, b"m.bmp")
+    path = tmp_path / "m.spd"
+    path.write_bytes(header.ljust(1068, b"\0") + counts.tobytes())
+    with pytest.raises(DataError, match=r"m\.spd.*m\.spc"):
+        read_map(path)
+    spc(tmp_path / "m.spc", np.zeros(64, int))
+    found = read_map(path)
+    np.testing.assert_array_equal(found.counts, counts)
+    assert (found.axis.width_kev, found.axis.offset_kev) == (0.01, 0.0)
+    assert read_spectra(path).beam_energy_kev == 15.0
+
+
 @pytest.mark.parametrize("what", ["zip of a later version", "header that is cut"])
 def test_npz_map_that_zip_or_numpy_cannot_parse_is_named(tmp_path, what):
     """Found by fuzzing: each library under the reader has errors of its own."""

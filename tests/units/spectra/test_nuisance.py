@@ -7,6 +7,7 @@ import pytest
 
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
+from slads_bluesky.spectra.likelihood.computed import composition_sd, computed_phase
 from slads_bluesky.spectra.likelihood.marginal import fit_phase
 from slads_bluesky.spectra.likelihood.nuisance_judge import _worth_fitting, judge_nuisance
 from slads_bluesky.spectra.likelihood.settings import ClassifierSettings
@@ -274,3 +275,34 @@ def test_low_level_discriminator_is_found_in_the_training_spectra(axis, cut, lea
     assert found.settings.low_kev == pytest.approx(least, abs=0.021)
     assert PhaseClassifier.from_spectra(spectra, axis, low_kev=0.2).settings.low_kev == 0.2
     assert found.classify(spectra["Fe"][0])[::2] == (list(COMPOSITIONS).index("Fe") + 1, "ok")
+
+
+@pytest.mark.parametrize("counts", [30, 300, 5000, 100_000])
+def test_plain_spectra_get_the_verdict_that_the_whole_judgement_gives(minerals, powder, counts):
+    found = 0
+    for classifier in (minerals, powder):
+        rng = np.random.default_rng(counts)
+        for shape in classifier.templates.shape:
+            for bins in rng.multinomial(counts, shape, size=10).astype(float):
+                phase = classifier._engine.plainly_of(bins, float(counts))
+                if phase < 0:
+                    continue
+                found += 1
+                best, probability, flag, _ = classifier._engine.judge(bins, float(counts))
+                assert (best, flag) == (phase, 0)
+                assert probability > 1.0 - 1e-9
+    assert found > 20 or counts < 1000
+
+
+def test_stated_compositions_are_less_certain_where_an_element_is_rare():
+    assert composition_sd(0.5) < 0.05 < composition_sd(0.05) < composition_sd(0.01) <= 0.5
+
+
+def test_line_families_of_a_computed_phase_lie_where_its_lines_lie(minerals, axis):
+    """Charge losses move lines and continuum alike, or a line's strength would stand in for its place."""
+    settings = ClassifierSettings()
+    phase = computed_phase("Al2O3", axis, settings.bin_starts(axis), settings)
+    lines = sum(family.counts for family in phase.families)
+    assert (phase.shape - lines).min() > -1e-3 * phase.shape.max()
+    oxygen = next(family for family in phase.families if family.z == 8)
+    assert oxygen.counts.argmax() == phase.shape[: len(phase.shape) // 8].argmax()
