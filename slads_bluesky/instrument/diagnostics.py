@@ -295,6 +295,7 @@ def _beam_checks(beam: Any) -> list[CheckResult]:
 def check_detector(eds: Any, classifier: Classifier | None) -> CheckResult:
     """Compare channels and calibration of a detector that answers with those of a classifier, if there is one."""
     from ..devices.reading import check_classifier
+    from .energy_scale import can_move
 
     channels, quadratic = int(eds.channels.get()), float(eds.energy_quadratic.get())
     offset, width = float(eds.energy_offset.get()), float(eds.energy_width.get())
@@ -307,6 +308,8 @@ def check_detector(eds: Any, classifier: Classifier | None) -> CheckResult:
     try:
         check_classifier(eds.name, channels, offset, width, classifier)
     except InstrumentError as error:
+        if can_move(classifier, offset, width, channels):
+            return CheckResult("calibration", True, f"{message}, to which a session moves the classifier")
         hint = "set the detector's calibration, or train a classifier for this one (slads-bluesky train classifier)"
         return CheckResult("calibration", False, str(error), hint)
     return CheckResult(

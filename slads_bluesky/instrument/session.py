@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from .before import MapForecast, Preflight
 
 __all__ = ["Session"]
+
+logger = logging.getLogger(__name__)
 
 
 class Session:
@@ -122,9 +125,11 @@ class Session:
 
             self.RE.subscribe(make_publisher(where, on_problem=self._on_problem))
         if self._on_problem is not None:
+            from ..callbacks.energy_scale_watch import EnergyScaleWatch
             from ..callbacks.verdict_watch import VerdictWatch
 
             self.RE.subscribe(VerdictWatch(self._on_problem))
+            self.RE.subscribe(EnergyScaleWatch(lambda: cast(Any, self.models.classifier), self._on_problem))
         bec = BestEffortCallback()
         bec.disable_plots()
         if not self.settings.display.table:
@@ -244,6 +249,7 @@ class Session:
         ConfigError
             If there is no classifier and the phases are to be known, or a value is not what it may be.
         """
+        self.match_energy_scale()
         self.agent = self.new_agent(
             fraction,
             shape=shape,
@@ -322,6 +328,17 @@ class Session:
         pace = POINT_OVERHEAD_S if self.flyer is None else LIST_OVERHEAD_S
         return {"minimise": wanted, "overhead_s": pace if usual.overhead_s is None else usual.overhead_s}
 
+    def match_energy_scale(self) -> None:
+        """Move the classifier to the scale of a detector that was calibrated again; `make_agent` does it."""
+        from .energy_scale import match_energy_scale
+
+        models = match_energy_scale(self.eds, self.models, self._on_problem or logger.warning)
+        if models is not self.models:
+            usual, self.models = self.settings.dose, models
+            rule = self._stop_rule(usual.error, usual.dwell_s)
+            self.eds.configure({"classifier": models.classifier, "stop_rule": rule})
+            self.records = Records(self.recorder.directory, models, self.bec)
+
     def estimate(self, **arguments: Any) -> MapForecast:
         """Check a map, and forecast its time and dose; arguments as `map_sample`, see `forecast_map`."""
         from .before import forecast_map
@@ -340,6 +357,7 @@ class Session:
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
         """Make the agent of an interrupted map; see `Records.resumed_agent`."""
+        self.match_energy_scale()
         agent, metadata, dose = self.records.resumed_agent(run)
         if isinstance(agent, DiscoveringAgent):
             agent.namer = phase_names(self.eds, self.sem)
