@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -11,10 +12,12 @@ from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import DeviceAwayError, InstrumentError, in_one_line, is_away
+from .beamwatch import BlankerWatch
 from .connect import connect
 from .encoding import check_units, usual_units
 from .guard import InstrumentGuard
 from .kept import KeptSettings
+from .monitors import MonitorCheck
 from .reading import BEAM_FIELDS, data_key
 from .status import QuickStatus
 
@@ -84,6 +87,40 @@ class Blanker(Device):  # type: ignore[misc]
     guard: InstrumentGuard | None = None
     """Of the beam that this is the blanker of."""
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._watch = BlankerWatch()
+        self._watching = False
+        self._lit_since: float | None = None
+        self._lit_s = 0.0
+
+    def watch(self) -> None:
+        """Monitor the state from now on; to be called when its PVs have answered."""
+        if not self._watching:
+            self._watching = True
+            self.readback.subscribe(lambda value, **_: self._watch.state(value))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the beam, which this object has lit, was blanked by somebody else since."""
+        return self.lit and self._watch.interrupted
+
+    def was_interrupted(self) -> bool:
+        """Return `interrupted`, after asking for the state as well, which a late monitor may not have brought."""
+        return self.lit and (self._watch.interrupted or bool(self.readback.get(use_monitor=False)))
+
+    @property
+    def lit_s(self) -> float:
+        """How long the beam may have been lit by this object so far, s: from each command to its opposite's end."""
+        since = self._lit_since
+        return self._lit_s + (time.monotonic() - since if since is not None else 0.0)
+
+    def note_dark(self) -> None:
+        """Take that the beam is blanked, as confirmed."""
+        since, self._lit_since = self._lit_since, None
+        if since is not None:
+            self._lit_s += time.monotonic() - since
+
     def set(self, blanked: bool) -> QuickStatus:
         """Blank or unblank; done when the microscope confirms it.
 
@@ -101,6 +138,8 @@ class Blanker(Device):  # type: ignore[misc]
 
         def confirmed() -> None:
             self.confirmed_blanked = bool(blanked)
+            if blanked:
+                self.note_dark()
             status.set_finished()
 
         put(self.setpoint, int(bool(blanked)), status, confirmed)
@@ -108,13 +147,16 @@ class Blanker(Device):  # type: ignore[misc]
 
     def note_lit(self, lit: bool) -> None:
         """Take what the last command was; while the beam is lit, the instrument is given beats."""
+        self._watch.command(lit)
         self.lit = lit
+        if lit and self._lit_since is None:
+            self._lit_since = time.monotonic()
         if self.guard is not None:
             self.guard.lit(lit)
 
     def get(self) -> bool:
         """Whether the beam is blanked."""
-        return bool(self.readback.get())
+        return bool(self.readback.get(use_monitor=False))
 
 
 class SEMBeam(Device):  # type: ignore[misc]
@@ -159,6 +201,9 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.guard = InstrumentGuard(self.name, prefix, type(self.blanker.setpoint))
         self.blanker.guard = self.guard
         self._kept = KeptSettings(self.name)
+        self._monitors = MonitorCheck(
+            self.name, lambda: (self.current, self.dose_ok, self.blanker.readback, *self._kept.signals)
+        )
         self._before: tuple[float, float] | None = None
         self._mode_before: Any = None
 
@@ -213,6 +258,7 @@ class SEMBeam(Device):  # type: ignore[misc]
                 status.set_finished()
 
         def go() -> None:
+            self.blanker.note_dark()
             put(self.x, float(position[0]), status, arrived)
             put(self.y, float(position[1]), status, arrived)
 
@@ -260,10 +306,12 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.mode.set("Spot").wait(self.connection_timeout_s)
         for signal in (self.settle_time_s, self.dose_budget):
             self._kept.keep(signal, signal.get(), follow=True)
+        self._monitors.start()
         return list(super().stage())
 
     def unstage(self) -> list[Any]:
         """Blank, and go back to where the beam stood; give the instrument back, whatever goes wrong with that."""
+        self._monitors.stop()
         self._kept.forget()
         before, self._before = self._before, None
         try:

@@ -20,6 +20,7 @@ from .beam import SEMBeam, put, put_if_there
 from .beamwatch import BeamWatch
 from .connect import connect
 from .kept import KeptSettings
+from .monitors import MonitorCheck
 from .reading import (
     DetectorFacts,
     EDSReading,
@@ -43,6 +44,7 @@ CHECK_S = 0.5
 """How often it is looked whether a long acquisition makes progress, s."""
 STALL_S = 2.0
 """An acquisition whose clock stands still for longer is given up, s."""
+BLANKED = "the beam was blanked by somebody else during the acquisition"
 
 
 class EDSDetector(Device):  # type: ignore[misc]
@@ -58,8 +60,9 @@ class EDSDetector(Device):  # type: ignore[misc]
     classifier : Classifier, optional
         Without one, readings have no label.
     beam : SEMBeam, optional
-        With it, an acquisition during which the beam current was lost is refused (see `BeamWatch`), and a beam that
-        is blanked when an acquisition is triggered is lit for it, so that the detector works in any plan.
+        With it, an acquisition during which the beam was blanked or its current was lost is refused (see
+        `BlankerWatch` and `BeamWatch`), and a beam that is blanked when an acquisition is triggered is lit for it,
+        so that the detector works in any plan.
     stop_rule : StopRule, optional
         Stops each acquisition as soon as its spectrum suffices: the record acquires up to a preset number of
         counts, the rule looks, and asks for more or has decided. The presets of time remain limits.
@@ -107,6 +110,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self.abundances = False
         """Whether readings hold the abundances of the phases."""
         self._watch = BeamWatch()
+        self._lit_s = 0.0  # how long the beam had been lit when the dose was read last
         self.connection_timeout_s = connection_timeout_s
         self.reading: EDSReading | None = None
         self.classify_s = 0.0
@@ -119,6 +123,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._preset = 0
         self._restore: dict[EpicsSignal, Any] = {}
         self._kept = KeptSettings(self.name)
+        self._monitors = MonitorCheck(self.name, lambda: self._kept.signals)
         self._lights = False
         self._read_now: Any = None
         self._progress: tuple[float, float] | None = None  # elapsed real time, and since when it stands there
@@ -160,11 +165,13 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self.beam is not None:
             self.beam.connect(self.connection_timeout_s)
             self.beam.guard.acquire(self.name)
-            self._watch.start(float(self.beam.dose.get()), float(self.beam.current.get()))
+            self.beam.blanker.watch()
+            self._watch.start(self._dose(), float(self.beam.current.get()))
         judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"{self.name}-classify", daemon=True)
             self._thread.start()
+        self._monitors.start()
         return list(super().stage())
 
     def _check_calibration(self) -> None:
@@ -188,6 +195,7 @@ class EDSDetector(Device):  # type: ignore[misc]
     def unstage(self) -> list[Any]:
         """Stop acquiring if it still does; put presets, classifier and stop rule back."""
         self._abandon()
+        self._monitors.stop()
         self._kept.forget()
         if self.beam is not None:
             self.beam.guard.release(self.name)
@@ -334,6 +342,29 @@ class EDSDetector(Device):  # type: ignore[misc]
             InstrumentError(text if text.startswith(f"{self.name}: ") else f"{self.name}: {text}")
         )
 
+    def _dose(self) -> float:
+        """Total dose, nC; notes how long the beam had been lit by then."""
+        assert self.beam is not None
+        dose = float(self.beam.dose.get())
+        self._lit_s = self.beam.blanker.lit_s
+        return dose
+
+    def _check_blanker(self) -> None:
+        """Stop and refuse an acquisition as soon as it is known that the beam was blanked in it."""
+        if self.beam is not None and self.beam.blanker.interrupted:
+            self.stop_acquiring.put(1)
+            raise InstrumentError(BLANKED)
+
+    def _check_beam(self, real_s: float) -> None:
+        """Refuse an acquisition of `real_s` seconds during which the beam was blanked, or charge is missing."""
+        if self.beam is None:
+            return
+        if self.beam.blanker.was_interrupted():
+            raise InstrumentError(BLANKED)
+        before = self._lit_s
+        dose = self._dose()
+        self._watch.check(dose, real_s, idle_s=self._lit_s - before - real_s)
+
     def _check_progress(self, status: QuickStatus) -> None:
         """Fail an acquisition whose clock stands still: a detector that hangs must not keep the beam on a pixel."""
         if self._read_now is None or not self._read_now.connected:
@@ -342,6 +373,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         self._read_now.put(1, use_complete=True, callback=lambda **_: brought.set())
         if not brought.wait(CHECK_S):
             return
+        self._check_blanker()
         elapsed, now = float(self.real_time.get()), time.monotonic()
         if self._progress is None or elapsed != self._progress[0]:
             self._progress = (elapsed, now)
@@ -355,7 +387,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self._kept.uncertain:
             self._kept.restore(self.connection_timeout_s)
         if self.beam is not None:
-            self._watch.begin(float(self.beam.dose.get()))
+            self._watch.begin(self._dose())
         self._abandoned = False
         self._start(status)
 
@@ -367,6 +399,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self.stop_rule is not None:
             judgement = look(self.stop_rule, counts, live, self._preset)
             if judgement is None:
+                self._check_blanker()
                 self._preset = int(counts.sum()) + self.stop_rule.next_counts()
                 self.preset_counts.put(self._preset)
                 put(self.start_on, 1, status, lambda: self._jobs.put((self._finish, status)))
@@ -376,8 +409,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         log_likelihood = weigh(self.classifier, counts)
         mixture = parts(self.classifier, counts) if self.abundances else None
         self.classify_s = time.perf_counter() - before
-        if self.beam is not None:
-            self._watch.check(float(self.beam.dose.get()), real)
+        self._check_beam(real)
         if self._kept.uncertain and (changed := self._kept.differences()):
             raise InstrumentError(f"settings changed during the acquisition: {', '.join(changed)}")
         dead = 100.0 * (1.0 - live / real) if real > 0 else 0.0

@@ -57,6 +57,11 @@ class KeptSettings:
             self._lost.clear()
 
     @property
+    def signals(self) -> tuple[Any, ...]:
+        """The signals that must keep their values."""
+        return tuple(self._wanted)
+
+    @property
     def uncertain(self) -> bool:
         """Whether a value may have changed since it was put or read back."""
         return self._uncertain.is_set()
@@ -119,7 +124,7 @@ class KeptSettings:
         found = []
         for signal, wanted in list(self._wanted.items()):
             try:
-                value = signal.get()
+                value = signal.get(use_monitor=False)
             except Exception as error:
                 raise DeviceAwayError(f"{self._name}: {signal.name} cannot be read back: {error}") from error
             if not _equal(value, wanted):

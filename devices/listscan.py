@@ -7,7 +7,9 @@ ring of buffers of spectra, each with the live time, real time and charge of its
 from __future__ import annotations
 
 import functools
+import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +17,7 @@ import numpy as np
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
-from ..errors import DeviceAwayError, InstrumentError
+from ..errors import DeviceAwayError, InstrumentError, is_away
 from ..pointlist import PointList, Settling
 from .beam import put, put_if_there
 from .connect import connect
@@ -24,9 +26,13 @@ from .status import QuickStatus
 
 __all__ = ["EpicsListEngine", "MappingEDS", "PointListScan", "ScanGenerator"]
 
+_log = logging.getLogger(__name__)
+
 HEAD = 4
 """Both waveforms of a buffer begin with its run, its number in that, its first pixel and how many pixels it holds."""
 
+ASK_S = 2.0
+"""After so long without news the PVs are asked: a monitor may have gone silent."""
 SILENCE_S = 20.0
 """A list of which nothing is heard for so long, and the time of a buffer, has failed."""
 
@@ -61,6 +67,9 @@ class ScanGenerator(Protocol):
 
     def on_running(self, listener: Callable[[bool], None]) -> None:
         """Call `listener` with True at the start of each list and False at its end."""
+
+    def is_running(self) -> bool:
+        """Ask whether a list runs: news of its end may be lost."""
 
 
 class PointListScan(Device):  # type: ignore[misc]
@@ -122,6 +131,10 @@ class PointListScan(Device):  # type: ignore[misc]
         if not self._listeners:
             self.running.subscribe(self._on_running)
         self._listeners.append(listener)
+
+    def is_running(self) -> bool:
+        """Ask whether a list runs."""
+        return str(self.running.get(use_monitor=False)) in ("1", "Yes")
 
     def _on_running(self, *, value: Any, **_: Any) -> None:
         for listener in self._listeners:
@@ -309,9 +322,7 @@ class EpicsListEngine:
         number = 0
         while True:
             slot = number % self.mapping.n_buffers
-            with self._changed:
-                heard = self._changed.wait_for(lambda: self._is_here(run, number) or self._ended, patience)  # noqa: B023
-            if not heard:
+            if not self._news(run, number, patience):
                 raise InstrumentError(f"{self.scan.name}: nothing heard of the list for {patience:g} s")
             if not self._is_here(run, number) and not self._last_buffer(run, number):
                 if self.scan.trouble:
@@ -326,6 +337,38 @@ class EpicsListEngine:
             if buffer.first + len(buffer.spectra) >= len(points):
                 return
 
+    def _news(self, run: int, number: int, patience: float) -> bool:
+        """Wait until a buffer is here or the list is over; whether that was heard of."""
+        limit = time.monotonic() + patience
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._is_here(run, number) or self._ended, ASK_S):
+                    return True
+            if self._ask(run, number):
+                return True
+            if time.monotonic() > limit:
+                return False
+
+    def _ask(self, run: int, number: int) -> bool:
+        """Ask for a buffer and for the end of the list; whether there was news that no monitor brought."""
+        slot = number % self.mapping.n_buffers
+        try:
+            running = self.scan.is_running()  # before the buffers: none comes after its end
+            if int(self.mapping.filled.get(use_monitor=False)) > number:
+                for kind, kept in (("spectra", self._spectra), ("header", self._headers)):
+                    value = getattr(self.mapping, f"{kind}{slot}").get(use_monitor=False)
+                    self._on_buffer(kept, slot, value=value)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False  # its monitors say so as well, once it is back
+        with self._changed:
+            self._ended = self._ended or not running
+            news = self._ended or self._is_here(run, number)
+        if news:
+            _log.warning("%s: it was asked for what no monitor had brought", self.mapping.name)
+        return news
+
     def _last_buffer(self, run: int, number: int) -> bool:
         """Whether one more buffer comes of a list that has ended: one that was not full, or is still on its way."""
         if not self.scan.drives_blanker:  # the processor does not know of the end
@@ -333,7 +376,12 @@ class EpicsListEngine:
         if int(self.mapping.filled.get(use_monitor=False)) <= number:
             return False
         with self._changed:
-            return self._changed.wait_for(lambda: self._is_here(run, number), self.connection_timeout_s)
+            if self._changed.wait_for(
+                lambda: self._is_here(run, number), min(ASK_S, self.connection_timeout_s)
+            ):
+                return True
+        self._ask(run, number)
+        return self._is_here(run, number)
 
     def abort(self) -> None:
         """Stop the list after the point that it is at."""

@@ -201,6 +201,10 @@ class OpenBeamScan:
         """Call `listener` with True at the start of each list and False at its end."""
         self._listeners.append(listener)
 
+    def is_running(self) -> bool:
+        """Whether a list runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     # ---- what bluesky reads
 
     def read(self) -> dict[str, Any]:

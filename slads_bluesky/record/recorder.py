@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.progress import Progress, no_progress
 
-from .catalog.store import open_catalog
+from .catalog.owed import note_owed
+from .catalog.store import is_elsewhere, open_catalog
 from .journal.writing import Journal
 from .location import journal_directory, record_path
 
@@ -42,7 +43,8 @@ class Recorder:
         The record, ``journal/`` and ``catalog/`` in it; by default the user's own.
     catalog : str, optional
         Another catalog than the embedded one in `directory`: a Tiled server's URI or a profile. It gets the runs of
-        this recorder; earlier ones by `slads_bluesky.record.catalog.writer.catch_up`.
+        this recorder, and those that an earlier recorder with the same address could not write; others by
+        `slads_bluesky.record.catalog.writer.catch_up`.
     fsync : bool
         Wait for the disk after each document.
     spectra : {"inline", "hdf5"}
@@ -76,6 +78,7 @@ class Recorder:
         self.n_catalogued = 0
         """Events of these that the catalog's writer has taken."""
         self._where = catalog if catalog is not None else str(self.directory)
+        self._elsewhere = catalog is not None and is_elsewhere(catalog)
         self._on_problem = on_problem
         self._changed = threading.Condition()
         self._synced = 0
@@ -113,6 +116,8 @@ class Recorder:
                     self.n_events += 1
         elif name == "start":
             self.uids.append(doc["uid"])
+            if self._elsewhere:
+                note_owed(self.journal.path(doc["uid"]), self._where)
             self._send({"follow": str(self.journal.path(doc["uid"]))})
 
     @property

@@ -20,11 +20,12 @@ from slads_bluesky.metadata import typed_start
 from slads_bluesky.streams import events_by_stream
 
 from .catalog.left_out import reason_left_out
+from .catalog.owed import owed_to
 from .catalog.store import open_catalog
 from .hdf5_spectra import filled
 from .journal.order import order_of_runs
 from .journal.reading import read_journal, read_start, read_stop
-from .journal.writing import SUFFIX, Document
+from .journal.writing import SUFFIX, Document, is_being_taken
 from .location import (
     catalog_directory,
     default_directory,
@@ -292,8 +293,16 @@ def _from_journal(path: Path) -> RecordedRun:
         return filled(read_journal(path, warn, warn), spectra)
 
     return RecordedRun(
-        typed_start(read_start(path)), read_stop(path), documents, str(path), reason_left_out(path)
+        typed_start(read_start(path)), read_stop(path), documents, str(path), _reason_left_out(path)
     )
+
+
+def _reason_left_out(path: Path) -> str | None:
+    """Why the catalog does not hold a run; one that is being taken, or written there now, is not named."""
+    if (where := owed_to(path)) is None or is_being_taken(path):
+        return reason_left_out(path)
+    reason = reason_left_out(path)
+    return f"{where} is still to get it{f' ({reason})' if reason else ''}; the next session with it writes it"
 
 
 def _of_catalog(catalog: Any, where: str, on_unreadable: Callable[[str], None] | None) -> list[RecordedRun]:

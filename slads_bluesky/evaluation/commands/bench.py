@@ -25,6 +25,7 @@ MODULES: tuple[str, ...] = (
     "bench_fly",
     "bench_elements",
     "bench_mutants",
+    "bench_coverage",
     "bench_watch",
     "bench_unknown",
 )

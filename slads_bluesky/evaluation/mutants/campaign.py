@@ -26,6 +26,8 @@ class Target:
     """Of the modules, in the repository."""
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    compiled: bool = True
+    """Whether numba compiles the modules; else they run as Python, which the tests have to be small enough for."""
 
 
 _PLANS = "tests/units/plans"
@@ -124,7 +126,7 @@ def _try_target(
         path = base / target.folder / f"{module}.py"
         package = ".".join(Path(target.folder).parts)
         name = f"{package if package.startswith('slads_bluesky') else f'slads_bluesky.{package}'}.{module}"
-        return try_mutant(name, path, source, tests, limit_s)
+        return try_mutant(name, path, source, tests, limit_s, compiled=target.compiled)
 
     progress(f"{target.name}: as it is", 0.0)
     outcome, baseline_s = tried(modules[0], (base / target.folder / f"{modules[0]}.py").read_text(), 900.0)

@@ -56,7 +56,9 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def try_mutant(name: str, path: Path, source: str, tests: Sequence[str], limit_s: float) -> tuple[str, float]:
+def try_mutant(
+    name: str, path: Path, source: str, tests: Sequence[str], limit_s: float, *, compiled: bool = True
+) -> tuple[str, float]:
     """Run tests on a changed module in a fork.
 
     Parameters
@@ -67,6 +69,8 @@ def try_mutant(name: str, path: Path, source: str, tests: Sequence[str], limit_s
         Arguments of pytest.
     limit_s : float
         A mutant that takes longer counts as noticed.
+    compiled : bool
+        Whether numba compiles what it is asked to: without its files, that takes a minute a mutant.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def try_mutant(name: str, path: Path, source: str, tests: Sequence[str], limit_s
         os.setsid()
         code = 3
         with contextlib.suppress(BaseException):
-            code = _run(name, path, source, tests)
+            code = _run(name, path, source, tests, compiled)
         os.write(answers, bytes([min(code, 255)]))
         os._exit(0)
     os.close(answers)
@@ -96,7 +100,7 @@ def try_mutant(name: str, path: Path, source: str, tests: Sequence[str], limit_s
     return outcome, time.monotonic() - began
 
 
-def _run(name: str, path: Path, source: str, tests: Sequence[str]) -> int:
+def _run(name: str, path: Path, source: str, tests: Sequence[str], compiled: bool) -> int:
     import pytest
 
     own = [loaded for loaded in sys.modules if loaded.split(".")[0] == "slads_bluesky"]
@@ -111,5 +115,6 @@ def _run(name: str, path: Path, source: str, tests: Sequence[str]) -> int:
             "numba" in sys.modules
         ):  # its cache knows a module by the date of its file, not by what was compiled
             sys.modules["numba"].config.CACHE_DIR = scratch
+            sys.modules["numba"].config.DISABLE_JIT = not compiled
         options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--basetemp={scratch}/tmp"]
         return int(pytest.main([*options, *tests]))

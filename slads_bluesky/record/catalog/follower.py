@@ -30,11 +30,12 @@ from slads_bluesky.errors import RecordError, SladsError
 
 from ..journal.reading import JournalTail
 from .left_out import first_line, note_left_out, note_written
-from .store import close_catalog, is_profile, open_catalog
+from .store import close_catalog, is_elsewhere, open_catalog
 from .writer import (
     Rewound,
     RunWriter,
     catch_up,
+    catch_up_owed,
     hold_journal,
     leave_out,
     remove_run,
@@ -59,6 +60,8 @@ AT_ONCE = 3
 """Failures after which a run is no longer tried at each ``sync``: it may be the run that is odd, not the catalog."""
 RETRY_MOST_S = 300.0
 """How long it may be left alone."""
+END_S, END_RETRY_S = 30.0, 2.0
+"""At the end a catalog that is away is waited for so long, and tried so often, s; the next session tries again."""
 
 
 class _Run:
@@ -93,6 +96,11 @@ class _Run:
         if not self.failed or math.isinf(self._retry_at):
             return False
         return (at_once and self._failures <= AT_ONCE) or time.monotonic() >= self._retry_at
+
+    @property
+    def away(self) -> bool:
+        """Whether it failed because the catalog did not answer: it may be back in a moment."""
+        return self.failed and _is_away(self.error)
 
     def forget(self) -> None:
         """Write the run from its first document at the next step, whatever the catalog took of it."""
@@ -209,6 +217,7 @@ class Follower:
             if run.over and not run.failed:
                 self._guarded(run, run.finish)
             if run.over and not run.failed:
+                note_written(path)
                 self._done += run.n_events
                 run.close()
                 del self._runs[path]
@@ -216,13 +225,28 @@ class Follower:
             self._reported = self.n_events
             self._report({"events": self._reported})
 
-    def finish(self) -> None:
-        """Write all that is left; runs without a stop document are marked as such."""
+    def finish(self, patience_s: float = 0.0) -> None:
+        """Write all that is left; runs without a stop document are marked as such.
+
+        Parameters
+        ----------
+        patience_s : float
+            How long a catalog that is away is waited for, s.
+        """
         self.step(flush=True)  # with a last try for what failed
+        limit = time.monotonic() + patience_s
+        while any(run.away for run in self._runs.values()) and time.monotonic() < limit:
+            time.sleep(END_RETRY_S)
+            for run in self._runs.values():
+                if run.away:
+                    self._retry(run)
+            self.step(flush=True)
         for run in self._runs.values():
             if run.failed:
                 leave_out(self._catalog, run.path, run.error)
             self._guarded(run, run.finish)
+            if not run.failed:
+                note_written(run.path)
             run.close()
         self._runs.clear()
 
@@ -243,6 +267,15 @@ class Follower:
             note_written(run.path)
             self._report({"repaired": run.problem})
             run.problem = None
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error means that a server does not answer, or that it is not well."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, (OSError, httpx.TransportError))
 
 
 def main() -> int:
@@ -271,16 +304,17 @@ def main() -> int:
         report({"problem": str(error)})
         return 1
     report({"ready": True})
+    elsewhere = is_elsewhere(where)
     try:
-        if "://" not in where and not is_profile(
-            where
-        ):  # a facility's server gets the runs of this session, none unasked
+        if elsewhere:  # a facility's server gets the runs of the sessions with it, none unasked
+            catch_up_owed(catalog, journal_dir, where)
+        else:
             catch_up(catalog, journal_dir)
     except Exception as error:
         report({"problem": f"earlier runs could not be caught up: {first_line(error)}"})
     follower = Follower(catalog, report)
     _serve(lines, follower, report)
-    follower.finish()
+    follower.finish(END_S if elsewhere else 0.0)
     close_catalog(catalog)
     return 0
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from slads_bluesky.errors import SladsError
 from slads_bluesky.files import atomic_write
 
+from .owed import forget_owed
+
 __all__ = ["first_line", "note_left_out", "note_written", "reason_left_out"]
 
 _MOST = 2000  # characters of a reason
@@ -35,6 +37,7 @@ def note_written(journal: Path) -> None:
     """Note that the catalog holds a run."""
     with contextlib.suppress(OSError):
         _note(journal).unlink(missing_ok=True)
+    forget_owed(journal)
 
 
 def reason_left_out(journal: Path) -> str | None:

@@ -29,7 +29,7 @@ from .embedded import embedded_client, identity, make_whole
 from .left_out import first_line
 from .run_clients import restore_run_clients
 
-__all__ = ["close_catalog", "connected", "is_profile", "open_catalog"]
+__all__ = ["close_catalog", "connected", "is_elsewhere", "is_profile", "open_catalog"]
 
 _opened_as: dict[Path | str, Any] = {}  # which file the client of a directory was opened on
 _open: dict[Path | str, Any] = {}  # one client a directory or server and process: opening takes seconds
@@ -187,6 +187,11 @@ def is_profile(name: str) -> bool:
     from tiled.profiles import list_profiles
 
     return name in list_profiles()
+
+
+def is_elsewhere(where: str) -> bool:
+    """Whether a catalog is a server's or a profile's, not the embedded one of a directory."""
+    return "://" in where or is_profile(where)
 
 
 @atexit.register

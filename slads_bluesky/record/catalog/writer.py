@@ -21,13 +21,15 @@ from ..journal.reading import JournalTail
 from ..journal.writing import SUFFIX
 from ..location import catalog_directory, spectra_directory
 from .embedded import ORDER
-from .left_out import first_line, note_left_out, note_written
+from .left_out import first_line, note_left_out, note_written, reason_left_out
+from .owed import runs_owed
 from .tiled_writer import FlushingRunWriter
 
 __all__ = [
     "Rewound",
     "RunWriter",
     "catch_up",
+    "catch_up_owed",
     "hold_journal",
     "leave_out",
     "remove_run",
@@ -206,6 +208,20 @@ def catch_up(catalog: Any, journal_dir: str | Path, progress: Progress = no_prog
                 continue
         written.append(path.stem)
     progress("catalog", 1.0)
+    return written
+
+
+def catch_up_owed(catalog: Any, journal_dir: str | Path, where: str) -> list[str]:
+    """Write the runs that a catalog elsewhere is still to get (`owed`); return their uids. Else as `catch_up`."""
+    written = []
+    for path in runs_owed(Path(journal_dir), where):
+        with hold_journal(path) as held:
+            if not held:
+                continue
+            if _written(catalog, path):
+                written.append(path.stem)
+            elif reason_left_out(path) is None:  # it was there
+                note_written(path)
     return written
 
 

@@ -266,7 +266,14 @@ def test_the_catalog_is_tried_again_later_and_later(tmp_path, monkeypatch):
             follower.step()
             if follower._catalog.asked > before:
                 tried.append(second)
-        follower.finish()
+        before = follower._catalog.asked
+        monkeypatch.setattr(
+            "slads_bluesky.record.catalog.follower.time.sleep", lambda s: now.__setitem__(0, now[0] + s)
+        )
+        follower.finish(patience_s=10.0)
+        assert (
+            follower._catalog.asked - before >= 5
+        )  # the end waits for a server that may be back in a moment
     assert tried == [0, 5, 15, 35, 75]
     assert [message for message in messages if "problem" in message] == [
         {"problem": f"run {path.stem[:8]}: ConnectionError: refused"}

@@ -13,6 +13,7 @@ from record_helpers import Detector, run_engine, spectra_plan
 from slads_bluesky.analysis.load import load_map
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal, Recorder, close_catalog, journal_directory, open_catalog
+from slads_bluesky.record.catalog.owed import note_owed, owed_to
 from slads_bluesky.record.catalog.serve import key_in, serve
 from slads_bluesky.record.runs import find_run
 
@@ -76,6 +77,15 @@ def test_a_served_record_is_the_record_wants_its_key_and_gets_the_runs_of_a_sess
         run_engine(recorder)[0](spectra_plan(Detector(2), 3))
         assert recorder.close(), recorder.problems
     assert set(open_catalog(address)) - before == set(recorder.uids)
+    assert owed_to(recorder.journal.path(recorder.uids[0])) is None
+    with Journal(journal_directory(tmp_path)) as journal:  # as a session leaves it whose server was away
+        (missing,) = run_engine(journal)[0](spectra_plan(Detector(3), 3))
+        note_owed(journal.path(missing), address.replace("://", "://me:word@"))
+    assert f"{address} is still to get it" in find_run(missing, tmp_path).left_out
+    with Recorder(tmp_path, catalog=address) as later:
+        assert later.close(), later.problems
+    assert set(open_catalog(address)) - before == {*recorder.uids, missing}
+    assert find_run(missing, tmp_path).left_out is None
     close_catalog(open_catalog(address))
     server.send_signal(signal.SIGINT)
     assert server.wait(timeout=30) in (0, 130)
