@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..analysis.elements.maps import ElementMaps, element_maps
 from ..analysis.run_data import RunData
-from ..errors import ConfigError
 from ..files import atomic_write
+from ..images.files import read_image
+from ..images.frames import check_frame
 from ..progress import Progress, no_progress
 from .conditions import conditions_of_map
 
@@ -52,24 +53,8 @@ def maps_of_run(
 
 
 def read_guide(path: Path, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Read a guide image (.tif, .png, .npy) of a map of this shape; ConfigError naming the file."""
-    from PIL import Image
-
-    try:
-        if path.suffix == ".npy":
-            image = np.load(path, allow_pickle=False)
-        elif path.suffix in (".tif", ".tiff"):
-            import tifffile
-
-            image = tifffile.imread(path)
-        else:
-            with Image.open(path) as opened:
-                image = np.asarray(opened.convert("F"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as an image ({error})") from error
-    if image.shape != shape:
-        raise ConfigError(f"{path}: an image of {image.shape}, the map has {shape[0]} × {shape[1]} pixels")
-    return np.asarray(image, dtype=np.float64)
+    """Read a guide image (.tif, .png, .npy) of a map of this shape; DataError naming the file."""
+    return np.asarray(check_frame(read_image(path), shape, name=str(path)), dtype=np.float64)
 
 
 def element_arrays(maps: ElementMaps) -> dict[str, NDArray[Any]]:

@@ -45,4 +45,4 @@ def bench_fuzz(
                 output.print(
                     f"{row['reader']}: {kind['n']} × {kind['outcome']} at {kind['where'] or '?'}: {kind['what']}"
                 )
-        output.figures = fuzz_figures(found)
+        output.figures = fuzz_figures(found, minutes)

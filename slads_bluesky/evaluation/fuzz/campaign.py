@@ -17,7 +17,7 @@ from typing import Any
 
 from ...errors import ConfigError, InstrumentError
 from ...progress import Progress, no_progress
-from ..figures import Figure, at_least, equal
+from ..figures import Figure, at_least, equal, measured
 from .readers import READERS, Reader
 from .worker import HANG_S
 
@@ -187,9 +187,13 @@ def _pass_on(stream: Iterable[str], lines: queue.SimpleQueue[str]) -> None:
     lines.put("")
 
 
-def fuzz_figures(found: Sequence[dict[str, Any]]) -> list[Figure]:
-    """Return the figures of the issue on trust, from the results of `measure_fuzz`."""
-    figures = [at_least("inputs", sum(row["inputs"] for row in found), 1)]
+def fuzz_figures(found: Sequence[dict[str, Any]], minutes: float) -> list[Figure]:
+    """Return the figures of the issue on trust, from the results of `measure_fuzz` with so many minutes a reader."""
+    figures = [
+        at_least("minutes for each reader", minutes, 10.0),
+        measured("readers", len(found)),
+        at_least("inputs", sum(row["inputs"] for row in found), 1),
+    ]
     for outcome, name in (
         ("traceback", "inputs that end in a traceback"),
         ("crash", "inputs that crash the process"),

@@ -76,6 +76,40 @@ def _labels() -> Iterator[Read]:
 
 
 @contextmanager
+def _frame() -> Iterator[Read]:
+    from ...images.frames import read_frame
+
+    yield read_frame
+
+
+@contextmanager
+def _calibration() -> Iterator[Read]:
+    from ...spectra.likelihood.computed import DetectorCalibration
+
+    yield DetectorCalibration.load
+
+
+@contextmanager
+def _joint() -> Iterator[Read]:
+    from ...sampling.joint.model import JointModel
+
+    yield JointModel.load
+
+
+@contextmanager
+def _recorded_map() -> Iterator[Read]:
+    """Everything that is made of a map's documents, not only the documents."""
+    from ...analysis.run_data import load_map
+    from ...record import read_journal
+
+    def read(path: Path) -> Any:
+        documents = list(read_journal(path, on_damage=lambda text: None))
+        return load_map([lambda: iter(documents)])
+
+    yield read
+
+
+@contextmanager
 def _classifier() -> Iterator[Read]:
     from ...spectra import load_classifier
 
@@ -252,10 +286,64 @@ def _sampler_samples(folder: Path) -> list[bytes]:
 
 
 def _learned_samples(folder: Path) -> list[bytes]:
-    """A small file with the header of the shipped model: to change the weights' bytes finds nothing."""
     from ...sampling.learned.model import SHIPPED
 
-    whole = SHIPPED.read_bytes()
+    return _with_plain_header(SHIPPED)
+
+
+def _joint_samples(folder: Path) -> list[bytes]:
+    from ...sampling.joint.model import SHIPPED
+
+    return _with_plain_header(SHIPPED)
+
+
+def _calibration_samples(folder: Path) -> list[bytes]:
+    from ...spectra.likelihood.computed import DetectorCalibration
+
+    path = folder / "calibration.json"
+    DetectorCalibration(("Si", "Fe"), 15.0, 130.0, gain=1e-3, mean={"line": 0.1}, sd={"line": 0.5}).save(path)
+    return [path.read_bytes()]
+
+
+def _frame_samples(folder: Path) -> list[bytes]:
+    import tifffile
+
+    grey = np.arange(144, dtype=np.float32).reshape(12, 12)
+    out = []
+    for image in (grey, grey.astype(np.uint16)):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, image)
+        out.append(stream.getvalue())
+    return out
+
+
+def _recorded_map_samples(folder: Path) -> list[bytes]:
+    from bluesky import RunEngine
+
+    from ...agent import SladsAgent
+    from ...devices.sim.soft import soft_microscope
+    from ...grid import ScanGrid
+    from ...phantom import make_object
+    from ...plans.adaptive import adaptive_map
+    from ...record import Journal
+    from ...sampling.static import StaticSampler
+    from ...spectra import PhaseClassifier
+
+    phantom = make_object("pbsn-32")
+    classifier = PhaseClassifier.from_compositions({"Pb": "Pb", "Sn": "Sn"}, phantom.axis)
+    beam, eds, _ = soft_microscope(phantom, classifier)
+    grid = ScanGrid((32, 32))
+    agent = SladsAgent(grid, StaticSampler(grid.shape, labels=2), n_labels=2, fraction=0.01)
+    with Journal(folder) as journal:
+        engine: Any = RunEngine({}, context_managers=[])
+        engine.subscribe(journal)
+        engine(adaptive_map(beam, eds, agent, dwell_s=0.01))
+    return [path.read_bytes() for path in sorted(folder.glob("*.msgpack"))]
+
+
+def _with_plain_header(model: Path) -> list[bytes]:
+    """Make a file of a model's header as text: to change the bytes of its weights finds nothing."""
+    whole = model.read_bytes()
     size = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + size])
     text = json.dumps(header).encode()
@@ -274,5 +362,9 @@ READERS = (
     Reader("classifier file", "classifier.safetensors", _classifier_samples, _classifier),
     Reader("SLADS model file", "sampler.safetensors", _sampler_samples, _sampler),
     Reader("learned model file", "learned.safetensors", _learned_samples, _learned),
+    Reader("frame .tif", "frame.tif", _frame_samples, _frame),
+    Reader("detector calibration", "calibration.json", _calibration_samples, _calibration),
+    Reader("joint model file", "joint.safetensors", _joint_samples, _joint),
+    Reader("map in a journal", "map.msgpack", _recorded_map_samples, _recorded_map),
     Reader("0MQ message", "message", _message_samples, _messages),
 )

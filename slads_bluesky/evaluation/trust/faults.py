@@ -142,6 +142,11 @@ def _move(scene: Scene) -> None:
     scene.rig.put("Beam:Y", -11.0)
 
 
+def _blink(scene: Scene) -> None:
+    scene.rig.put("Beam:Blank", 1)
+    scene.rig.put("Beam:Blank", 0)
+
+
 FAULTS = (
     Fault("SIGTERM", "blanked, run closed, resumed to the same map", _kill(signal.SIGTERM), dark_s=AT_ONCE_S,
           watch_s=1.5, long=True),
@@ -175,6 +180,8 @@ FAULTS = (
           _put("EDS:mca1.PLTM", 25 * DWELL_S)),
     Fault("beam moved by another client", "no point recorded as measured where it was not", _move),
     Fault("beam blanked by another client", "no spectrum of a blanked beam in the map", _put("Beam:Blank", 1)),
+    Fault("beam blanked for a moment by another client", "no spectrum of a blanked beam in the map", _blink,
+          moments=("acquire",)),
     Fault("catalog's writer killed", "the journal is whole, the catalog catches up", _kill_writer, catalog=True),
     Fault("disk full", "run ends blanked, what is in the journal stays, resumed to the same map", _fill_disk,
           _free_disk, watch_s=2.0),

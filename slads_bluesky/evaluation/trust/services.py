@@ -52,7 +52,8 @@ def _second_session(rig: Rig, pool: SessionPool, reference: RunData, seen: Seen)
     try:
         first.do("map_sample", args=["first"], arm=["acquire", 3])
         first.expect("near")
-        rig.put("Sim:Late", 2.0)  # so that the first map lasts longer than a refusal takes
+        # so that the first map lasts longer than a refusal takes; a detector that is silent for 2 s would be given up
+        rig.put("Sim:Late", 1.0)
         first.do("go")
         first.expect("at")
         second.do("map_sample", args=["second"])
@@ -82,6 +83,8 @@ def _tiled_gone(rig: Rig, pool: SessionPool, reference: RunData, seen: Seen) -> 
         run = find_run("-1", session.record)
         _compare(load_map([run.documents]), reference, seen)
         session.close()
+        if not find_run(run.uid, session.record).left_out:
+            seen.wrong.append("nothing says that the server lacks the run")
         server.start()
         _session_with(rig, "session-of-tiled-gone", uri).close()  # its opening catches up
         _in_catalog(record, run, seen)

@@ -83,7 +83,7 @@ def test_measure_fuzz_of_a_reader_counts_every_input(tmp_path):
     (row,) = measure_fuzz(["0mq"], 0.02, keep=tmp_path / "kept")
     assert row["inputs"] > 10
     assert row["inputs"] == row["read"] + row["refused"] + sum(row[outcome] for outcome in BAD)
-    assert fuzz_figures([row])[0].value == row["inputs"]
+    assert fuzz_figures([row], 0.02)[2].value == row["inputs"]
     with pytest.raises(ConfigError, match="no reader is named like 'tea leaves'"):
         measure_fuzz(["tea leaves"], 1)
 

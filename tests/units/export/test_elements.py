@@ -10,7 +10,7 @@ import zarr
 
 from slads_bluesky.analysis.elements.filled import expected_spectra
 from slads_bluesky.analysis.load import load_map
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.export.element_panels import composite, draw_elements, element_rows
 from slads_bluesky.export.elements import maps_of_run, read_guide
 from slads_bluesky.export.formats import export_map
@@ -147,7 +147,10 @@ def test_msa_refuses_element_maps(data, maps, tmp_path):
 
 
 def test_guide_of_another_shape_is_refused_naming_the_file(tmp_path):
-    tifffile.imwrite(tmp_path / "bse.tif", np.zeros((4, 5), np.uint16))
+    tifffile.imwrite(tmp_path / "bse.tif", np.arange(20, dtype=np.uint16).reshape(4, 5))
     assert read_guide(tmp_path / "bse.tif", (4, 5)).shape == (4, 5)
-    with pytest.raises(ConfigError, match=r"bse\.tif: an image of \(4, 5\)"):
+    with pytest.raises(DataError, match=r"bse\.tif has 4 × 5 pixels, the grid 8 × 8"):
         read_guide(tmp_path / "bse.tif", (8, 8))
+    (tmp_path / "bse.npy").write_bytes(b"\x93NUMPY cut off")
+    with pytest.raises(DataError, match=r"bse\.npy"):
+        read_guide(tmp_path / "bse.npy", (4, 5))
