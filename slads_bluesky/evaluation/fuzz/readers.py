@@ -99,7 +99,7 @@ def _joint() -> Iterator[Read]:
 @contextmanager
 def _recorded_map() -> Iterator[Read]:
     """Everything that is made of a map's documents, not only the documents."""
-    from ...analysis.run_data import load_map
+    from ...analysis.load import load_map
     from ...record import read_journal
 
     def read(path: Path) -> Any:
