@@ -20,7 +20,7 @@ from typing import Any
 from ...errors import ConfigError
 from ..figures import Figure, at_least, measured
 
-__all__ = ["measure_tested_lines", "tested_lines_figures"]
+__all__ = ["measure_tested_lines", "figures_of_lines"]
 
 SOURCES = ("slads_bluesky", "devices", "plans")
 _COMPILED = re.compile(r"^\s*@(numba\.)?(njit|jit|compiled|vectorize)\b", re.MULTILINE)
@@ -106,7 +106,7 @@ def _modules(lines: dict[str, Any], base: Path) -> dict[str, tuple[int, int]]:
     return dict(sorted(found.items()))
 
 
-def tested_lines_figures(found: dict[str, Any]) -> list[Figure]:
+def figures_of_lines(found: dict[str, Any]) -> list[Figure]:
     """Return the figures of the issue on trust, from the results of `measure_tested_lines`."""
     share = 100.0 * found["reached"] / found["lines"] if found["lines"] else None
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.evaluation.benchmarks.tested_lines import measure_tested_lines, tested_lines_figures
+from slads_bluesky.evaluation.benchmarks.tested_lines import measure_tested_lines, figures_of_lines
 
 MODULE = """\
 def reached():
@@ -50,7 +50,7 @@ def test_measure_tested_lines_counts_the_lines_of_each_module_and_adds_up_pieces
     assert found["tests"] == 0
     assert found["modules"]["slads_bluesky/module.py"] == (4, 3)
     assert "slads_bluesky/compiled.py" not in found["modules"]
-    share, *_ = tested_lines_figures(found)
+    share, *_ = figures_of_lines(found)
     assert (share.value, share.goal, share.holds) == (75.0, "≥ 90 %", False)
     found = measure_tested_lines([*options, "tests/test_other.py"], root=tmp_path, kept=kept)
     assert found["modules"]["slads_bluesky/module.py"] == (4, 4)
