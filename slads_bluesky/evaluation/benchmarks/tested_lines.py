@@ -20,7 +20,7 @@ from typing import Any
 from ...errors import ConfigError
 from ..figures import Figure, at_least, measured
 
-__all__ = ["measure_tested_lines", "figures_of_lines"]
+__all__ = ["figures_of_lines", "measure_tested_lines"]
 
 SOURCES = ("slads_bluesky", "devices", "plans")
 _COMPILED = re.compile(r"^\s*@(numba\.)?(njit|jit|compiled|vectorize)\b", re.MULTILINE)

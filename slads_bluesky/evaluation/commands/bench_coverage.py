@@ -29,7 +29,7 @@ def bench_coverage(
     json_file: Json = None,
 ) -> None:
     """Run the tests of a checkout and print the share of the runtime's lines that they reach, package by package."""
-    from ..benchmarks.tested_lines import measure_tested_lines, figures_of_lines
+    from ..benchmarks.tested_lines import figures_of_lines, measure_tested_lines
     from .output import bench_output
 
     with bench_output(json_file, "Coverage") as output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slads_bluesky.errors import ConfigError
-from slads_bluesky.evaluation.benchmarks.tested_lines import measure_tested_lines, figures_of_lines
+from slads_bluesky.evaluation.benchmarks.tested_lines import figures_of_lines, measure_tested_lines
 
 MODULE = """\
 def reached():
