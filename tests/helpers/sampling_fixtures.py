@@ -26,6 +26,45 @@ def measure(sampler, truth, n):
     return taken
 
 
+def run_beside(oracle, sampler, truth, model, inside, free, steps, relabel=None):
+    """Let the oracle decide beside a sampler; return how many decisions by ERD were the same."""
+    labels = sampler.labels
+    samples, free = {}, free.copy()
+    columns = truth.shape[1]
+    compared = 0
+    for step in range(steps):
+        suggested = sampler.suggest()
+        if not suggested:
+            assert not free.any()
+            break
+        pixel, value = suggested[0].pixel, suggested[0].erd
+        if not np.isnan(value):
+            wanted = oracle.decide(
+                truth.shape, samples, model.theta, labels, model.k, model.radius, inside, free
+            )
+            assert (pixel, np.float32(value)) == wanted
+            compared += 1
+        label = int(truth.ravel()[pixel])
+        sampler.ingest(pixel, label)
+        where = divmod(pixel, columns)
+        free[where] = False
+        if label:
+            samples[where] = label
+        if relabel is not None and step in relabel:
+            pick, new = relabel[step]
+            where = list(np.argwhere(sampler.measured >= 0))[pick]
+            where = (int(where[0]), int(where[1]))
+            sampler.ingest(where[0] * columns + where[1], new)
+            samples.pop(where, None)
+            if new:
+                samples[where] = new
+        if samples:
+            recon = oracle.reconstruct(truth.shape, samples, labels, model.k, inside)
+            own = sampler.reconstruct()
+            assert all(own[at] == label for at, label in recon.items())
+    return compared
+
+
 @pytest.fixture(scope="session")
 def oracle():
     return oracle_module
