@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 EVERY_S = 2.0
 """Time between two looks, s; a monitor counts as silent after the second that finds another value."""
+ANSWER_S = 10.0
+"""How long a PV may take to answer, s: caproto's client drops a connection whose answer comes after its timeout."""
 DEADBAND = 0.05
 """A monitor may hold back changes of so much of the value."""
 
@@ -70,7 +72,7 @@ class MonitorCheck:
             if signal not in self._heard:
                 self._heard[signal] = (0, None)
                 signal.subscribe(self._hear)
-            value = signal.get(use_monitor=False)
+            value = signal.get(use_monitor=False, timeout=ANSWER_S)
             number, last = self._heard[signal]
             if number == 0 or _same(value, last):
                 self._found.pop(signal, None)

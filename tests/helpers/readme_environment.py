@@ -11,7 +11,16 @@ from importlib import abc, metadata
 
 from packaging.requirements import Requirement
 
-TOOLS = ("pytest", "pytest-cov", "pytest-timeout", "pytest-xdist", "hypothesis", "pip", "setuptools")
+TOOLS = (
+    "pytest",
+    "pytest-cov",
+    "slipcover",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "pip",
+    "setuptools",
+)
 
 
 def closure(*names: str) -> set[str]:

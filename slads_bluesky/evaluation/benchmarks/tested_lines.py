@@ -14,13 +14,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from ..figures import Figure, at_least, measured
 
-__all__ = ["figures_of_lines", "measure_tested_lines"]
+__all__ = ["add_up", "figures_of_lines", "measure_tested_lines"]
 
 SOURCES = ("slads_bluesky", "devices", "plans")
 _COMPILED = re.compile(r"^\s*@(numba\.)?(njit|jit|compiled|vectorize)\b", re.MULTILINE)
@@ -55,10 +56,8 @@ def measure_tested_lines(
     base = root if root is not None else Path(__file__).parents[3]
     if not (base / "tests").is_dir():
         raise ConfigError(f"{base} has no tests: coverage is measured in a checkout")
-    try:
-        import slipcover
-    except ImportError:
-        raise ConfigError("coverage needs the package slipcover: pip install 'slads-bluesky[test]'") from None
+    if find_spec("slipcover") is None:
+        raise ConfigError("coverage needs the package slipcover: pip install 'slads-bluesky[test]'")
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="slads-coverage-") as scratch:
@@ -74,14 +73,21 @@ def measure_tested_lines(
             raise ConfigError(f"nothing was counted: pytest ended with {done.returncode}")
         lines = json.loads(out.read_text())
     if kept is not None:
-        if kept.is_file():
-            slipcover.merge_coverage(lines, json.loads(kept.read_text()))
-        kept.write_text(json.dumps(lines))
+        add_up(lines, kept)
     modules = _modules(lines, base)
     return {
         "tests": done.returncode, "lines": sum(n for n, _ in modules.values()),
         "reached": sum(n for _, n in modules.values()), "modules": modules,
     }  # fmt: skip
+
+
+def add_up(lines: dict[str, Any], kept: Path) -> None:
+    """Add what a file holds to `lines`, and write all of it into the file."""
+    import slipcover
+
+    if kept.is_file():
+        slipcover.merge_coverage(lines, json.loads(kept.read_text()))
+    kept.write_text(json.dumps(lines))
 
 
 def _not_counted(base: Path) -> list[str]:
