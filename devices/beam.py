@@ -74,6 +74,10 @@ def put_if_there(signal: EpicsSignal, value: Any) -> bool:
     return False
 
 
+ANSWER_S = 5.0
+"""How long the state of the blanker may take to arrive, s."""
+
+
 class Blanker(Device):  # type: ignore[misc]
     """The beam blanker: set it to True to blank."""
 
@@ -98,16 +102,35 @@ class Blanker(Device):  # type: ignore[misc]
         """Monitor the state from now on; to be called when its PVs have answered."""
         if not self._watching:
             self._watching = True
-            self.readback.subscribe(lambda value, **_: self._watch.state(value))
+            self.readback.subscribe(
+                lambda value, timestamp=0.0, **_: self._watch.state(value, timestamp or 0.0)
+            )
 
     @property
     def interrupted(self) -> bool:
-        """Whether the beam, which this object has lit, was blanked by somebody else since."""
-        return self.lit and self._watch.interrupted
+        """Whether the beam, which this object has lit, was blanked by somebody else since `read_open`."""
+        return self._watch.interrupted
+
+    def read_open(self) -> bool:
+        """Ask for the state; whether it is open. What the monitor brings is compared with its time."""
+        blanked, at = self._state()
+        if not blanked:
+            self._watch.opened(at)
+        return not blanked
 
     def was_interrupted(self) -> bool:
         """Return `interrupted`, after asking for the state as well, which a late monitor may not have brought."""
-        return self.lit and (self._watch.interrupted or bool(self.readback.get(use_monitor=False)))
+        return self.lit and (self.interrupted or self._state()[0])
+
+    def _state(self) -> tuple[bool, float]:
+        """Whether the beam is blanked, and since when by the instrument's time, s."""
+        pv = getattr(self.readback, "_read_pv", None)
+        if pv is None:  # of a device that `ophyd.sim.make_fake_device` made
+            return bool(self.readback.get()), 0.0
+        found = pv.get_with_metadata(form="time", use_monitor=False, timeout=ANSWER_S)
+        if found is None:
+            raise DeviceAwayError(f"{self.name}: {self.readback.pvname} does not answer")
+        return bool(found["value"]), float(found["timestamp"] or 0.0)
 
     @property
     def lit_s(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from statistics import median
 from typing import Any
@@ -109,32 +108,33 @@ class BeamWatch:
 class BlankerWatch:
     """Whether somebody else blanked the beam while this process had it lit, by the monitor of the blanker's state.
 
-    The monitor of an own command arrives later than the command completes. So a state *blanked* counts only after
-    the state *open* that follows the command to light.
+    The monitor of an own command may arrive long after the command has completed. So states are told apart by the
+    instrument's own time of each: a state *blanked* counts only if it is later than the state *open* that was read
+    after the command to light. (The state that is read at the end of an acquisition misses what was over by then.)
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lit = self._seen_open = self._interrupted = False
+        self._lit = False
+        self._open_at: float | None = None
+        self._blanked_at: float | None = None
 
     def command(self, lit: bool) -> None:
         """Take what this process is about to command; lighting a lit beam once more changes nothing."""
-        with self._lock:
-            if lit and not self._lit:
-                self._seen_open = self._interrupted = False
-            self._lit = lit
+        if lit and not self._lit:
+            self._open_at = None
+        self._lit = lit
 
-    def state(self, blanked: Any) -> None:
-        """Take a state that the monitor brought; None says nothing."""
-        if blanked is None:
-            return
-        with self._lock:
-            if not blanked:
-                self._seen_open = True
-            elif self._lit and self._seen_open:
-                self._interrupted = True
+    def opened(self, at: float) -> None:
+        """Take that the beam was read to be open, in this state since the instrument's time `at`, s."""
+        self._open_at = at
+
+    def state(self, blanked: Any, at: float) -> None:
+        """Take a state that the monitor brought, and the instrument's time of it, s."""
+        if blanked:
+            self._blanked_at = at
 
     @property
     def interrupted(self) -> bool:
         """Whether the beam was blanked by somebody else since this process lit it."""
-        return self._interrupted
+        opened, blanked = self._open_at, self._blanked_at
+        return self._lit and opened is not None and blanked is not None and blanked > opened

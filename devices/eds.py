@@ -306,6 +306,8 @@ class EDSDetector(Device):  # type: ignore[misc]
             self.stop_rule.reset()
             self._preset = self.stop_rule.next_counts()
             self.preset_counts.put(self._preset)
+        if self.beam is not None:  # beside the start
+            self._jobs.put((self._read_open, status))
         put(self.erase_start, 1, status, lambda: self._jobs.put((self._finish, status)))
 
     def _abandon(self) -> None:
@@ -348,6 +350,12 @@ class EDSDetector(Device):  # type: ignore[misc]
         dose = float(self.beam.dose.get())
         self._lit_s = self.beam.blanker.lit_s
         return dose
+
+    def _read_open(self, status: QuickStatus) -> None:
+        """Note since when the beam is lit, which the blanker's monitor is compared with."""
+        if self.beam is not None and self.beam.blanker.lit and not self.beam.blanker.read_open():
+            self.stop_acquiring.put(1)
+            raise InstrumentError(BLANKED)
 
     def _check_blanker(self) -> None:
         """Stop and refuse an acquisition as soon as it is known that the beam was blanked in it."""

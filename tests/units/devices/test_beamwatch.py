@@ -62,24 +62,32 @@ def test_beam_watch_first_acquisitions_are_compared_with_the_reported_current():
 @pytest.mark.parametrize(
     ("events", "interrupted"),
     [
-        (["light", 0], False),
-        (["light", 1, 0], False),  # the monitor of the own blanking comes late
-        (["light", 0, 1], True),
-        (["light", 0, 1, 0], True),  # blanked and lit again by somebody else
-        (["light", 0, "light", 1], True),  # lit twice by this process
-        (["light", 0, "blank", 1], False),
-        (["light", 0, 1, "blank", "light", 0], False),
-        (["light", None, 1, 0], False),
+        (["light", (0, 1.0)], False),
+        (["light", (0, 1.0), "read 1"], False),
+        (["light", "read 1", (1, 0.5), (0, 1.0)], False),  # the monitor of the own blanking comes late
+        (["light", "read 1", (0, 0.2), (1, 0.5), (0, 1.0)], False),  # and that of the point before
+        (["light", (1, 2.0), "read 1"], True),  # the monitor was quicker than the answer
+        (["light", (0, 1.0), "read 1", (1, 2.0)], True),
+        (["light", (0, 1.0), "read 1", (1, 2.0), (0, 3.0)], True),  # blanked and lit again by somebody else
+        (["light", (0, 1.0), "read 1", "light", (1, 2.0)], True),  # lit twice by this process
+        (["light", "read 1", "blank", (1, 2.0)], False),
+        (["light", "read 1", "blank", (1, 2.0), "light", "read 3", (0, 3.0)], False),
+        (
+            ["light", "read 1", (1, 2.0), "blank", "light", "read 0.3", (1, 0.2), (0, 0.3)],
+            False,
+        ),  # clock set back
     ],
 )
-def test_blanker_watch_blanked_after_open_counts_as_interrupted(events, interrupted):
+def test_blanker_watch_blanked_later_than_it_was_opened_counts_as_interrupted(events, interrupted):
     watch = BlankerWatch()
-    watch.state(1)
+    watch.state(1, 0.1)
     for event in events:
         if event in ("light", "blank"):
             watch.command(event == "light")
+        elif isinstance(event, str):
+            watch.opened(float(event.removeprefix("read ")))
         else:
-            watch.state(event)
+            watch.state(*event)
     assert watch.interrupted == interrupted
 
 
