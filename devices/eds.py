@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
-from ..errors import InstrumentError
+from ..errors import InstrumentError, is_away
 from ..protocols import Classifier, StopRule
 from .beam import SEMBeam, put, put_if_there
 from .beamwatch import BeamWatch
@@ -353,7 +353,15 @@ class EDSDetector(Device):  # type: ignore[misc]
 
     def _read_open(self, status: QuickStatus) -> None:
         """Note since when the beam is lit, which the blanker's monitor is compared with."""
-        if self.beam is not None and self.beam.blanker.lit and not self.beam.blanker.read_open():
+        if self.beam is None or not self.beam.blanker.lit:
+            return
+        try:
+            lit = self.beam.blanker.read_open()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return  # the end of the acquisition will not come either, or finds the beam blanked
+        if not lit and not status.done:
             self.stop_acquiring.put(1)
             raise InstrumentError(BLANKED)
 

@@ -1,10 +1,12 @@
 """One point of a map: tried, tried once more, or recorded as failed and passed over."""
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from bluesky.utils import Msg
 
+from slads_bluesky.errors import DeviceAwayError
 from slads_bluesky.protocols import UNCLASSIFIED, Beam, Detector, EventKeys
 
 from . import away
@@ -14,6 +16,26 @@ from .patience import Patience
 from .stubs import blank_at_last, measure
 
 __all__ = ["FailedPoint", "measure_or_fail"]
+
+_log = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
+
+
+def _beside_what_failed(part: Callable[[], Generator[Msg, Any, T]]) -> Generator[Msg, Any, T]:
+    """Do a part of a plan after an acquisition that nobody waits for any more, whose status may fail meanwhile.
+
+    bluesky throws that failure into the plan, at whatever message it is then; a status fails only once.
+    """
+    try:
+        return (yield from part())
+    except Exception as error:
+        known = as_instrument_error("", error)
+        if known is None or isinstance(known, DeviceAwayError):
+            raise
+        _log.debug("after a point that failed: %s", known)
+    return (yield from part())
 
 
 class FailedPoint:
@@ -124,8 +146,10 @@ def measure_or_fail(
                 raise  # no second try cures it
             reason = str(known)
             yield Msg("checkpoint")
-            yield from blank_at_last(beam)
-            spent = yield from until_answered(lambda: prepare(attempt), away.AWAY_S)  # noqa: B023
+            yield from _beside_what_failed(lambda: blank_at_last(beam))
+            spent = yield from _beside_what_failed(
+                lambda: until_answered(lambda: prepare(attempt), away.AWAY_S)  # noqa: B023
+            )
             if spent:
                 return f"{reason}; not tried again: {spent}"
             if attempt == 1:

@@ -12,7 +12,7 @@ import pytest
 
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.devices.status import QuickStatus
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.budget import DoseAccount, DoseBudget
@@ -224,3 +224,20 @@ def test_patience_of_a_pixel_whose_dose_is_spent_has_no_other_try():
 def test_position_tolerance_not_positive_is_refused(soft, RE, tolerance):
     with pytest.raises(ConfigError, match="tolerance_um must be positive"):
         RE(list_map(soft.beam, soft.eds, ScanGrid((64, 64)), [1], tolerance_um=tolerance))
+
+
+def test_point_whose_acquisition_fails_after_its_time_is_measured_again(soft, RE, documents):
+    """bluesky throws the late failure into the plan while it blanks: it is not that of the blanker."""
+    trigger, set_blanker, late, n = soft.eds.trigger, soft.beam.blanker.set, QuickStatus(), itertools.count()
+
+    def set_blanker_then_fail(blanked):
+        if late._callbacks:
+            late.set_exception(InstrumentError("eds: too late"))
+        return set_blanker(blanked)
+
+    soft.eds.trigger = lambda: late if next(n) == 0 else trigger()
+    soft.beam.blanker.set = set_blanker_then_fail
+    RE(list_map(soft.beam, soft.eds, soft.grid, [5, 6], dwell_s=0.1, timeout_s=0.1), documents)
+    assert late.done
+    assert [event["data"]["scan_pixel"] for event in documents.events()] == [5, 6]
+    assert documents.events("failed") == []
