@@ -16,7 +16,16 @@ from .planes import evidence_distances, strength
 from .reference import JointPosterior
 from .worth import best_doses
 
-__all__ = ["FAVOURED", "FIRST_NATS", "LEAST_COUNTS_SEEN", "Known", "Plan", "information", "plan_visits"]
+__all__ = [
+    "FAVOURED",
+    "FIRST_NATS",
+    "LEAST_COUNTS_SEEN",
+    "Known",
+    "Plan",
+    "first_nats",
+    "information",
+    "plan_visits",
+]
 
 FLOOR = 3e-3
 """Uncertainty granted to every pixel besides: small grains hide in gaps that the network is sure of."""
@@ -61,6 +70,19 @@ class Plan(NamedTuple):
     """(n,): information that the visit is to bring."""
     information: float
     """Nats that one count brings; NaN while that is not known."""
+
+
+def first_nats(cost_nats: float) -> float:
+    """Return the information that the first visits are to bring, where a visit costs `cost_nats` besides its counts.
+
+    Examples
+    --------
+    >>> first_nats(0.0), first_nats(20.0) > first_nats(1.0)
+    (2.7, True)
+    """
+    if not (np.isfinite(cost_nats) and cost_nats > 0):
+        return FIRST_NATS
+    return max(FIRST_NATS, float(best_doses(np.array([0.5]), cost_nats)[0][0]))
 
 
 def information(probability: NDArray[np.floating], known: Known) -> float:

@@ -25,7 +25,7 @@ from .error import expected_error
 from .evidence import label_evidence, robust
 from .mapper import EvidenceMapper
 from .model import JointModel, shipped_joint_model
-from .planning import FAVOURED, FIRST_NATS, LEAST_COUNTS_SEEN, Known, Plan, plan_visits
+from .planning import FAVOURED, LEAST_COUNTS_SEEN, Known, Plan, first_nats, plan_visits
 from .reference import JointPosterior
 
 __all__ = ["JointSampler", "Minimise"]
@@ -253,14 +253,18 @@ class JointSampler(GridSampler):
             return
         if self._seen is None and (self._flat[self._initial] == UNMEASURED).any():
             return
-        rate = self._timed / self._real_s if self._real_s > 0 else 0.0
         self._seen = Known(
             self._evidence.copy(), self._visits.copy(), self._labelled.copy(), self._spent.copy(),
-            self._overhead + rate * self._overhead_s,
+            self._overhead_now,
         )  # fmt: skip
         self._plan = self._planned = None
         self._since = 0
         self._batch = max(FEWEST, batch_size(self._n_visits, self._n_allowed, GROWTH, LEAST, MOST))
+
+    @property
+    def _overhead_now(self) -> float:
+        """Counts that a visit costs besides its own, as far as is known."""
+        return self._overhead + (self._timed / self._real_s if self._real_s > 0 else 0.0) * self._overhead_s
 
     def _map(self, evidence: NDArray[np.float32]) -> JointPosterior:
         return self._mapper(evidence.reshape(*self._shape, -1))
@@ -271,7 +275,7 @@ class JointSampler(GridSampler):
 
     def _choose(self, n: int) -> list[Suggestion]:
         if self._seen is None:
-            counts = self._in_counts(FIRST_NATS)
+            counts = self._in_counts(first_nats(self._overhead_now * self.information))
             left = self._initial[self._flat[self._initial] == UNMEASURED][:n]
             return [Suggestion(int(p), float("nan"), counts=counts) for p in left]
         wanted = n + self._since  # each pixel taken since takes at most one pick away
