@@ -21,6 +21,8 @@ DOSES_NC = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Doses at which both are compared."""
 LARGE_DOSES_NC = (20.0, 50.0, 100.0)
 """The same for maps of 1024²: a nC is less than a count for ten pixels there."""
+SAMPLED_NC = {"powder-256": 10.0}
+"""Dose at which the sampler's maps of an object end, where they are right long before the largest dose."""
 FEW_COUNTS = (1.0, 10.0)
 """Counts a raster pixel between which the network is to beat the Potts reference."""
 WAYS: tuple[Way, ...] = ("dose", "lists", "points", "oracle")
@@ -38,6 +40,8 @@ def doses_of(name: str) -> tuple[float, ...]:
 def joint_trials(names: Sequence[str], seeds: Sequence[int]) -> list[Trial]:
     """Return the trials of some objects: on large ones only what the dose goals need, other ways for one seed.
 
+    Where the sampler's maps end at `SAMPLED_NC`, those of other seeds than the first end with the paper's distortion.
+
     Parameters
     ----------
     names : sequence of str
@@ -52,8 +56,13 @@ def joint_trials(names: Sequence[str], seeds: Sequence[int]) -> list[Trial]:
             once = large or kind not in ("dose", "raster")
             for seed in seeds[:1] if once else seeds:
                 if not large or kind in ("dose", "raster"):
-                    found.append(_trial(name, seed, kind, to_the_end=not large))
+                    found.append(_trial(name, seed, kind, to_the_end=_whole(name, first=seed == seeds[0])))
     return found
+
+
+def _whole(name: str, *, first: bool) -> bool:
+    """Whether a map continues once it has the paper's distortion."""
+    return doses_of(name) is not LARGE_DOSES_NC and (first or name not in SAMPLED_NC)
 
 
 def _trial(name: str, seed: int, kind: str, *, to_the_end: bool) -> Trial:
@@ -63,7 +72,8 @@ def _trial(name: str, seed: int, kind: str, *, to_the_end: bool) -> Trial:
         if kind == "raster":
             return measure_raster(name, seed, doses, report)
         way: Any = kind
-        return measure_sampler(name, seed, doses, PAPER[name].td, report, way=way, to_the_end=to_the_end)
+        own = [dose for dose in doses if dose <= SAMPLED_NC.get(name, doses[-1])]
+        return measure_sampler(name, seed, own, PAPER[name].td, report, way=way, to_the_end=to_the_end)
 
     title = f"{name}, seed {seed}: {'rasters' if kind == 'raster' else 'sampler, ' + kind}"
     return Trial(f"joint-{name}-{seed}-{kind}", title, SECONDS[kind] * pixels, measure)
@@ -78,18 +88,22 @@ def joint_results(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
         ``object``, ``seed``, ``raster`` and the ways that were run.
     """
     out: dict[tuple[str, int], dict[str, Any]] = {}
+    seeds: dict[str, list[str]] = {}
+    for key in found:
+        name, seed, _ = key.removeprefix("joint-").rsplit("-", 2)
+        seeds.setdefault(name, []).append(seed)
     for key, result in found.items():
         name, seed, kind = key.removeprefix("joint-").rsplit("-", 2)
-        if kind != "raster" and doses_of(name) is not LARGE_DOSES_NC:
-            result = {**result, "at": _carried(result["at"])}
+        if kind != "raster" and _whole(name, first=seed == min(seeds[name])):
+            result = {**result, "at": _carried(result["at"], len(doses_of(name)))}
         out.setdefault((name, int(seed)), {"object": name, "seed": int(seed)})[kind] = result
     return list(out.values())
 
 
-def _carried(at: Sequence[Mapping[str, Any] | None]) -> list[Mapping[str, Any] | None]:
-    """Rows of a run; where every pixel was sure before a dose was spent, the map that it ended with."""
+def _carried(at: Sequence[Mapping[str, Any] | None], n: int) -> list[Mapping[str, Any] | None]:
+    """Rows of a run at `n` doses; where it ended before a dose was spent, the map that it ended with."""
     out: list[Mapping[str, Any] | None] = []
-    for row in at:
+    for row in [*at, *[None] * (n - len(at))]:
         out.append(row if row is not None or not out else out[-1])
     return out
 
@@ -130,8 +144,11 @@ def _ratio(ours: Mapping[str, Any] | None, raster: Mapping[str, Any]) -> float:
 def _ratio_figures(name: str, own: Sequence[Mapping[str, Any]], i: int) -> list[Figure]:
     """Distortion at one dose over the raster's, and the oracle's likewise."""
     dose = doses_of(name)[i]
-    ours = [_ratio(result["dose"]["at"][i], result["raster"]["rows"][i]) for result in own]
-    if not np.isfinite(ours).all():
+    all_of = [
+        _ratio(result["dose"]["at"][i], result["raster"]["rows"][i]) for result in own if "raster" in result
+    ]
+    ours = [ratio for ratio in all_of if np.isfinite(ratio)]
+    if not ours:
         return []
     value = float(np.median(ours))
     what = f"{name}, {dose:g} nC: distortion over that of a raster with our best inference"
