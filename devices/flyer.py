@@ -319,6 +319,13 @@ class SparseFlyer:
         why = self.trouble or "no spectrum came"
         return {**dict.fromkeys(lost, why), **self.judge.invalid}
 
+    @property
+    def lost(self) -> set[int]:
+        """Indices of the points of the last list that were visited to its end and whose spectrum never came."""
+        if self._points is None or self.trouble:
+            return set()
+        return {int(i) for i in np.flatnonzero(~self.judge.done)}
+
     def forget(self, pixel: int) -> None:
         """Give up a pixel that wanted another pass."""
         self.judge.forget(pixel)

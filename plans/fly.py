@@ -47,6 +47,10 @@ QUANTUM_S = 1e-3
 PATIENCE_S = 60.0
 """A list may take so much longer than its hardware, s."""
 
+TRIES, TRIES_LOST = 2, 6
+"""A pixel without a valid spectrum has failed after so many visits; one whose spectrum was lost on its way, because
+this computer was too busy to take buffers, after so many."""
+
 TRIP_PAUSE_S = 0.2
 """After a list in which the beam was missed, a suspender that watches it gets so long to hear of it, s."""
 
@@ -308,8 +312,8 @@ class _Lists:
     # ---- what a list leaves behind
 
     def _after(self, done: PointList, began: float) -> Generator[Msg, Any, None]:
-        """Take over what is undecided or was missed; what was missed twice has failed."""
-        undecided, missed = self._flyer.undecided, self._flyer.missed
+        """Take over what is undecided or was missed; what was missed too often has failed."""
+        undecided, missed, lost = self._flyer.undecided, self._flyer.missed, self._flyer.lost
         dwell = np.array(done.dwell_s)
         for index in undecided:
             dwell[index] = self._flyer.next_pass_s(int(done.pixels[index]))
@@ -317,7 +321,7 @@ class _Lists:
         for index, why in missed.items():
             pixel = int(done.pixels[index])
             self._missed[pixel] += 1
-            if self._missed[pixel] < 2:
+            if self._missed[pixel] < (TRIES_LOST if index in lost else TRIES):
                 again.append(index)
                 continue
             self._flyer.forget(pixel)

@@ -52,6 +52,10 @@ class FlyerLike(Protocol):
         """Indices of points of the last list without a valid spectrum, and why."""
 
     @property
+    def lost(self) -> set[int]:
+        """Indices of those whose spectrum was lost on its way: a client that was too slow, not the pixel."""
+
+    @property
     def dose_nc(self) -> float:
         """Charge on the specimen so far, nC."""
 

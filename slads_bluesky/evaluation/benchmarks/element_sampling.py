@@ -18,6 +18,7 @@ from ...agent_settings import AgentSettings
 from ...analysis.elements.maps import ElementMaps, SparseSpectra, map_elements
 from ...element_agent import ElementAgent
 from ...grid import ScanGrid
+from ...spectra.physics.composition import symbol_of
 from ...spectra.physics.windows import element_windows
 from ..figures import Figure, at_most, measured
 from .graded import AXIS, CONDITIONS, CRYSTAL, ELEMENTS, FRACTION, GradedSpecimen
@@ -45,8 +46,7 @@ def measure_element_sampling(
     list of dict
         A row for each seed and target: ``error``, the root of the mean squared error of the chosen elements' maps in
         units of one measurement's counting variance; ``error_crystal``, the same in the crystal; ``labels_wrong``,
-        part of the pixels in the wrong one of glass and crystal; ``in_crystal``, part of the measured pixels there;
-        ``rms`` of each element's mass fraction in the crystal.
+        part of the pixels in the wrong one of glass and crystal; ``in_crystal``, part of the measured pixels there.
     """
     specimen = GradedSpecimen(size)
     templates = specimen.templates(ENDS)
@@ -99,27 +99,35 @@ def _mapped(
 
 def _scored(specimen: GradedSpecimen, maps: ElementMaps) -> dict[str, Any]:
     crystal = specimen.labels == CRYSTAL
-    errors, in_crystal, rms = [], [], {}
+    errors, in_crystal = [], []
     for symbol in CHOSEN:
-        truth = np.where(crystal, specimen.mass_fraction(symbol), specimen.glass_fraction(symbol))
-        first, last = element_windows([symbol], AXIS)[symbol]
-        # what one measurement says of the mass fraction, by counting alone
-        window = specimen.expected[:, first : last + 1].sum(axis=1)
-        unit = float(truth.std() / window.std() * np.sqrt(window.mean()))
-        found = maps.mass_fraction[maps.index(symbol)]
-        # both samplers' calibration has the same systematic part, which is not what is compared
-        scale = float((found * truth).sum() / (found**2).sum())
-        wrong = (scale * found - truth) / unit
-        errors.append(float((wrong**2).mean()))
-        in_crystal.append(float((wrong[crystal] ** 2).mean()))
-        rms[symbol] = unit * float(np.sqrt((wrong[crystal] ** 2).mean()))
+        e = maps.index(symbol)
+        truth, unit = _without_noise(specimen, maps, e)
+        wrong = (maps.intensity[e] - truth) / unit
+        known = np.isfinite(wrong)
+        errors.append(float((wrong[known] ** 2).mean()))
+        in_crystal.append(float((wrong[known & crystal] ** 2).mean()))
     return {
         "error": float(np.sqrt(np.mean(errors))),
         "error_crystal": float(np.sqrt(np.mean(in_crystal))),
         "labels_wrong": float(((maps.labels > 1) != crystal).mean()),
         "in_crystal": float(crystal[maps.measured].mean()),
-        "rms": rms,
     }
+
+
+def _without_noise(specimen: GradedSpecimen, maps: ElementMaps, e: int) -> tuple[NDArray[np.float64], float]:
+    """What the maps' own estimator finds in the spectra without noise, (rows, columns), and the noise of one pixel.
+
+    What quantification makes of the intensities is the same for both samplers, and left out.
+    """
+    truth, variance = np.full(maps.labels.size, np.nan), np.full(maps.labels.size, np.nan)
+    for label, extraction in maps.extractions.items():
+        inside = np.flatnonzero(maps.labels.ravel() == label)
+        for j, (number, shell) in enumerate(extraction.families):
+            if maps.lines[e] == f"{symbol_of(number)} {shell}":
+                truth[inside] = extraction.counts(specimen.expected[inside])[:, j]
+                variance[inside] = extraction.variance(specimen.expected[inside].sum(axis=1))[:, j]
+    return truth.reshape(maps.labels.shape), float(np.sqrt(np.nanmean(variance)))
 
 
 def element_sampling_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:

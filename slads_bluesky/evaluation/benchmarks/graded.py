@@ -59,9 +59,6 @@ class GradedSpecimen:
             return {e: f for e, f in made.items() if f > 0}
 
         self._mixed = mixed
-        self._glass = dict(
-            zip(Composition.parse("SiO2").symbols, Composition.parse("SiO2").mass_fraction, strict=True)
-        )
         nodes = np.linspace(0.0, 0.85, NODES)
         table = np.array([self._expected(mixed(float(part))) for part in nodes])
         place = np.clip(self.anorthite.ravel() / nodes[1], 0, NODES - 1.000001)
@@ -85,10 +82,6 @@ class GradedSpecimen:
     def templates(self, parts: Sequence[float]) -> NDArray[np.float64]:
         """Expected spectra (1 + n, n_channels): of the glass, and of the crystal with so much anorthite each."""
         return np.array([self._expected("SiO2"), *(self._expected(self._mixed(part)) for part in parts)])
-
-    def glass_fraction(self, symbol: str) -> float:
-        """Mass fraction of an element in the glass."""
-        return float(self._glass.get(symbol, 0.0))
 
     def mass_fraction(self, symbol: str) -> NDArray[np.float64]:
         """Mass fraction of an element in the crystal's pixels: (rows, columns), NaN in the glass."""

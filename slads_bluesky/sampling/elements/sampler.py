@@ -31,7 +31,7 @@ LEAST_SPECTRA = 12
 FIT_POINTS = 120
 REFIT = 1.25
 """The variation of a phase is looked for again when it has so many times the spectra."""
-UNSEEN_SILL, UNSEEN_LENGTH = 0.1, 1.0 / 6.0
+UNSEEN_SILL, UNSEEN_LENGTH = 0.03, 1.0 / 6.0
 """Where no variation is found one is granted that few spectra cannot show: its variance in units of a measurement's,
 and its length in units of the map's side."""
 LAZY = 32

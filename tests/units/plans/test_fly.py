@@ -249,6 +249,16 @@ def test_lost_buffer_is_visited_again(over_ca, sim, make_agent, RE, documents, r
     assert not any(n == "descriptor" and d["name"] == "failed" for n, d in documents)
 
 
+def test_pixels_whose_buffers_are_lost_again_and_again_have_not_failed(
+    over_ca, sim, ca_flyer, make_agent, RE, documents, rows
+):
+    sim("Overrun", 6)  # three lists of two buffers: the first list's pixels are in the third again
+    RE(lists(ca_flyer, over_ca, make_agent(40), max_failed_points=0), documents)
+    found = [row["scan_pixel"] for row in rows()]
+    assert len(found) == len(set(found)) >= 40
+    assert again(documents, make_agent, 40).passed
+
+
 @pytest.fixture
 def ca_flyer(over_ca):
     from slads_bluesky.devices.listscan import EpicsListEngine, MappingEDS, PointListScan
