@@ -18,7 +18,7 @@ from scipy import ndimage
 from ...protocols import UNMEASURED, Suggestion
 from ...randomfield import Variation, VariationFinder
 from ..learned.sampler import LearnedSampler
-from ..picks import FLOOR, batch_size
+from ..picks import batch_size
 from .field import Corners, Field, NodeGrid
 
 __all__ = ["ElementSampler"]
@@ -34,6 +34,8 @@ REFIT = 1.25
 UNSEEN_SILL, UNSEEN_LENGTH = 0.03, 1.0 / 6.0
 """Where no variation is found one is granted that few spectra cannot show: its variance in units of a measurement's,
 and its length in units of the map's side."""
+UNSEEN_PHASE = 5e-4
+"""Probability, of a pixel that the network is quite sure of, that it is of another phase all the same."""
 LAZY = 32
 NARROW, WIDE = 1, 5
 
@@ -292,7 +294,7 @@ class _Plan:
                     if second != label and len(of):
                         apart = expected[label][:, of] - expected[second][:, of]
                         change[of] = (apart**2 / self._unit[:, None]).sum(axis=0)
-        unseen = FLOOR * (change.mean() + 1.0)  # a phase that nobody saw there
+        unseen = UNSEEN_PHASE * (change.mean() + 1.0)  # a phase that nobody saw there
         return np.asarray((uncertainty * change + unseen) * self._distance.ravel())
 
     # ---- pick after pick
