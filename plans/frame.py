@@ -42,19 +42,20 @@ class GivenFrame:
 
     def __init__(self, frame: NDArray[np.float32], source: str, name: str = "bse") -> None:
         self.name = name
-        self._frame = np.array(frame, np.float32)
+        self.frame = np.array(frame, np.float32)
+        """(rows, columns): grey levels."""
         self._source = source
         self._time = time.time()
 
     def read(self) -> dict[str, Any]:
         """The frame, and where it is from."""
-        values = {"image": self._frame, "source": self._source}
+        values = {"image": self.frame, "source": self._source}
         return {f"{self.name}_{key}": {"value": v, "timestamp": self._time} for key, v in values.items()}
 
     def describe(self) -> dict[str, Any]:
         """Describe the values of `read`."""
         source = f"plan:{self.name}"
-        image = {"dtype": "array", "dtype_numpy": "<f4", "shape": list(self._frame.shape), "source": source}
+        image = {"dtype": "array", "dtype_numpy": "<f4", "shape": list(self.frame.shape), "source": source}
         return {
             f"{self.name}_image": image,
             f"{self.name}_source": {"dtype": "string", "shape": [], "source": source},

@@ -30,8 +30,9 @@ make_agent = session.make_agent
 load, verify, replay = session.records.load, session.records.verify, session.records.replay
 save_phases = session.records.save_phases  # what collect_spectra took, for `slads-bluesky train classifier`
 
-# before a map: what it would take, whether it fits (check_map for the queue's clients), what stands in its way
-estimate, check_map, doctor = session.estimate, session.check_map, session.doctor
+# before a map: what it would take and whether it fits, what stands in its way; and both for the queue's clients
+estimate, doctor = session.estimate, session.doctor
+check_map, check_instrument = session.check_map, session.check_instrument
 
 # the phases of a map that finds them: name_phase(2, "quartz"), merge_phases(3, 1), split_phase(2), forbid_phase(4)
 phases = session.phases

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..analysis.cost import Estimate, PastRun
 from ..analysis.cost import estimate as predict
@@ -19,10 +25,14 @@ from .diagnostics import CheckResult
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["MapForecast", "Preflight", "check_field", "forecast_map", "preflight"]
+__all__ = ["MapForecast", "Preflight", "check_field", "forecast_map", "preflight", "preflight_without"]
 
 EARLIER = 10
 """Earlier runs that a forecast rests on, the latest."""
+SHOWN = 4000
+"""Pixels of the initial mask that a client gets to draw, about, at most."""
+SIDE = 256
+"""Rows and columns of the image that a client gets, at most."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,6 +44,8 @@ class MapForecast:
     runs: tuple[PastRun, ...]
     first_pixels: tuple[int, ...]
     """Flat indices of the initial mask."""
+    image: NDArray[np.float32] | None = None
+    """(rows, columns): the frame that shall guide the map; None without one, or where it is scanned first."""
 
     def __repr__(self) -> str:
         rows, columns = self.grid.shape
@@ -47,8 +59,14 @@ class MapForecast:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a client of the queue server."""
-        return {"grid": self.grid.to_json(), **self.estimate.to_json(), "n_first": len(self.first_pixels)}
+        """Plain values, for a client of the queue server; with what it takes to draw the initial mask."""
+        every = len(self.first_pixels) // SHOWN + 1
+        return {
+            "grid": self.grid.to_json(), **self.estimate.to_json(), "n_first": len(self.first_pixels),
+            "first_pixels": list(self.first_pixels[::every]),
+            "lines": describe_estimate(self.estimate, self.runs),
+            "image_png": "" if self.image is None else _png(self.image),
+        }  # fmt: skip
 
     def preview(self, image: str | Path | None = None, save: str | Path | None = None) -> None:
         """Draw the pixels of the initial mask, over an image of the region if there is one.
@@ -56,7 +74,8 @@ class MapForecast:
         Parameters
         ----------
         image : path, optional
-            .npy, .png or .tif that shows the region of the grid, and no more.
+            .npy, .png or .tif that shows the region of the grid, and no more; by default the image that was given
+            to the estimate.
         save : path, optional
             Picture to write; by default a window opens.
 
@@ -72,7 +91,7 @@ class MapForecast:
         from ..callbacks.live.view import has_display
         from ..images.files import read_image
 
-        shown = None if image is None else read_image(image)
+        shown = self.image if image is None else read_image(image)
         if save is None and not has_display():
             raise ConfigError("there is no display: name a picture, preview(save='mask.png')")
         if save is None:
@@ -117,6 +136,26 @@ class Preflight(list[CheckResult]):
         return "\n".join(
             [*lines, f"{failed} of {len(self)} checks failed" if failed else "all checks passed"]
         )
+
+
+def preflight_without(recorder: Any, reasons: Sequence[str]) -> Preflight:
+    """Check versions and record of a session of which parts are missing; each missing part is a failed check.
+
+    Parameters
+    ----------
+    recorder : Recorder, optional
+        None without a record.
+    reasons : sequence of str
+        ``part: what is wrong``, a line each.
+    """
+    found = Preflight(diagnostics.check_versions())
+    if recorder is not None:
+        found += diagnostics.check_record(recorder.directory)
+    for reason in reasons:
+        for line in filter(None, map(str.strip, reason.splitlines())):
+            part, _, text = line.partition(": ")
+            found.append(CheckResult(part if text else "session", False, text or line))
+    return found
 
 
 def preflight(session: Session, timeout_s: float = 5.0) -> Preflight:
@@ -206,6 +245,8 @@ def forecast_map(
         ),
     )
     check_field(session.beam, grid)
+    # the backscatter detector scans its frame when the map begins: here it is only asked for
+    guide = session.map_image(image, shape=grid.shape, step_um=grid.step_um[0], pixel_um=image_pixel_um)
     dose, part = session.settings.dose, session.settings.sampler.fraction if fraction is None else fraction
     dwell = dose.dwell_s if dwell_s is None else dwell_s
     adaptive = bool(dose.error if error is None else error) and not session.discovers(phases)
@@ -236,7 +277,20 @@ def forecast_map(
         and made.dose_nc.value * len(first) > limit * made.n_points
     ):
         raise ConfigError(f"a budget of {limit:g} nC ends within the initial mask of {len(first)} pixels")
-    return MapForecast(grid, made, tuple(runs), first)
+    return MapForecast(grid, made, tuple(runs), first, getattr(guide, "frame", None))
+
+
+def _png(image: NDArray[np.float32]) -> str:
+    """Return a grey-level picture of an image as base64 of a PNG, for a browser."""
+    from PIL import Image
+
+    every = max(-(-max(image.shape) // SIDE), 1)
+    grey = np.asarray(image[::every, ::every], np.float64)
+    low, high = np.percentile(grey, (1, 99))
+    levels = np.clip(255 * (grey - low) / max(high - low, 1e-12), 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(levels).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def _earlier(session: Session, sample: str | None) -> list[PastRun]:

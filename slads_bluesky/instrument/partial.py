@@ -11,6 +11,7 @@ from .parts import Devices, MapModels
 
 if TYPE_CHECKING:
     from ..grid import ScanGrid
+    from .before import Preflight
     from .settings import InstrumentSettings
 
 __all__ = ["Missing", "MissingPartError", "PartialSession", "StartupError"]
@@ -128,22 +129,31 @@ class PartialSession:
         self.map_image = _no_image
         actions = ("found", "name", "merge", "split", "forbid", "allow")
         self.phases: Any = SimpleNamespace(**{name: missing(f"phases.{name}") for name in actions})
-        self.estimate, self.check_map, self.doctor = (
-            missing("estimate"),
-            missing("check_map"),
-            missing("doctor"),
-        )
+        self.estimate, self.check_map = missing("estimate"), missing("check_map")
+        self._reasons = list(reasons)
+
+    def doctor(self, timeout_s: float = 5.0) -> Preflight:
+        """Run the pre-flight check on what is there; each part that is missing is a failed check."""
+        from .before import preflight_without
+
+        return preflight_without(self.recorder, self._reasons)
+
+    def check_instrument(self) -> list[dict[str, Any]]:
+        """As `doctor`, in plain values."""
+        return [result.to_json() for result in self.doctor()]
 
     def _record(self, catalog: Any, models: MapModels) -> None:
         from bluesky.callbacks.best_effort import BestEffortCallback
 
+        from ..record.catalog.own_runs import own_runs
         from .engine import RecordedEngine
         from .records import Records
 
-        self.RE, self.db, self.bec = RecordedEngine(self.recorder), catalog, BestEffortCallback()
+        self.RE, self.bec = RecordedEngine(self.recorder), BestEffortCallback()
+        self.db = own_runs(catalog, self.recorder.uids)
         self.bec.disable_plots()
         self.RE.subscribe(self.bec)
-        self.records = Records(self.recorder.directory, models, self.bec)
+        self.records = Records(self.recorder.directory, models, self.bec, self.recorder.uids)
 
     @property
     def grid(self) -> ScanGrid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ _log = logging.getLogger(__name__)
 class Records:
     """The runs in a record, together with the models of a session.
 
-    Wherever a run is asked for: a uid or its beginning, a scan_id, or -1 for the latest.
+    Wherever a run is asked for: a uid or its beginning, a scan_id, or -1 for the latest run of this session (of the
+    record, before the session's first); -2 is the run before that one on record, whose ever it is.
 
     Parameters
     ----------
@@ -34,10 +36,18 @@ class Records:
     models : MapModels
     shown : callable
         Document callback that a replayed run is shown to.
+    own : sequence of str
+        Uids of the session's runs, the newest last; it may grow.
     """
 
-    def __init__(self, directory: Path, models: MapModels, shown: Callable[[str, Any], Any]) -> None:
-        self._directory, self._models, self._shown = directory, models, shown
+    def __init__(
+        self,
+        directory: Path,
+        models: MapModels,
+        shown: Callable[[str, Any], Any],
+        own: Sequence[str] = (),
+    ) -> None:
+        self._directory, self._models, self._shown, self._own = directory, models, shown, own
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
         """Make the agent of an interrupted map, in the state of its last event.
@@ -88,9 +98,16 @@ class Records:
 
     def run(self, run: str | int = -1) -> RecordedRun:
         """Find one run."""
-        from ..record.runs import find_run
+        from ..record.runs import find_run, list_runs
 
-        return find_run(str(run), self._where)
+        key = str(run)
+        if self._own and re.fullmatch(r"-[1-9]\d*", key):
+            runs = list_runs(self._where)
+            newest = next((i for i, found in enumerate(runs) if found.uid == self._own[-1]), len(runs) - 1)
+            if newest + 1 + int(key) < 0:
+                raise RecordError(f"{newest + 1} runs up to this session's newest, none is number {key}")
+            return runs[newest + 1 + int(key)]
+        return find_run(key, self._where)
 
     def load(self, run: str | int = -1) -> RunData:
         """Load a map as arrays: itself and the runs that it resumes; `run` as in `resumed_agent`."""

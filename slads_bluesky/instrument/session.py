@@ -23,6 +23,7 @@ from ..grid import ScanGrid
 from ..modelstore import keep_models
 from ..protocols import StopRule
 from ..record import Recorder
+from ..record.catalog.own_runs import own_runs
 from ..record.location import without_secrets
 from ..simulated import simulation_metadata
 from ..spectra.dwell_counts import CountTarget
@@ -74,7 +75,7 @@ class Session:
         self.devices = devices
         self.models = models
         self.recorder = recorder
-        self.db = catalog
+        self.db = own_runs(catalog, recorder.uids)
         self.beam, self.eds, self.sem = devices.beam, devices.eds, devices.sem
         self.flyer = devices.flyer
         self.bse = devices.bse
@@ -97,7 +98,7 @@ class Session:
         self._microscope = microscope
         self._on_problem = on_problem
         self.bec = self._watchers()
-        self.records = Records(recorder.directory, models, self.bec)
+        self.records = Records(recorder.directory, models, self.bec, recorder.uids)
 
     def _guard_the_beam(self) -> None:
         """Blank on signals; let one process at a time use the instrument."""
@@ -354,6 +355,10 @@ class Session:
         from .before import preflight
 
         return preflight(self, timeout_s)
+
+    def check_instrument(self) -> list[dict[str, Any]]:
+        """As `doctor`, in plain values: for a client of the queue server."""
+        return [result.to_json() for result in self.doctor()]
 
     def resumed_agent(self, run: str | int) -> tuple[SladsAgent, dict[str, Any], dict[str, Any]]:
         """Make the agent of an interrupted map; see `Records.resumed_agent`."""

@@ -101,7 +101,7 @@ def open_catalog(
 def close_catalog(catalog: Any) -> None:
     """Close a catalog that `open_catalog` gave; twice does no harm."""
     for record, client in list(_open.items()):
-        if client is catalog:
+        if client.context is catalog.context:  # or a view of it
             del _open[record]
             _opened_as.pop(record, None)
     catalog.context.close()
