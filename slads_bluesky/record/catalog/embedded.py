@@ -86,6 +86,9 @@ def catalog_app(
 
     logging.getLogger("tiled.server.app").setLevel(logging.WARNING)
     config = catalog_configuration(record, database, init=init)
+    config["routers"].append(
+        "slads_bluesky.record.catalog.listing:router"
+    )  # not in profiles, which anybody opens
     config["authentication"] = {"single_user_api_key": api_key or _KEY}
     return build_app(**construct_build_app_kwargs(Config.model_validate(config)))
 

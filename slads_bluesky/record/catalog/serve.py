@@ -94,6 +94,13 @@ def serve(
 
 
 def _app(record: Path, api_key: str, database: str | None) -> Any:
+    import platformdirs
+
+    from .listing import page_settings
+
+    settings = page_settings(Path(platformdirs.user_cache_dir("slads-bluesky", appauthor=False)))
+    if settings is not None:
+        os.environ.setdefault("TILED_UI_SETTINGS", str(settings))  # tiled reads it while the app is made
     try:
         return catalog_app(record, api_key, database)
     except Exception as error:

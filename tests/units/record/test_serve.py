@@ -1,12 +1,16 @@
 """The server: loopback, with a key, the same runs as in the directory; and what it refuses."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import hidden_packages
 import pytest
 from record_helpers import Detector, run_engine, spectra_plan
 
@@ -20,9 +24,9 @@ from slads_bluesky.record.runs import find_run
 KEY = "0123456789abcdefghij"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(mapped):
-    """Address and process of a server of the record that holds the mapped run."""
+    """Address and process of a server of the record that holds the mapped run; the last test that asks ends it."""
     command = [
         sys.executable,
         "-m",
@@ -53,6 +57,56 @@ def served(mapped):
         server.kill()
         server.wait()
         server.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_runs(mapped, served, tmp_path):
+    browser = shutil.which("chromium")
+    if browser is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
+    options = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom"
+    )
+    done = subprocess.run(
+        [browser, *options.split(), f"--user-data-dir={tmp_path}", f"{served[0]}/ui/browse/?api_key={KEY}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert mapped[1][:8] in done.stdout
+    start = find_run(mapped[1], mapped[0]).start
+    row = re.search(rf"<tr[^>]*>((?:(?!</tr>).)*{mapped[1]}.*?)</tr>", done.stdout, re.DOTALL)
+    cells = re.sub(r"<[^>]*>", " ", row[1]).split()
+    assert str(start["scan_id"]) in cells
+    assert time.strftime("%Y-%m-%d", time.localtime(start["time"])) in cells
+    assert "success" in cells
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["tiled", "databroker"])
+def test_reader_with_a_client_alone_gets_everything_and_feeds_callbacks_and_serializers(
+    mapped, served, client, tmp_path
+):
+    """In a process that sees the client, bluesky and a suitcase package, and nothing else of this environment."""
+    helper = Path(hidden_packages.__file__).with_name("reader_elsewhere.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", helper, client, served[0], KEY, mapped[1]],
+        capture_output=True, text=True, timeout=200, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    data = load_map([find_run(mapped[1], mapped[0]).documents], spectra=True)
+    assert found["client"] == {"tiled": "tiled", "databroker": "bluesky_tiled_plugins"}[client]
+    assert (found["shape"], found["counts"]) == (list(data.spectra.shape), int(data.spectra.sum()))
+    assert found["dims"] == ["time", "energy"]
+    assert found["pixels"] == data.pixels.tolist()
+    assert {"start", "descriptor", "stop"} <= set(found["names"])
+    assert found["order"] == ["start", "stop"]
+    assert found["points"] == data.pixels.size
+    assert found["serialized"] > data.spectra.size
 
 
 @pytest.mark.slow
@@ -91,26 +145,6 @@ def test_a_served_record_is_the_record_wants_its_key_and_gets_the_runs_of_a_sess
     assert server.wait(timeout=30) in (0, 130)
     with pytest.raises(RecordError, match="refused"):
         open_catalog(address)
-
-
-@pytest.mark.slow
-def test_a_browser_shows_the_runs(mapped, served, tmp_path):
-    browser = shutil.which("chromium")
-    if browser is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom"
-    )
-    done = subprocess.run(
-        [browser, *options.split(), f"--user-data-dir={tmp_path}", f"{served[0]}/ui/browse/?api_key={KEY}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert mapped[1] in done.stdout
 
 
 def test_what_cannot_be_served_is_said(tmp_path):
