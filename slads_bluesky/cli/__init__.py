@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import SladsError
 from ..terminal import make_console, show_any_text
+from .examples import add_examples
 
 __all__ = ["app", "main"]
 
@@ -67,6 +68,24 @@ for _module in (
     importlib.import_module(f".{_module}", __name__).register(app)
 for _module in ("paper", "bench"):
     importlib.import_module(f"slads_bluesky.evaluation.commands.{_module}").register(app)
+add_examples(app)
+
+
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""``ClickException`` of the click that typer uses, its own or the one that is installed."""
+
+
+def _shown(error: Any) -> int:
+    """Show what is wrong with a command line in one line, and return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "slads-bluesky"
+        console = make_console(stderr=True)
+        said = error.format_message().rstrip(".")
+        console.print(f"{path}: {said}; see `{path} --help`", soft_wrap=True, highlight=False, markup=False)
+    return int(error.exit_code)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -75,10 +94,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     show_any_text()
     try:
-        app(arguments)
+        code = app(arguments, standalone_mode=False, prog_name="slads-bluesky")
     except SladsError as error:
         make_console(stderr=True).print(f"slads-bluesky: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _CommandLineError as error:
+        sys.exit(_shown(error))
+    except (typer.Abort, KeyboardInterrupt):
         make_console(stderr=True).print("slads-bluesky: interrupted")
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
