@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,9 +81,12 @@ def measure_session(
         runs = _runs(phantom, models, points, repeats, seed, address, progress)
     found: dict[str, Any] = {"object": object_name, "seed": seed, "points": points, "repeats": repeats}
     found.update(_summary(runs, points))
+    found["load"] = os.getloadavg()[0]
     if (profile / "startup").is_dir():
         progress("starting sessions", 0.8)
-        found["session_first_s"], found["session_ready_s"] = _sessions(profile)
+        (found["session_first_s"], _), (found["session_ready_s"], found["session_parts_s"]) = _sessions(
+            profile
+        )
     return found
 
 
@@ -99,7 +104,12 @@ def session_figures(found: dict[str, Any]) -> list[Figure]:
         at_most("publisher: a point with it less one without", found["publisher_point_ms"], 0.3, "ms"),
     ]
     if "session_ready_s" in found:
-        figures.append(at_most("session ready", found["session_ready_s"], 10, "s"))
+        figures.append(
+            at_most("session ready, from the command to the prompt", found["session_ready_s"], 8, "s")
+        )
+        for part, seconds in found["session_parts_s"].items():
+            figures.append(measured(f"  {part}", seconds, "s"))
+        figures.append(Figure("load of the machine meanwhile", found["load"], "", None))
         figures.append(measured("first session ready, which may train", found["session_first_s"], "s"))
     return figures
 
@@ -219,14 +229,17 @@ def _proxy() -> Iterator[str]:
         process.wait()
 
 
-def _sessions(profile: Path) -> tuple[float, float]:
-    """Seconds until the first and the second session have their prompt, with a record of their own."""
+def _sessions(profile: Path) -> list[tuple[float, dict[str, float]]]:
+    """Seconds until the first and the second session have their prompt, each with its parts; in their own record.
+
+    The parts are those that the session reports; devices, models and catalog are made at the same time.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "profile"  # IPython writes its history there
         shutil.copytree(profile, copy)
-        environment = {**os.environ, "XDG_DATA_HOME": scratch}
+        environment = {**os.environ, "XDG_DATA_HOME": scratch, "COLUMNS": "400"}
         command = [sys.executable, "-m", "IPython", f"--profile-dir={copy}", "--no-banner"]
-        took = []
+        found = []
         for _ in range(2):
             began = time.perf_counter()
             with subprocess.Popen(
@@ -234,15 +247,31 @@ def _sessions(profile: Path) -> tuple[float, float]:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             ) as process:  # fmt: skip
                 assert process.stdout is not None
-                lines = []
+                lines, took = [], math.nan
                 for line in process.stdout:
                     lines.append(line)
                     if READY in line and "print(" not in line:
-                        took.append(time.perf_counter() - began)
+                        took = time.perf_counter() - began
                         break
                 process.stdout.read()
-            if process.returncode or len(lines) == 0 or READY not in lines[-1]:
+            if process.returncode or not lines or READY not in lines[-1]:
                 raise InstrumentError(
                     f"the session of {profile} did not start: {''.join(lines[-3:]).strip()}"
                 )
-    return took[0], took[1]
+            found.append((took, _parts("".join(lines), took)))
+    return found
+
+
+def _parts(said: str, took: float) -> dict[str, float]:
+    """Take the parts of a start from what the session printed, and what lies around them."""
+    line = re.search(r"ready in ([\d.]+) s \((.*?)\), ([\d.]+) s after Python started", said)
+    if line is None:
+        return {}
+    ready, before = float(line[1]), float(line[3])
+    parts = {name: float(seconds) for name, seconds in re.findall(r"([a-z ]+?) ([\d.]+)(?:, |$)", line[2])}
+    return {
+        "Python, IPython and imports, before the session": before,
+        "the session, its parts at the same time": ready,
+        **{f"  {name.strip()}": seconds for name, seconds in parts.items()},
+        "IPython's prompt after it": max(took - before - ready, 0.0),
+    }

@@ -37,6 +37,7 @@ def measure_watch(
     object_name: str,
     *,
     folder: Path | None = None,
+    picture: Path | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Measure the delay until a browser shows a point, and the time a point takes with and without the page.
@@ -52,6 +53,8 @@ def measure_watch(
     object_name : str
         That these maps are of.
     folder : Path, optional
+    picture : Path, optional
+        .png to write of the page with the last map, in light; in dark beside it, ``…-dark.png``.
     progress : callable
 
     Raises
@@ -77,6 +80,8 @@ def measure_watch(
                 if watched:
                     with _page(place) as page:
                         seconds.append(_mapped(place, object_name, page))
+                        if picture is not None and i == pairs - 1:
+                            _photograph(page, picture)
                 else:
                     seconds.append(_mapped(place, object_name))
         progress("cost", 1.0)
@@ -101,6 +106,23 @@ def watch_figures(results: dict[str, Any]) -> list[Figure]:
         at_most("a point takes longer with the page, median of the pairs", 100 * results["cost"], 2.0, "%"),
         Figure("load of the machine meanwhile", results["load"], "", None),
     ]
+
+
+def _photograph(page: Any, picture: Path) -> None:
+    """Write pictures of the page once the map is whole, with the pointer on the map."""
+    page.wait_for_selector("#status.success", timeout=PATIENCE_S * 1e3)
+    page.click("button[data-side=right][data-layer=reconstruction]")
+    page.wait_for_function(
+        "() => { const s = window.slads.state; return s.run && s.right && s.run.distortion !== null"
+        " && s.right.n === s.run.n && s.left.n === s.run.n; }",
+        timeout=PATIENCE_S * 1e3,
+    )
+    box = page.locator("#card_left .plot").bounding_box()
+    page.mouse.move(box["x"] + 0.42 * box["width"], box["y"] + 0.4 * box["height"])
+    for path in (picture, picture.with_stem(f"{picture.stem}-dark")):
+        page.wait_for_timeout(2000)
+        page.screenshot(path=str(path))
+        page.evaluate("document.querySelector('#theme').click()")  # the pointer stays on the map
 
 
 def _mapped(folder: Path, object_name: str, page: Any = None) -> float:

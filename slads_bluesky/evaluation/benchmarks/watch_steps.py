@@ -111,7 +111,7 @@ def map_object(folder: str, name: str) -> float:
     with Journal(folder) as journal:
         engine.subscribe(journal)
         engine.subscribe(note)
-        engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1))
+        engine(adaptive_map(beam, eds, agent, baseline=[sem], dwell_s=0.1, md={"sample": name, "scan_id": 1}))
     return float(np.median(np.diff(times)[50:]))
 
 

@@ -25,6 +25,12 @@ def bench_watch(
     folder: Annotated[
         Path | None, typer.Option(help="Where to work; by default the system's temporary files.")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Picture of the page with the last map; in dark FILE-dark.png."
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Measure the page of `slads-bluesky watch` in Chromium, over a journal that grows.
@@ -36,6 +42,6 @@ def bench_watch(
 
     with bench_output(json_file, f"{points} points at {rate:g}/s, {pairs} pairs of {object_name}") as output:
         output.results = measure_watch(
-            points, rate, pairs, object_name, folder=folder, progress=output.progress
+            points, rate, pairs, object_name, folder=folder, picture=picture, progress=output.progress
         )
         output.figures = watch_figures(output.results)
