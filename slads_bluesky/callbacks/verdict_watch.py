@@ -51,15 +51,17 @@ class VerdictWatch(StreamRouter):
         self._warn, self._key = warn, (keys or EventKeys()).verdict
         self._verdicts: Counter[str] = Counter()
         self._warned: set[str] = set()
+        self._off = False
 
     def start(self, doc: Any) -> None:
-        """Begin with a run."""
+        """Begin with a run; of one that finds its phases itself, the detector's verdicts say nothing."""
+        self._off = bool((doc.get("agent") or {}).get("discovery"))
         self._verdicts.clear()
         self._warned.clear()
 
     def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
         """Count a point's verdict."""
-        if stream == "primary" and self._key in doc["data"]:
+        if stream == "primary" and not self._off and self._key in doc["data"]:
             self._take(str(doc["data"][self._key]))
 
     def _take(self, verdict: str) -> None:

@@ -69,15 +69,27 @@ class Operator:
         InstrumentError
             With what is wrong, or if the environment is not open: nothing can be checked then.
         """
+        wanted = {key: value for key, value in arguments.items() if key not in ("sample", "notes")}
+        answer = self._call("check_map", wanted)
+        return dict(answer) if isinstance(answer, Mapping) else {}
+
+    def check_instrument(self) -> list[dict[str, Any]]:
+        """Run the pre-flight check in the worker; a mapping a check, see `CheckResult`.
+
+        Raises
+        ------
+        InstrumentError
+            If the environment is not open, or the manager refuses.
+        """
+        return [dict(check) for check in self._call("check_instrument", {})]
+
+    def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
         status = self.manager.status()
         if not status.get("worker_environment_exists"):
             raise InstrumentError(
-                "the queue server's environment is not open: open it, so that maps are checked"
+                "the queue server's environment is not open: open it, so that something can be checked"
             )
-        wanted = {key: value for key, value in arguments.items() if key not in ("sample", "notes")}
-        busy = status.get("manager_state") != "idle"
-        answer = self.manager.call("check_map", wanted, background=busy)
-        return dict(answer) if isinstance(answer, Mapping) else {}
+        return self.manager.call(function, arguments, background=status.get("manager_state") != "idle")
 
     def add(self, arguments: Mapping[str, Any], who: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Check a map, note it, and queue it; returns the queued item and what it will take."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import SladsError
 from ..images.labels import fill_from_nearest
-from ..protocols import UNCLASSIFIED
+from ..protocols import UNCLASSIFIED, UNMEASURED
 from .following import MapFollower
 
 __all__ = ["CurvePoint", "MapAnalyst", "Snapshot"]
@@ -84,7 +84,11 @@ class MapAnalyst:
         self._follower, self._models, self._share = follower, list(models), share
         self._sampler: Any = None
         self._made = False
-        self._done = 0
+        self._done = self._found = 0
+        self._given = np.full(
+            follower.state.grid.shape[0] * follower.state.grid.shape[1], UNMEASURED, np.int16
+        )
+        """(pixels,) the label of each that the sampler was given last."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"analyse-{follower.uid[:8]}", daemon=True)
 
@@ -102,7 +106,7 @@ class MapAnalyst:
         """Compute what is new, if it is worth it; whether something was."""
         state, follower = self._follower.state, self._follower
         n = state.points.n
-        if not n or n <= self._done:
+        if not self._news:
             return False
         if not self._made:
             self._sampler, self._made = self._rebuilt(), True
@@ -113,6 +117,12 @@ class MapAnalyst:
             target = n
         self._take(target)
         return True
+
+    @property
+    def _news(self) -> bool:
+        """Whether there are points, or phases, that the sampler does not know."""
+        state = self._follower.state
+        return state.points.n > self._done or (state.points.n > 0 and state.n_found != self._found)
 
     @property
     def behind(self) -> bool:
@@ -133,11 +143,15 @@ class MapAnalyst:
         return None
 
     def _take(self, target: int) -> None:
-        points = self._follower.state.points
-        pixels, votes = points.column("pixel", target), points.column("vote", target)
+        state = self._follower.state
+        points = state.points
+        self._found = state.n_found
+        pixels = points.column("pixel", target)
+        # of a run that finds its phases, a search may have changed what earlier pixels are thought to be
+        votes = state.measured.flat[pixels] if state.finds_phases else points.column("vote", target)
         sampler = self._sampler
         if sampler is None:
-            seen = np.zeros(self._follower.state.grid.shape, np.uint8)
+            seen = np.zeros(state.grid.shape, np.uint8)
             seen.flat[pixels] = np.maximum(votes, 0)
             self._done = target
             if (seen > UNCLASSIFIED).any():
@@ -145,8 +159,9 @@ class MapAnalyst:
                 self.snapshot = Snapshot(target, filled, None, "probability")
                 self.version += 1
             return
-        for pixel, vote in zip(pixels[self._done :], votes[self._done :], strict=True):
-            sampler.ingest(int(pixel), int(vote))
+        for i in np.flatnonzero(self._given[pixels] != votes):
+            sampler.ingest(int(pixels[i]), int(votes[i]))
+        self._given[pixels] = votes
         self._done = target
         error, kind = _expected_error(sampler)
         self.snapshot = Snapshot(target, sampler.reconstruct(), error, kind)
@@ -174,7 +189,7 @@ class MapAnalyst:
                 _log.exception("the map of run %s cannot be analysed", self._follower.uid)
                 self.problem = f"{type(error).__name__}: {error}"
                 return
-            if not worked and self._follower.over and self._follower.state.points.n <= self._done:
+            if not worked and self._follower.over and not self._news:
                 return
             took = time.thread_time() - began
             share = CATCH_UP if self._follower.over else self._share

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SladsError
 from ..modelstore import model_directory
 from .analyst import MapAnalyst
+from .elements import ElementWatch
 from .following import MapFollower
 from .queue_state import QueueState
 from .runlist import RunList
@@ -40,6 +41,7 @@ class WatchedRun:
         self.follower = MapFollower(record, uid)
         models = [model_directory(record)]
         self.analyst = MapAnalyst(self.follower, models)
+        self.elements = ElementWatch(record, self.follower, self.analyst)
         self.templates: NDArray[np.float64] | None = None
         """(L, channels) expected spectra of the phases, once the classifier is loaded; None without one."""
         self.users = 0
@@ -57,14 +59,16 @@ class WatchedRun:
 
     def close(self) -> None:
         """End."""
+        self.elements.close()
         self.analyst.close()
         self.follower.close()
 
     @property
-    def version(self) -> tuple[int, int, bool, bool]:
+    def version(self) -> tuple[int, int, int, bool, bool]:
         """Changes with all that can be seen."""
         return (
-            self.follower.version, self.analyst.version, self.follower.over, self.templates is not None,
+            self.follower.version, self.analyst.version, self.elements.version, self.follower.over,
+            self.templates is not None,
         )  # fmt: skip
 
     def _load_templates(self) -> None:

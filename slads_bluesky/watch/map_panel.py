@@ -54,6 +54,8 @@ class MapPanel:
         self.figure.image(
             image="image", x="x", y="y", dw="w", dh="h", source=self._source, color_mapper=self._mapper,
         )  # fmt: skip
+        self._colours = ColumnDataSource(_no_colours())
+        self.figure.image_rgba(image="image", x="x", y="y", dw="w", dh="h", source=self._colours)
         self._mark = ColumnDataSource({"x": [], "y": [], "w": [], "h": []})
         for width, colour in ((5, "#000000"), (2, "#ffffff")):  # seen on every ground
             self.figure.rect(
@@ -85,17 +87,20 @@ class MapPanel:
     def show(self, picture: Picture | None, grid: ScanGrid | None) -> None:
         """Show a picture of a grid; nothing without one."""
         if picture is None or grid is None:
-            self._source.data = _nothing()
+            self._source.data, self._colours.data = _nothing(), _no_colours()
             return
         (y0, y1), (x0, x1) = grid.extents_um
         dy, dx = grid.step_um
         if (picture.palette, picture.low, picture.high) != self._shown:
             self._shown = (picture.palette, picture.low, picture.high)
             self._mapper.update(palette=list(picture.palette), low=picture.low, high=picture.high)
-        self._source.data = {
-            "image": [picture.image], "x": [x0 - dx / 2], "y": [y0 - dy / 2],
-            "w": [x1 - x0 + dx], "h": [y1 - y0 + dy],
-        }  # fmt: skip
+        place = {"x": [x0 - dx / 2], "y": [y0 - dy / 2], "w": [x1 - x0 + dx], "h": [y1 - y0 + dy]}
+        self._source.data = {"image": [picture.image], **place}
+        if picture.rgba is not None:
+            packed = np.ascontiguousarray(picture.rgba).view(np.uint32)[..., 0]
+            self._colours.data = {"image": [packed], **place}
+        elif self._colours.data["x"]:
+            self._colours.data = _no_colours()
 
     def refit(self) -> None:
         """Show the whole of what comes next: another map lies elsewhere."""
@@ -114,3 +119,7 @@ class MapPanel:
 def _nothing() -> dict[str, Any]:
     """One empty pixel: ranges need something to lie around."""
     return {"image": [np.full((1, 1), np.nan, np.float32)], "x": [-0.5], "y": [-0.5], "w": [1.0], "h": [1.0]}
+
+
+def _no_colours() -> dict[str, Any]:
+    return {"image": [], "x": [], "y": [], "w": [], "h": []}

@@ -20,13 +20,13 @@ from bokeh.events import MouseLeave, MouseMove, Tap
 from bokeh.models import CustomJS, DataRange1d, TextInput
 
 from ..errors import SladsError
-from ..queueing.operator import ACTIONS, forecast_line, typed_arguments
 from .curve_panel import AXES, CurvePanel
 from .desk import Desk, WatchedRun
-from .facts import describe_pixel, describe_run, legend
-from .layers import LAYERS
+from .facts import describe_abundances, describe_pixel, describe_run, legend
+from .layers import LAYERS, Sight
 from .map_panel import MapPanel
 from .spectrum_panel import SpectrumPanel
+from .steering import Steering
 
 __all__ = ["Page"]
 
@@ -52,6 +52,11 @@ class Page:
         self._document, self._desk = document, desk
         self._runs: dict[str, WatchedRun | None] = {"main": None, "other": None}
         self._layers = {"left": "measured", "right": "reconstruction"}
+        self._elements = {"left": "", "right": ""}
+        self._abundances = ""
+        self._before: dict[str, Any] | None = (
+            None  # what a check of the next map, or of the instrument, answered
+        )
         self._newest, self._theme, self._axis = True, "light", "samples"
         self._search = {"text": "", "since": "", "until": ""}
         self._pointer: tuple[str, float, float] | None = None  # side, x, y
@@ -67,11 +72,12 @@ class Page:
         self._maps = {side: MapPanel(f"map_{side}", ranges) for side in SIDES}
         self._spectrum, self._curve = SpectrumPanel(), CurvePanel()
         self._inbox, self._outbox = TextInput(name="inbox"), TextInput(name="outbox")
+        self._steering = Steering(desk, self._say, self._later)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "select": self._on_select, "newest": self._on_newest, "compare": self._on_compare,
             "search": self._on_search, "layer": self._on_layer, "theme": self._on_theme, "axis": self._on_axis,
-            "unpin": self._on_unpin, "act": self._on_act, "phase": self._on_phase, "check": self._on_check,
-            "add": self._on_add, "remove": self._on_remove, "hello": self._on_hello,
+            "unpin": self._on_unpin, "hello": self._on_hello, "element": self._on_element,
+            **self._steering.handlers,
         }  # fmt: skip
         self._build()
 
@@ -166,6 +172,10 @@ class Page:
         if message["layer"] in LAYERS and message["side"] in SIDES:
             self._layers[message["side"]] = message["layer"]
 
+    def _on_element(self, message: dict[str, Any]) -> None:
+        if message["side"] in SIDES:
+            self._elements[message["side"]] = str(message["element"])
+
     def _on_theme(self, message: dict[str, Any]) -> None:
         theme = "dark" if message.get("dark") else "light"
         if theme != self._theme:
@@ -194,68 +204,15 @@ class Page:
             run, pixel = found
             self._pinned = None if self._pinned == (run.uid, pixel) else (run.uid, pixel)
 
-    # ------------------------------------------------------------------ the queue
-
-    def _on_act(self, message: dict[str, Any]) -> None:
-        action, who = str(message["action"]), _who(message)
-        if action in ACTIONS:
-            self._aside(lambda queue: queue.operator.do(action, who))
-
-    def _on_remove(self, message: dict[str, Any]) -> None:
-        uid, who = str(message["uid"]), _who(message)
-        self._aside(lambda queue: queue.operator.remove(uid, who))
-
-    def _on_phase(self, message: dict[str, Any]) -> None:
-        """Name, merge, split, forbid or allow a phase that the running map has found."""
-        who, other, name = _who(message), int(message.get("other") or 0), str(message.get("name") or "")
-        action, label = str(message["action"]), int(message["label"])
-        self._aside(lambda queue: queue.operator.phase(action, label, who, other=other, name=name))
-
-    def _on_check(self, message: dict[str, Any]) -> None:
-        values = dict(message["values"])
-        self._aside(
-            lambda queue: forecast_line(queue.operator.check(typed_arguments(values, queue.parameters)))
-        )
-
-    def _on_add(self, message: dict[str, Any]) -> None:
-        values, who = dict(message["values"]), _who(message)
-
-        def add(queue: Any) -> str:
-            arguments = typed_arguments(values, queue.parameters)
-            item, forecast = queue.operator.add(arguments, who)
-            return f"queued: {arguments.get('sample') or item.get('name')} ({forecast_line(forecast)})"
-
-        self._aside(add)
-
-    def _aside(self, action: Callable[[Any], str]) -> None:
-        """Do something with the queue server off the page's loop, and show what came of it."""
-        queue = self._desk.queue
-        if queue is None:
-            return
-        self._say("…")
-
-        def work() -> tuple[str, bool]:
-            try:
-                return action(queue), False
-            except SladsError as error:
-                return str(error), True
-            except Exception as error:  # an answer as no manager gives it
-                _log.exception("an action on the queue")
-                return f"{type(error).__name__}: {error}", True
-            finally:
-                queue.refresh()
-
-        def done(future: Future[tuple[str, bool]]) -> None:
-            if not self._gone and not future.cancelled():
-                text, bad = future.result()
-                self._document.add_next_tick_callback(lambda: self._say(text, bad=bad))
-
-        self._desk.workers.submit(work).add_done_callback(done)
-
-    def _say(self, text: str, *, bad: bool = False) -> None:
-        self._notice = {"id": self._notice["id"] + 1, "text": text, "bad": bad}
-
     # ------------------------------------------------------------------ what the page shows
+
+    def _later(self, action: Callable[[], None]) -> None:
+        """Do something in the page's loop; called from any thread."""
+        if not self._gone:
+            self._document.add_next_tick_callback(action)
+
+    def _say(self, text: str, bad: bool = False) -> None:
+        self._notice = {"id": self._notice["id"] + 1, "text": text, "bad": bad}
 
     def _watch(self, name: str, uid: str | None) -> None:
         """Look at another run, or at none."""
@@ -318,7 +275,9 @@ class Page:
         """Draw what changed since it was drawn last."""
         for side, panel in self._maps.items():
             run, layer = self._shown(side), self._layers[side]
-            seen = None if run is None else (run.uid, layer, self._theme, run.version)
+            if run is not None and layer == "elements":
+                run.elements.want()
+            seen = None if run is None else (run.uid, layer, self._elements[side], self._theme, run.version)
             if self._drawn.get(side) == (seen or "empty"):
                 continue
             self._drawn[side] = seen or "empty"
@@ -327,9 +286,11 @@ class Page:
                 self._drawn[f"{side}_legend"] = legend(None, layer, None)
                 continue
             state = run.follower.state
-            picture = LAYERS[layer].draw(state, run.analyst.snapshot, self._theme)
+            picture = LAYERS[layer].draw(
+                Sight(state, run.analyst.snapshot, self._theme, run.elements.maps, self._elements[side])
+            )
             panel.show(picture, state.grid)
-            self._drawn[f"{side}_legend"] = legend(run, layer, picture)
+            self._drawn[f"{side}_legend"] = legend(run, layer, picture, self._theme)
         runs = list(self._runs.values())
         seen_curve = (self._axis, [run and (run.uid, run.version) for run in runs])
         if self._drawn.get("curve") != seen_curve:
@@ -368,32 +329,45 @@ class Page:
         row = points.row_of(pixel)
         if row is None:
             row = points.nearest(pixel, grid.shape[1])
-        self._drawn["pixel"] = {
-            **describe_pixel(run, pixel, row, pinned=pinned),
-            "newest": self._pinned is None and self._pointer is None,
-        }
         known = (
-            None if row is None else (run.uid, row, points.place(row), run.templates is not None, self._theme)
+            None
+            if row is None
+            else (
+                run.uid,
+                row,
+                points.place(row),
+                run.templates is not None,
+                run.follower.state.n_found,
+                self._theme,
+            )
         )
-        if known == self._spectrum_shown:
-            return
-        self._spectrum_shown = known
-        for side, panel in self._maps.items():
-            panel.mark(pixel if pinned and self._shown(side) is run else None, grid)
-        self._show_spectrum(run, row)
+        if known != self._spectrum_shown:
+            self._spectrum_shown = known
+            for side, panel in self._maps.items():
+                panel.mark(pixel if pinned and self._shown(side) is run else None, grid)
+            self._show_spectrum(run, row)
+        about = describe_pixel(run, pixel, row, pinned=pinned, theme=self._theme)
+        if self._abundances:
+            about["facts"].append(self._abundances)
+        self._drawn["pixel"] = {**about, "newest": self._pinned is None and self._pointer is None}
 
     def _show_spectrum(self, run: WatchedRun, row: int | None) -> None:
-        state = run.follower.state
-        counts = None
+        state, reader, keys = run.follower.state, run.follower.reader, run.follower.keys
+        counts, self._abundances = None, ""
         if row is not None:
+            place = state.points.place(row)
             try:
-                counts = run.follower.reader.read(state.points.place(row))
+                counts = reader.read(place)
+                parts = [reader.value(place, key) for key in (keys.abundances, keys.abundance_sd)]
+                self._abundances = describe_abundances(state, *parts)
             except SladsError as error:
                 self._say(str(error), bad=True)
         if counts is None or row is None:
             self._spectrum.show(None, None, None, (), "")
             return
         label = int(state.points.column("label")[row])
+        if state.finds_phases:
+            label = max(int(state.measured.flat[state.points.column("pixel")[row]]), 0)
         expected = None
         if run.templates is not None and 0 < label <= len(run.templates):
             expected = run.templates[label - 1]
@@ -405,12 +379,13 @@ class Page:
         """Send the parts that changed."""
         main, other = self._runs["main"], self._runs["other"]
         parts: dict[str, Any] = {
-            "run": None if main is None else describe_run(main),
-            "other": None if other is None else describe_run(other),
+            "run": None if main is None else describe_run(main, self._theme),
+            "other": None if other is None else describe_run(other, self._theme),
             "left": self._drawn.get("left_legend"),
             "right": self._drawn.get("right_legend"),
             "pixel": self._drawn.get("pixel"),
             "notice": self._notice,
+            "before": self._steering.answer,
             "view": {"newest": self._newest, "axis": self._axis, "theme": self._theme},
             "beat": int(time.time()),
         }
@@ -431,7 +406,3 @@ class Page:
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def _who(message: dict[str, Any]) -> str:
-    return str(message.get("who", "")).strip()[:80] or "operator"

@@ -48,6 +48,13 @@ class SpectrumReader:
         external = self.datasets[place.file] if place.file < len(self.datasets) else None
         if external is not None:
             return self._of_dataset(*external, place.row)
+        values = self.value(place, self._key)
+        return None if values is None else np.asarray(values)
+
+    def value(self, place: SpectrumPlace, key: str) -> Any:
+        """Return what the event of a point has for a data key, None if there is none; raises as `read`."""
+        if not place.length:
+            return None
         path = self.journals[place.file]
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -56,12 +63,10 @@ class SpectrumReader:
             finally:
                 os.close(handle)
             name, doc = unpack(record)
-            values = doc["data"].get(self._key)
-        except (OSError, DataError, ValueError, TypeError, KeyError, AttributeError) as error:
+            values = doc["data"].get(key)
+            return values if values is None or name != "event_page" else values[place.row]
+        except (OSError, DataError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise RecordError(f"journal {path} at byte {place.begin}: {error}") from error
-        if values is None:
-            return None
-        return np.asarray(values[place.row] if name == "event_page" else values)
 
     def _of_dataset(self, uri: str, dataset: str, row: int) -> NDArray[Any] | None:
         import h5py

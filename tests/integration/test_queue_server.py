@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from watch_page import Served, text_until
 
 from slads_bluesky.errors import InstrumentError
 from slads_bluesky.queueing.manager import Manager as Client
@@ -282,28 +283,95 @@ def test_the_worker_is_headless(manager):
     assert next(iter(read_journal(list_runs(manager.record)[-1].source)))[0] == "start"
 
 
-def test_operator_queues_only_what_fits_and_what_they_do_is_in_the_run(manager):
-    operator = Operator(Client(f"tcp://127.0.0.1:{manager.port}"), manager.record)
-    with pytest.raises(InstrumentError, match="does not lie in the field"):
-        operator.add({"sample": "too large", "rows": 256, "columns": 256}, "Ada")
+@pytest.fixture(scope="module")
+def page_server(manager, tmp_path_factory):
+    log = tmp_path_factory.mktemp("page") / "log"
+    server = Served(manager.record, log, "--queue", f"tcp://127.0.0.1:{manager.port}")
+    yield server
+    server.stop()
+
+
+def test_operator_checks_queues_and_steers_on_the_page_and_what_they_do_is_in_the_runs(
+    manager, page_server, browse
+):
+    """In Chromium: the form, what does not fit, the preview, the queue, start, pause, resume, abort and stop."""
+    before = len(list_runs(manager.record))
+    page = browse(page_server.url)
+    text_until(page, "#q_state", "idle")
+    page.fill("#who", "Ada")
+    page.fill("#form input[name=sample]", "too large")
+    page.fill("#form input[name=rows]", "256")
+    page.fill("#form input[name=columns]", "256")
+    page.click("#add")
+    text_until(page, "#notice.bad", "does not lie in the field")
     assert manager.do("queue_get")["items"] == []
+    operator = Operator(Client(f"tcp://127.0.0.1:{manager.port}"), manager.record)
     with pytest.raises(InstrumentError, match="no map whose phases are found"):
         operator.phase("merge", 3, "Ada", other=1)
-    item, forecast = operator.add({"sample": "fits", "rows": 16, "columns": 16, "fraction": 0.1}, "Ada")
-    assert item["kwargs"]["sample"] == "fits"
-    assert forecast["n_points"] == 26
-    operator.do("start", "Ada")
-    manager.wait(manager_state="idle", items_in_queue=0)
     operator.manager.close()
-    run = list_runs(manager.record)[-1]
-    assert run.start["sample"] == "fits"
-    actions = [
+    page.fill("#form input[name=rows]", "0")
+    page.click("#check")
+    text_until(page, "#notice.bad", "rows must be 1")
+    page.fill("#form input[name=rows]", "16")
+    page.fill("#form input[name=columns]", "16")
+    page.fill("#form input[name=fraction]", "0.1")
+    page.click("#check")
+    text_until(page, "#before", "26 points")
+    assert page.locator("#before .mask rect").count() == 3  # 1 % of the pixels
+    page.click("#doctor")
+    text_until(page, "#before", "journal")
+    page.click("#before button[aria-label='Put away']")
+    page.wait_for_selector("#before", state="hidden")
+    for sample in ("taken out", "first"):
+        page.fill("#form input[name=sample]", sample)
+        page.click("#add")
+        text_until(page, "#q_items", sample)
+    page.click("#q_items button[aria-label='Remove taken out']")
+    page.wait_for_function("!document.querySelector('#q_items').textContent.includes('taken out')")
+    page.click("button[data-act=start]")
+    manager.wait(manager_state="idle", items_in_queue=0)
+    text_until(page, "#sample", "first")
+    page.wait_for_selector("#status.success")
+    text_until(page, "#actions", "Ada: start")
+
+    for name in ("rows", "columns"):
+        page.fill(f"#form input[name={name}]", "")
+    page.fill("#form input[name=fraction]", "0.9")
+    for how, ending in (("abort", "abort"), ("stop", "stopped")):
+        page.fill("#form input[name=sample]", f"to {how}")
+        page.click("#add")
+        text_until(page, "#q_items", f"to {how}")
+        page.click("button[data-act=start]")
+        page.wait_for_selector("button[data-act=pause]:not([disabled])")
+        text_until(page, "#sample", f"to {how}")
+        page.click("button[data-act=pause]")
+        page.wait_for_selector("#q_state.paused")
+        if how == "abort":
+            page.click("button[data-act=resume]")
+            page.wait_for_selector("#q_state.measuring")
+        page.click(f"button[data-act={how}]")
+        page.wait_for_selector(f"#status.{ending}")
+        manager.wait(manager_state="idle")
+        manager.do("queue_clear")  # an aborted plan goes back to the front of the queue
+    runs = list_runs(manager.record)[before:]
+    assert [run.start["sample"] for run in runs] == ["first", "to abort", "to stop"]
+    actions = [_actions(run) for run in runs]
+    done = [[action["operator_action"] for action in of_run] for of_run in actions]
+    assert done == [
+        ["queue", "queue", "remove", "start"],
+        ["queue", "start", "pause", "resume", "abort"],
+        ["queue", "start", "pause", "stop"],
+    ]
+    assert {action["operator_who"] for of_run in actions for action in of_run} == {"Ada"}
+    assert runs[0].stop["num_events"]["primary"] == 26
+
+
+def _actions(run):
+    return [
         doc["data"]
         for _, stream, doc in events_by_stream(run.documents())
         if stream == "operator" and "data" in doc
     ]
-    assert [action["operator_action"] for action in actions] == ["queue", "start"]
-    assert {action["operator_who"] for action in actions} == {"Ada"}
 
 
 def test_a_worker_that_is_terminated_in_mid_map_closes_its_run_and_ends(manager):

@@ -21,7 +21,20 @@ from ...protocols import UNCLASSIFIED, UNMEASURED
 from ...streams import StreamRouter
 from .elements import ElementOverlay
 
-__all__ = ["MapState", "Newest", "is_map"]
+__all__ = ["FoundPhases", "MapState", "Newest", "is_map"]
+
+
+class FoundPhases(NamedTuple):
+    """Phases that a run has found so far, label l in row l - 1; see `DiscoveringAgent.phases_data`."""
+
+    n_spectra: NDArray[np.int64]
+    """(most,) spectra of each phase; 0: no such phase."""
+    spectra: NDArray[np.int64]
+    """(most, channels) their summed counts."""
+    parents: NDArray[np.int64]
+    """(most,) label of the phase that each was split off from; 0: none."""
+    undiscovered_upper: float
+    """95 % bound of the part of the area that phases not found yet may hold; NaN before there is one."""
 
 
 class Newest(NamedTuple):
@@ -76,6 +89,11 @@ class MapState(StreamRouter):
         self.curve: list[tuple[int, float]] = []
         """(pixels measured, estimated distortion), rising in the first."""
         self.newest: Newest | None = None
+        self.finds_phases = bool(agent.get("discovery"))
+        """Whether the run finds its phases itself: labels come with the stream ``phases``, not with the events."""
+        self.found: FoundPhases | None = None
+        self.n_found = 0
+        """Times that `found` was taken."""
         self.n_measured = 0
         self.n_failed = 0
         self.n_documents = 0
@@ -110,6 +128,9 @@ class MapState(StreamRouter):
 
     def mean_spectrum(self, label: int) -> tuple[NDArray[np.float64], int] | None:
         """(channels,) mean of the map's own good spectra of a phase, and their number; None before the first."""
+        if self.found is not None:
+            n = int(self.found.n_spectra[label - 1]) if 0 < label <= self.found.n_spectra.size else 0
+            return (self.found.spectra[label - 1] / n, n) if n else None
         found = self._sums.get(label)
         return None if found is None else (found[0] / found[1], found[1])
 
@@ -143,6 +164,8 @@ class MapState(StreamRouter):
             self._failed(doc["data"])
         elif stream == "map":
             self._map(doc["data"])
+        elif stream == "phases":
+            self._phases_found(doc["data"])
         elif stream == "image" and self.keys.image in doc["data"]:
             frame = np.asarray(doc["data"][self.keys.image], np.float32)
             if frame.shape != tuple(self.grid.shape):
@@ -224,6 +247,19 @@ class MapState(StreamRouter):
             self.n_measured += 1
             self.n_failed += 1
             self.measured[place] = UNCLASSIFIED
+
+    def _phases_found(self, data: Mapping[str, Any]) -> None:
+        """Take the phases, and what the measured pixels are thought to be now."""
+        sizes, spectra = np.asarray(data["phases_n_spectra"]), np.asarray(data["phases_spectra"])
+        parents, seen = np.asarray(data["phases_parents"]), np.asarray(data["phases_measured"])
+        if seen.shape != self.measured.shape or len({len(sizes), len(spectra), len(parents)}) != 1:
+            raise DataError(f"phases of shape {seen.shape} for a grid of {self.measured.shape}")
+        self.found = FoundPhases(
+            sizes, spectra, parents, float(data.get("phases_undiscovered_upper", np.nan))
+        )
+        np.copyto(self.measured, seen, where=seen != UNMEASURED, casting="unsafe")
+        self.n_labels = max(int(np.flatnonzero(sizes).max(initial=0)) + 1, int(seen.max(initial=0)), 1)
+        self.n_found += 1
 
     def _map(self, data: Mapping[str, Any]) -> None:
         seen = data.get("map_measured")

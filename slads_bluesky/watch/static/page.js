@@ -67,10 +67,10 @@ window.slads = (() => {
     if (run.problem) parts.push(el("p", { class: "warning" }, run.problem));
     for (const text of run.warnings) parts.push(el("p", { class: "warning" }, text));
     if (state.other) for (const text of state.other.warnings) parts.push(el("p", { class: "warning" }, `${state.other.sample || "compared run"}: ${text}`));
-    parts.push(el("h2", {}, "Phases"));
+    parts.push(el("h2", {}, run.finds_phases ? "Phases found" : "Phases"));
     const rows = el("div", { class: "rows", id: "phases" });
     for (const phase of run.phases)
-      rows.append(el("span", {}, el("i", { class: "sw", style: `background:${phase.colour}` }), phase.name),
+      rows.append(el("span", {}, el("i", { class: "sw", style: `background:${phase.colour}` }), phase.name, phase.from ? el("small", {}, ` from ${phase.from}`) : ""),
         el("div", { class: "meter" }, el("i", { style: `width:${100 * (phase.area ?? 0)}%;background:${phase.colour}` })),
         el("span", { title: `${phase.points} points` }, phase.area === null ? "–" : percent(phase.area)));
     parts.push(rows, el("h2", {}, "Verdicts"));
@@ -116,6 +116,30 @@ window.slads = (() => {
     if (about.kind === "phases") box.replaceChildren(...about.items.map((item) => el("span", { class: "key" }, el("i", { style: `background:${item.colour}` }), item.name)));
     else if (about.kind === "scale") box.replaceChildren(el("span", {}, about.label), el("span", {}, about.low), el("span", { class: "scale", style: `background:linear-gradient(90deg,${about.colours.join(",")})` }), el("span", {}, about.high));
     else box.replaceChildren(about.note || "");
+    const choices = about.choices || [], others = $(`${side}_choices`);
+    others.hidden = !choices.length;
+    others.replaceChildren(...choices.map((name) => el("button", { type: "button", role: "radio", "data-element": name, "aria-checked": String(name === about.chosen),
+      onclick: () => send({ do: "element", side, element: name }) }, name)));
+  }
+
+  function before() {
+    const at = state.before, box = $("before");
+    if (!box) return;
+    box.hidden = !at;
+    if (!at) { box.replaceChildren(); return; }
+    const head = el("h2", {}, at.title, el("button", { type: "button", "aria-label": "Put away", onclick: () => send({ do: "put_away" }) }, "×"));
+    if (at.kind === "instrument") {
+      box.replaceChildren(head, el("ol", { class: "checks" }, ...at.checks.slice().sort((a, b) => a.passed - b.passed).map((c) => el("li", { class: c.passed ? "ok" : "bad" },
+        el("b", {}, c.passed ? "ok " : "not ok "), `${c.name}: ${c.message}`, c.hint ? el("small", {}, c.hint) : ""))));
+      return;
+    }
+    const [rows, columns] = at.grid.shape, svg = (tag, about) => { const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [key, value] of Object.entries(about)) node.setAttribute(key, value); return node; };
+    const picture = svg("svg", { viewBox: `0 0 ${columns} ${rows}`, class: "mask", role: "img", "aria-label": `${at.n_first} pixels of the initial mask` });
+    if (at.image_png) picture.append(svg("image", { href: "data:image/png;base64," + at.image_png, width: columns, height: rows, preserveAspectRatio: "none" }));
+    const size = Math.max(1, columns / 90);
+    for (const p of at.first_pixels) picture.append(svg("rect", { x: (p % columns) + 0.5 - size / 2, y: Math.floor(p / columns) + 0.5 - size / 2, width: size, height: size }));
+    box.replaceChildren(head, picture, el("pre", {}, at.lines.concat(`first      ${at.n_first} pixels of the initial mask`).join("\n")));
   }
 
   function pixel() {
@@ -139,6 +163,7 @@ window.slads = (() => {
       pause: q.engine === "running", resume: q.manager === "paused", stop: q.engine === "running" || q.manager === "paused", abort: q.engine === "running" || q.manager === "paused",
     };
     for (const button of document.querySelectorAll("button[data-act]")) button.disabled = !can[button.dataset.act];
+    $("doctor").disabled = !q.environment;
     const rows = [];
     if (q.running) rows.push(el("li", {}, el("span", { title: q.running.about }, `▶ ${q.running.sample || q.running.plan}`)));
     for (const item of q.items || []) rows.push(el("li", {}, el("span", { title: `${item.plan} ${item.about} (${item.user})` }, `${item.sample || item.plan}`),
@@ -165,7 +190,7 @@ window.slads = (() => {
   }
   const values = () => Object.fromEntries([...document.querySelectorAll("#form input")].map((i) => [i.name, i.value]));
 
-  const draw = { run: [strip, facts, runs], other: [strip, facts, runs], runs: [runs], left: [() => legend("left")], right: [() => legend("right")], pixel: [pixel], queue: [queue],
+  const draw = { run: [strip, facts, runs], other: [strip, facts, runs], runs: [runs], left: [() => legend("left")], right: [() => legend("right")], pixel: [pixel], queue: [queue], before: [before],
     notice: [() => { $("notice").textContent = state.notice.text; $("notice").className = state.notice.bad ? "bad" : ""; }],
     view: [() => { $("newest").setAttribute("aria-pressed", String(state.view.newest)); if (state.view.newest) remember({ run: "" });
       for (const b of document.querySelectorAll("button[data-axis]")) b.setAttribute("aria-checked", String(b.dataset.axis === state.view.axis)); $("key_other").hidden = !state.other; }],
@@ -210,6 +235,7 @@ window.slads = (() => {
     let timer = 0;
     for (const id of ["find", "since", "until"]) $(id).oninput = () => { clearTimeout(timer); timer = setTimeout(() => send({ do: "search", text: $("find").value, since: $("since").value, until: $("until").value }), 200); };
     for (const b of document.querySelectorAll("button[data-act]")) b.onclick = () => send({ do: "act", action: b.dataset.act, who: who() });
+    if ($("doctor")) $("doctor").onclick = () => send({ do: "doctor" });
     if ($("who")) $("who").onchange = () => memory.write({ who: $("who").value });
     if ($("form")) $("form").onsubmit = (e) => { e.preventDefault(); send({ do: "add", values: values(), who: who() }); };
     setInterval(() => { if (lastBeat && Date.now() - lastBeat > 15000) lost(); }, 2000);

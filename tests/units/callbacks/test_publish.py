@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from bluesky.callbacks.zmq import RemoteDispatcher
+from readme_blocks import all_blocks
 
 from slads_bluesky.callbacks.publish import make_publisher
 from slads_bluesky.callbacks.publish import zmq as zmq_module
@@ -98,6 +99,45 @@ def _same(one, other):
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other)
     return one == other or (one != one and other != other)
+
+
+def test_consumer_of_the_how_to_prints_a_run(soft, proxy):
+    """The five lines as they stand, but for the port, in a process of their own."""
+    (block,) = (b for b in all_blocks() if b.first == "from bluesky.callbacks.zmq import RemoteDispatcher")
+    assert len([line for line in block.text.splitlines() if line]) == 5
+    code = block.text.replace("localhost:5578", f"127.0.0.1:{proxy.out}")
+    assert code != block.text
+    command = [sys.executable, "-u", "-c", code]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as consumer,
+        ZMQPublisher(f"127.0.0.1:{proxy.into}", patience_s=60) as publisher,
+    ):
+        said, connected = [], threading.Event()
+
+        def listen():
+            for line in consumer.stdout:
+                said.append(line)
+                connected.set()
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        probe = {"descriptor": "none"}
+        while not connected.is_set() and consumer.poll() is None:
+            publisher("bulk_events", probe)
+            publisher.flush()
+            connected.wait(0.05)
+        (uid,) = soft.RE(soft.plan(5), publisher)
+        assert publisher.flush()
+        deadline = time.monotonic() + 60
+        while not any(line.startswith("stop") for line in said) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        consumer.terminate()
+        listening.join(10)
+    text = "".join(said)
+    assert "Traceback" not in text
+    assert f"start {{'uid': '{uid}'" in text
+    assert text.count("\nevent {") >= 5
+    assert "\nstop {" in text
 
 
 def test_a_map_arrives_whole_and_in_order_at_another_dispatcher(soft, proxy, listener):

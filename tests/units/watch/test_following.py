@@ -11,7 +11,7 @@ from slads_bluesky.record import Journal
 from slads_bluesky.record.runs import find_run
 from slads_bluesky.watch.analyst import MapAnalyst
 from slads_bluesky.watch.following import MapFollower
-from slads_bluesky.watch.layers import LAYERS
+from slads_bluesky.watch.layers import LAYERS, Sight
 from slads_bluesky.watch.points import PointColumns
 from slads_bluesky.watch.runlist import RunList
 
@@ -89,7 +89,7 @@ def test_analyst_without_the_runs_sampler_fills_from_the_nearest_points(recorded
     measured = follower.state.measured > 0
     assert np.array_equal(analyst.snapshot.reconstruction[measured], follower.state.measured[measured])
     for layer in LAYERS.values():
-        picture = layer.draw(follower.state, analyst.snapshot, "dark")
+        picture = layer.draw(Sight(follower.state, analyst.snapshot, "dark"))
         assert picture is None or picture.image.shape == follower.state.grid.shape
     follower.close()
 
@@ -116,3 +116,137 @@ def test_run_list_is_newest_first_and_searched_by_words_and_days(recorded, tmp_p
     assert runs.search(until="no day") == [run]
     assert runs.newest() == run
     assert RunList(tmp_path).runs() == []
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A record of a run that finds its phases itself: two in stripes; its agent, and the journal's folder."""
+    from slads_bluesky import ScanGrid
+    from slads_bluesky.agent_settings import AgentSettings
+    from slads_bluesky.discovering_agent import DiscoveringAgent
+    from slads_bluesky.plans.readables import MapReadable
+
+    grid = ScanGrid((16, 16))
+    more = {"sampler": "low-discrepancy", "more": {"discovery": {"n_channels": 32, "most": 6}}}
+    agent = DiscoveringAgent.from_settings(AgentSettings(grid, 6, fraction=0.3, **more))
+    folder, rng, reading = tmp_path_factory.mktemp("found"), np.random.default_rng(0), MapReadable("phases")
+    keys = {"scan_pixel": "integer", "eds_spectrum": "array", "eds_verdict": "string", "eds_label": "integer"}
+    uids = {"primary": "1" * 36, "phases": "2" * 36}
+    seen = dict.fromkeys(uids, 0)
+    with Journal(folder / "journal") as journal:
+
+        def emit(stream, data):
+            seen[stream] += 1
+            journal("event", {
+                "uid": f"{stream}-{seen[stream]}", "descriptor": uids[stream], "seq_num": seen[stream],
+                "time": 10.0 + seen["primary"], "data": data, "timestamps": dict.fromkeys(data, 0.0), "filled": {},
+            })  # fmt: skip
+
+        journal("start", {
+            "uid": "f" * 36, "time": 10.0, "plan_name": "adaptive_map", "sample": "unknown", "phases": [],
+            "grid": grid.to_json(), "agent": agent.configuration(), "model_hashes": {},
+        })  # fmt: skip
+        for stream, uid in uids.items():
+            about = {key: {"dtype": dtype, "shape": [], "source": "test"} for key, dtype in keys.items()}
+            journal("descriptor", {
+                "uid": uid, "run_start": "f" * 36, "time": 10.0, "name": stream, "configuration": {},
+                "data_keys": about if stream == "primary" else {}, "object_keys": {}, "hints": {},
+            })  # fmt: skip
+        while not agent.should_stop():
+            (at,) = agent.suggest()
+            spectrum = rng.poisson(np.where(np.arange(32) // 8 == at.pixel % 16 // 8, 20, 2))
+            data = {
+                "scan_pixel": at.pixel,
+                "eds_spectrum": spectrum,
+                "eds_verdict": "low_counts",
+                "eds_label": 0,
+            }
+            emit("primary", data)
+            agent.ingest({"data": data})
+        reading.take(agent.phases_data())
+        emit("phases", {key: value["value"] for key, value in reading.read().items()})
+    return folder, agent
+
+
+def test_follower_of_a_run_that_finds_its_phases_shows_those_found(found):
+    from slads_bluesky.watch.desk import WatchedRun
+    from slads_bluesky.watch.facts import describe_pixel, describe_run
+
+    folder, agent = found
+    run = WatchedRun(folder, "f" * 36)
+    run.follower.step()
+    while run.analyst.step():
+        pass
+    state = run.follower.state
+    assert state.finds_phases
+    assert state.n_labels == len(agent.discovery.phases) == 2
+    assert np.array_equal(state.measured, agent.sampler.measured)
+    assert np.array_equal(run.analyst.snapshot.reconstruction, agent.sampler.reconstruct())
+    mean, n = state.mean_spectrum(1)
+    assert n == agent.discovery.phases[0].n_spectra
+    assert mean.sum() == pytest.approx(agent.discovery.phases[0].spectrum.sum() / n)
+    about = describe_run(run)
+    assert about["finds_phases"]
+    assert [phase["points"] for phase in about["phases"]] == [
+        int((state.measured == k).sum()) for k in (1, 2)
+    ]
+    assert {verdict["name"] for verdict in about["verdicts"]} <= {"ok", "uncalled"}
+    assert not any("too few counts" in text for text in about["warnings"])
+    pixel = int(state.points.column("pixel")[0])
+    label = int(state.measured.flat[pixel])
+    assert describe_pixel(run, pixel, 0, pinned=False)["phase"] == f"measured: {state.phase(label)}"
+    run.close()
+
+
+def test_analyst_takes_a_label_that_a_search_has_changed(found):
+    folder, _ = found
+    follower = MapFollower(folder, "f" * 36)
+    follower.step()
+    analyst = MapAnalyst(follower, [])
+    while analyst.step():
+        pass
+    before, state = analyst.snapshot.reconstruction.copy(), follower.state
+    pixels = np.flatnonzero(state.measured.ravel() == 1)
+    state.measured.flat[pixels] = 2
+    state.n_found += 1
+    assert analyst.step()
+    assert (before == 1).any()
+    assert (analyst.snapshot.reconstruction == 2).all()
+    follower.close()
+
+
+def test_elements_of_a_map_are_computed_when_somebody_looks(recorded):
+    from slads_bluesky.watch.desk import WatchedRun
+
+    run = WatchedRun(recorded.directory, recorded.uid)
+    run.follower.step()
+    assert LAYERS["elements"].draw(Sight(run.follower.state, None, "dark")) is None
+    run.elements.want()  # there is nothing to look at yet
+    while run.analyst.step():
+        pass
+    run.elements.want()
+    run.elements.close(120)
+    assert run.elements.problem == ""
+    maps = run.elements.maps
+    assert {"Sn", "Pb"} <= set(maps.elements)
+    sight = Sight(run.follower.state, run.analyst.snapshot, "dark", maps, "Sn")
+    picture = LAYERS["elements"].draw(sight)
+    assert picture.scale == "Sn, % by mass"
+    of_tin = run.analyst.snapshot.reconstruction == 1 + run.follower.state.phases.index("Sn")
+    assert picture.image[of_tin].mean() > 95 > 70 > picture.image[~of_tin].mean()  # the eutectic: 62 %
+    several = LAYERS["elements"].draw(sight._replace(element=""))
+    assert several.rgba.shape == (64, 64, 4)
+    assert dict(several.legend).keys() <= set(maps.elements)
+    assert several.choices == ("overlay", *maps.elements)
+    run.close()
+
+
+def test_abundances_are_said_largest_first():
+    from types import SimpleNamespace
+
+    from slads_bluesky.watch.facts import describe_abundances
+
+    state = SimpleNamespace(phase=lambda label: "AB"[label - 1])
+    assert describe_abundances(state, [0.3, 0.7], [0.05, 0.04]) == "abundances B 0.70 ± 0.04, A 0.30 ± 0.05"
+    assert describe_abundances(state, [1.0, 0.001], None) == "abundances A 1.00"
+    assert describe_abundances(state, None, None) == ""

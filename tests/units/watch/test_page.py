@@ -4,15 +4,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+from watch_page import text_until
 
 from slads_bluesky.record import Journal
-
-
-def _text_until(page, selector, wanted):
-    page.wait_for_function(
-        "([selector, wanted]) => (document.querySelector(selector)?.textContent || '').includes(wanted)",
-        arg=[selector, wanted],
-    )
 
 
 def _middle_of(page, card):
@@ -32,34 +26,34 @@ def test_page_without_the_token_shows_the_form_and_nothing_else(served):
 
 def test_page_shows_the_newest_map_its_phases_and_what_is_under_the_pointer(served, browse):
     page = browse(served.url, theme="dark")
-    _text_until(page, "#strip", "250")
+    text_until(page, "#strip", "250")
     assert "token" not in page.url
     assert page.locator("#sample").text_content().startswith("solder")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    _text_until(page, "#phases", "Sn")
-    _text_until(page, "#verdicts", "classified")
+    text_until(page, "#phases", "Sn")
+    text_until(page, "#verdicts", "classified")
     page.mouse.move(*_middle_of(page, "left"))
-    _text_until(page, "#pixel", "row")
-    _text_until(page, "#pixel_facts", "measured: ")
+    text_until(page, "#pixel", "row")
+    text_until(page, "#pixel_facts", "measured: ")
     page.mouse.click(*_middle_of(page, "left"))
-    _text_until(page, "#pixel", "pinned")
+    text_until(page, "#pixel", "pinned")
     page.mouse.move(5, 5)
     assert "pinned" in page.locator("#pixel").text_content()
     page.keyboard.press("Escape")
-    _text_until(page, "#pixel", "newest point")
+    text_until(page, "#pixel", "newest point")
 
 
 def test_layer_and_axis_are_kept_over_a_reload(served, browse):
     page = browse(served.url)
     page.click("button[data-side=left][data-layer=order]")
-    _text_until(page, "#left_legend", "order of measurement")
+    text_until(page, "#left_legend", "order of measurement")
     page.click("button[data-axis=dose]")
     page.click("#theme")
     page.reload()
     page.wait_for_selector("button[data-side=left][data-layer=order][aria-checked=true]")
     page.wait_for_selector("button[data-axis=dose][aria-checked=true]")
     page.wait_for_selector("html[data-theme=dark]")
-    _text_until(page, "#left_legend", "order of measurement")
+    text_until(page, "#left_legend", "order of measurement")
 
 
 def test_list_finds_runs_by_sample_and_day(served, record, browse):
@@ -67,11 +61,11 @@ def test_list_finds_runs_by_sample_and_day(served, record, browse):
     row = f"#runs li[data-uid='{record.uid}']"
     page.wait_for_selector(row)
     page.fill("#find", "no such sample")
-    _text_until(page, "#runs", "no runs")
+    text_until(page, "#runs", "no runs")
     page.fill("#find", "SOLD")
     page.wait_for_selector(row)
     page.fill("#since", "2100-01-01")
-    _text_until(page, "#runs", "no runs")
+    text_until(page, "#runs", "no runs")
     page.fill("#since", "")
     page.wait_for_selector(row)
 
@@ -89,7 +83,7 @@ def test_two_browsers_follow_a_growing_map_over_a_restart_of_the_server(served, 
         for name, doc in thirds[0]:
             journal(name, doc)
         for page in (first, second):
-            _text_until(page, "#sample", "grows")
+            text_until(page, "#sample", "grows")
             page.wait_for_selector("#status.measuring")
         second.reload()
         for name, doc in thirds[1]:
@@ -101,7 +95,7 @@ def test_two_browsers_follow_a_growing_map_over_a_restart_of_the_server(served, 
                 arg=int(measured),
             )
         second.click(f"#runs li[data-uid='{record.uid}'] button")  # beside it
-        _text_until(second, "#right_title", "solder")
+        text_until(second, "#right_title", "solder")
         served.stop()
         first.wait_for_selector("#lost:not([hidden])")
         served.start()
@@ -110,5 +104,5 @@ def test_two_browsers_follow_a_growing_map_over_a_restart_of_the_server(served, 
             journal(name, doc)
     for page in (first, second):
         page.wait_for_selector("#status.success")
-        _text_until(page, "#strip", "250")
-    _text_until(second, "#right_title", "solder")
+        text_until(page, "#strip", "250")
+    text_until(second, "#right_title", "solder")
