@@ -82,7 +82,7 @@ class ElementWatch:
 
     def _compute(self) -> None:
         from ..analysis.elements.maps import map_elements
-        from ..analysis.run_data import load_map
+        from ..analysis.load import load_map
         from ..export.conditions import conditions_of_map
         from ..record.runs import find_run, map_runs
 
