@@ -63,7 +63,7 @@ class MapForecast:
         every = len(self.first_pixels) // SHOWN + 1
         return {
             "grid": self.grid.to_json(), **self.estimate.to_json(), "n_first": len(self.first_pixels),
-            "first_pixels": list(self.first_pixels[::every]),
+            "first_pixels": [int(pixel) for pixel in self.first_pixels[::every]],
             "lines": describe_estimate(self.estimate, self.runs),
             "image_png": "" if self.image is None else _png(self.image),
         }  # fmt: skip

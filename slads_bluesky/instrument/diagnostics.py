@@ -49,7 +49,7 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, under the names of the fields."""
-        return asdict(self)
+        return {**asdict(self), "passed": bool(self.passed)}  # a comparison of arrays gives numpy's own
 
 
 def check_versions(package: str = "slads-bluesky") -> list[CheckResult]:
@@ -190,7 +190,7 @@ def _runs(n: int) -> str:
 
 
 def _catalog(directory: Path) -> CheckResult:
-    from ..record.catalog.store import close_catalog, open_catalog
+    from ..record.catalog.store import borrowed_catalog
     from ..record.location import catalog_directory
     from ..record.runs import list_runs
 
@@ -201,17 +201,15 @@ def _catalog(directory: Path) -> CheckResult:
             database.execute("BEGIN IMMEDIATE")  # as a writer would, and nothing is written
             database.rollback()
         database.close()
-        catalog = open_catalog(directory, create=False, catch_up=False)
+        with borrowed_catalog(directory, create=False, catch_up=False) as catalog:
+            try:
+                held = set(catalog)
+            except Exception as error:  # whatever tiled or its database says
+                return CheckResult("catalog", False, f"{folder} cannot be read: {error}", rebuild)
     except sqlite3.Error as error:
         return CheckResult("catalog", False, f"{folder}/catalog.db: {error}", rebuild)
     except SladsError as error:
         return CheckResult("catalog", False, str(error), rebuild)
-    try:
-        held = set(catalog)
-    except Exception as error:  # whatever tiled or its database says
-        return CheckResult("catalog", False, f"{folder} cannot be read: {error}", rebuild)
-    finally:
-        close_catalog(catalog)
     missing = sum(run.uid not in held for run in list_runs(directory, lambda _: None))
     more = f"; {missing} more are in the journal only and follow when it is next opened" if missing else ""
     return CheckResult("catalog", True, f"{folder} can be written and read, {_runs(len(held))}{more}")

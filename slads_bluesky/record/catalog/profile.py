@@ -14,7 +14,7 @@ from slads_bluesky.files import atomic_write
 
 from ..location import without_secrets
 from .embedded import catalog_configuration
-from .store import close_catalog, open_catalog
+from .store import borrowed_catalog
 
 __all__ = ["profile_directory", "write_profile"]
 
@@ -57,7 +57,8 @@ def write_profile(name: str, where: Path | str, *, replace: bool = False) -> Pat
         record = Path(where)
         if not (record / "journal").is_dir() and not (record / "catalog").is_dir():
             raise RecordError(f"{record} holds no record of runs")
-        close_catalog(open_catalog(record))  # made, and caught up with the journal
+        with borrowed_catalog(record):  # made, and caught up with the journal
+            pass
         content = {"direct": catalog_configuration(record)}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +31,7 @@ from .embedded import embedded_client, identity, make_whole
 from .left_out import first_line
 from .run_clients import restore_run_clients
 
-__all__ = ["close_catalog", "connected", "is_elsewhere", "is_profile", "open_catalog"]
+__all__ = ["borrowed_catalog", "close_catalog", "connected", "is_elsewhere", "is_profile", "open_catalog"]
 
 _opened_as: dict[Path | str, Any] = {}  # which file the client of a directory was opened on
 _open: dict[Path | str, Any] = {}  # one client a directory or server and process: opening takes seconds
@@ -96,6 +98,18 @@ def open_catalog(
 
         write_missing(catalog, journal_directory(record), progress=progress)
     return catalog
+
+
+@contextmanager
+def borrowed_catalog(where: str | Path, **options: Any) -> Iterator[Any]:
+    """Give a catalog for a while, as `open_catalog` opens it; one that was open before stays open for its user."""
+    before = list(_open.values())
+    catalog = open_catalog(where, **options)
+    try:
+        yield catalog
+    finally:
+        if not any(catalog is client for client in before):
+            close_catalog(catalog)
 
 
 def close_catalog(catalog: Any) -> None:

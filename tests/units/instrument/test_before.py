@@ -1,5 +1,6 @@
 """Before a map: what does not fit is refused with both values, what fits is forecast, and the session is checked."""
 
+import base64
 import json
 from dataclasses import replace
 
@@ -96,3 +97,22 @@ def test_doctor_at_the_prompt_is_a_line_a_check(session):
     lines = repr(found).splitlines()
     assert lines[-1] in ("all checks passed", f"1 of {len(found)} checks failed")
     assert sum(line.startswith(("ok", "NOT OK")) for line in lines) == len(found)
+
+
+def test_doctor_leaves_the_sessions_catalog_open(session):
+    session.doctor()
+    documents = list(session.db[-1].documents())
+    assert (documents[0][0], documents[-1][0]) == ("start", "stop")
+
+
+def test_estimate_with_an_image_gives_clients_what_they_draw(session, tmp_path):
+    np.save(tmp_path / "bse.npy", np.random.default_rng(0).random((64, 64)).astype(np.float32))
+    forecast = session.check_map(fraction=0.1, image=str(tmp_path / "bse.npy"))
+    assert base64.b64decode(forecast["image_png"]).startswith(b"\x89PNG")
+    assert len(forecast["first_pixels"]) == forecast["n_first"]
+    assert max(forecast["first_pixels"]) < 32 * 32
+    assert json.loads(json.dumps(forecast))["lines"][0].startswith("points")
+    session.estimate(image=str(tmp_path / "bse.npy")).preview(save=tmp_path / "over.png")
+    assert (tmp_path / "over.png").stat().st_size > 1000
+    with pytest.raises(DataError, match="nowhere"):
+        session.check_map(image=str(tmp_path / "nowhere.npy"))
