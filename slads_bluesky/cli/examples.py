@@ -20,6 +20,7 @@ EXAMPLES = {
     "serve": "serve --port 8000",
     "relabel": "relabel -1",
     "classify": "classify spectra.msa --classifier classifier.safetensors",
+    "phases": "phases -1 --classifier found.safetensors",
     "quantify": "quantify -1 --elements Pb,Sn",
     "denoise": "denoise raster.npy --classifier classifier.safetensors -o map.npy",
     "calibrate-detector": "calibrate-detector quartz.msa=SiO2 -o detector.json",
@@ -36,21 +37,12 @@ EXAMPLES = {
 
 
 def add_examples(app: Any) -> None:
-    """Put the examples below the help of the commands of a typer application.
-
-    Raises
-    ------
-    KeyError
-        If a command has none, neither here nor in its own help.
-    """
+    """Put the examples below the help of the commands of a typer application."""
     for group, prefix in [(app, ""), *((g.typer_instance, f"{g.name} ") for g in app.registered_groups)]:
         for about in group.registered_commands:
             name = prefix + (about.name or about.callback.__name__.replace("_", "-"))
             if "Example: slads-bluesky" in (about.help or about.callback.__doc__ or ""):
                 continue
-            example = (
-                EXAMPLES[name]
-                if name in EXAMPLES or not name.startswith("bench ")
-                else f"{name} --json figures.json"
-            )
-            about.epilog = f"Example: slads-bluesky {example}"
+            example = EXAMPLES.get(name, f"{name} --json figures.json" if name.startswith("bench ") else None)
+            if example is not None:
+                about.epilog = f"Example: slads-bluesky {example}"
