@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...images.distortion import boundary_fraction
 from ...images.labels import fill_from_nearest
 from ...protocols import UNMEASURED, Suggestion
 from ..base import GridSampler
@@ -26,11 +27,15 @@ from .error_monitor import LearnedErrorMonitor
 from .guided import GuidedMapper
 from .holdout import SPACING, Validation, validate
 from .inference import NetworkMapper, Precision, Prediction
+from .label_errors import ROUNDS, LabelErrors, find_label_errors
 from .model import LearnedModel, shipped_model
 from .planning import Plan
 from .settings import PolicySettings
 
 __all__ = ["LearnedSampler"]
+
+CHECKS = 1.25
+"""Factor by which the number of measured pixels grows from one check for wrong labels to the next."""
 
 
 class LearnedSampler(GridSampler):
@@ -121,6 +126,11 @@ class LearnedSampler(GridSampler):
         self._n_validated = 0
         self._validation: Validation | None = None
         self._now: Prediction | None = None
+        self._errors: LabelErrors | None = None
+        self._checked: NDArray[np.int16] | None = None
+        """The labels that the last check for wrong ones is about, None before the first."""
+        self._n_checked = 0
+        self._errors_then: LabelErrors | None = None
         self._slads: SladsSampler | None = None
         self._frame: NDArray[np.float32] | None = None
         self._guided: GuidedMapper | None = None
@@ -189,7 +199,7 @@ class LearnedSampler(GridSampler):
         pixel, label = int(pixel), int(label)
         if self._take(pixel, label) is None:
             return
-        self._now = None
+        self._now = self._errors = None
         if self._slads is not None:
             self._slads.ingest(pixel, label)
         self._since += 1
@@ -207,6 +217,8 @@ class LearnedSampler(GridSampler):
             if self._guide is not None:
                 self._guided = GuidedMapper(self._mapper, self._guide, seen)
                 self._monitor.use(self._guided)
+        if self._n_measured >= CHECKS * self._n_checked:
+            self._checked, self._n_checked, self._errors_then = seen, self._n_measured, None
         self._plan = self._planned(seen)
 
     def _planned(self, seen: NDArray[np.int16]) -> Plan:
@@ -252,6 +264,27 @@ class LearnedSampler(GridSampler):
             self._validation = validate(self._mapper, self._validated, self._seed)
         return self._validation
 
+    def label_errors(self) -> LabelErrors:
+        """Return which measured labels all others contradict; none where no label need be wrong.
+
+        Whether any need be is decided each time that the number of measured pixels has grown by a quarter.
+        """
+        none = LabelErrors(0.0, np.zeros(0, np.int64))
+        if self._checked is None:
+            return none
+        if self._errors_then is None:
+            self._errors_then = self._contradicted(self._checked, 1)
+        if self._errors_then.share == 0.0:
+            return none
+        if self._errors is None:
+            self._errors = self._contradicted(self._measured, ROUNDS)
+        return self._errors
+
+    def _contradicted(self, measured: NDArray[np.int16], rounds: int) -> LabelErrors:
+        inside = np.where(self._inside, self.prediction().labels, 0).astype(np.uint8)
+        boundaries = float(boundary_fraction(inside) * inside.astype(bool).mean())
+        return find_label_errors(self._mapper.probabilities, measured, boundaries, self._seed, rounds)
+
     def _fallback(self) -> SladsSampler:
         """Return a SLADS that has all labels; its initial mask is ours, hence measured."""
         if self._slads is None:
@@ -282,8 +315,9 @@ class LearnedSampler(GridSampler):
     def reconstruct(self) -> NDArray[np.uint8]:
         """Return the map: (rows, columns) uint8 labels; measured pixels keep theirs, unclassified ones do not vote.
 
-        Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of
-        interest hold the label of the nearest pixel inside.
+        A sample that all others contradict (`label_errors`) does not keep its label and does not vote. Before the
+        first phase is measured every pixel holds the lowest label. Pixels outside the region of interest hold the
+        label of the nearest pixel inside.
         """
         if not (self._measured > 0).any():
             return np.full(self._shape, self._labels[0], np.uint8)
@@ -291,7 +325,11 @@ class LearnedSampler(GridSampler):
             return self._fallback().reconstruct()
         if not self.uses_network:
             return knn_reconstruct(self._measured, roi=self._inside)
-        return fill_from_nearest(self.prediction().labels.copy(), ~self._inside)
+        errors = self.label_errors()
+        found = self.prediction()
+        if errors.pixels.size:
+            found = (self._guided or self._mapper)(errors.without(self._measured))
+        return fill_from_nearest(found.labels.copy(), ~self._inside)
 
     def distortion_estimate(self) -> float:
         """Estimate the total distortion of `reconstruct()`: the median of its forecast; NaN before there is one.

@@ -1,4 +1,4 @@
-"""How a network's predictions become picks: settings that belong to its weights and stand in its model file."""
+"""How a network's predictions become picks, and how it is trained: settings that stand in its model file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ConfigError
 
-__all__ = ["VERSION_1", "PolicySettings"]
+__all__ = ["VERSION_1", "PolicySettings", "TrainingSettings"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,49 @@ class PolicySettings:
 
 VERSION_1 = PolicySettings(growth=0.04, least=0.0012, most=0.0015, complement=False)
 """Settings of model files that have none, as the program was when they were written."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that training depends on besides the program and the number of steps.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels of the network's levels.
+    side : int
+        Rows and columns of the training images, pixels.
+    pool : int
+        Images held; the oldest make room for new ones.
+    batch : int
+        Images a step.
+    every, fresh : int
+        After each `every` steps `fresh` new images enter the pool, ordered mostly by the network.
+    rate : float
+        Learning rate of AdamW before it is let down over the last quarter of the steps.
+    margin : float
+        Added to an image's cross-entropy before the logarithm is taken.
+    plain : int
+        Steps at the start with the cross-entropy itself as the loss.
+    own : float
+        Share of the new images that are cut from a user's own, where there are any; the others are generated, so
+        that what is common to all specimens is not forgotten.
+    seed : int
+        Seed of images, orders, batches and weights.
+    label_noise : float
+        Largest share of wrong labels among the samples of a state; in half of the states all are confusions of one
+        pair of labels. Above 0 the loss counts measured pixels, too.
+    """
+
+    widths: tuple[int, ...] = (32, 48, 64, 96)
+    side: int = 128
+    pool: int = 1500
+    batch: int = 24
+    every: int = 500
+    fresh: int = 96
+    rate: float = 2e-3
+    margin: float = 0.003
+    plain: int = 1000
+    own: float = 0.8
+    seed: int = 0
+    label_noise: float = 0.0

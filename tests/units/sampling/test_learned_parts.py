@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from slads_bluesky.errors import DataError, ModelFileError
 from slads_bluesky.images.generated import KINDS, training_image
 from slads_bluesky.sampling import LearnedSampler, SladsSampler, train_slads
 from slads_bluesky.sampling.learned.adaptation import adapt, check_images
+from slads_bluesky.sampling.learned.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from slads_bluesky.sampling.learned.inputs import (
     CAP,
     fold_planes,
@@ -27,7 +29,10 @@ from slads_bluesky.sampling.learned.model import (
     shipped_model,
 )
 from slads_bluesky.sampling.learned.network import LabelNet
+from slads_bluesky.sampling.learned.pool import with_wrong_labels
+from slads_bluesky.sampling.learned.producers import planes_of
 from slads_bluesky.sampling.learned.rollout import NEVER, by_distance, roll_out
+from slads_bluesky.sampling.learned.schedule import Schedule
 from slads_bluesky.sampling.learned.training import (
     Trainer,
     TrainingSettings,
@@ -215,6 +220,64 @@ def test_training_repeats_itself_and_starts_from_a_model():
     assert resumed.model().sha256 != first.sha256
     with pytest.raises(DataError, match="widths"):
         Trainer(TrainingSettings(), start=first)
+
+
+def test_training_that_is_interrupted_continues_to_the_same_weights(tmp_path):
+    def started():
+        return Trainer(replace(TINY, label_noise=0.05)), Schedule(steps=8)
+
+    whole, schedule = started()
+    list(whole.run(schedule.rates(float)))
+    first, schedule = started()
+    rates = schedule.rates(float)
+    for _ in zip(range(5), first.run(rates), strict=False):
+        pass
+    path = checkpoint_path(tmp_path / "net.safetensors")
+    save_checkpoint(path, first, schedule, {"threads": 1})
+    second, schedule = started()
+    found = load_checkpoint(path, second, schedule, {"threads": 1})
+    assert second.steps == found.held == first.steps
+    list(second.run(found.rates(float)))
+    assert second.model().sha256 == whole.model().sha256
+    with pytest.raises(DataError, match="threads 1, not 2"):
+        load_checkpoint(path, second, schedule, {"threads": 2})
+    with pytest.raises(DataError, match=r"label_noise 0\.05, not 0\.0"):
+        load_checkpoint(path, Trainer(TINY), schedule, {"threads": 1})
+    tiny_model().save(path)
+    with pytest.raises(ModelFileError, match="field format"):
+        load_checkpoint(path, second, schedule, {"threads": 1})
+
+
+def test_training_beside_a_producer_takes_its_batches():
+    trainer = Trainer(TINY)
+    losses = list(trainer.run([1.0] * 5, processes=2))
+    assert len(losses) == trainer.steps == 5
+    assert np.isfinite(losses).all()
+    assert len(trainer.pool) == 0
+
+
+def test_planes_of_the_device_are_those_of_the_processor():
+    measured = sparse((32, 48), 0.05, 3)
+    pair = one_against_rest(measured, 2)
+    exact = np.empty((5, *measured.shape), np.float32)
+    planes(pair[0], pair[1], exact)
+    found = planes_of(torch.from_numpy(pair.astype(np.int16))[None])[0].numpy()
+    assert np.allclose(found, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [2, 4])
+def test_wrong_labels_of_a_state_are_a_share_of_its_samples(labels):
+    rng = np.random.default_rng(labels)
+    measured = np.where(rng.random((64, 64)) < 0.5, rng.integers(1, labels + 1, (64, 64)), -1).astype(
+        np.int16
+    )
+    shares = []
+    for _ in range(20):
+        found = with_wrong_labels(measured, labels, 0.1, rng)
+        assert np.array_equal(found > 0, measured > 0)
+        assert found.max() <= labels
+        shares.append(np.mean((found != measured)[measured > 0]))
+    assert 0.0 <= min(shares) < 0.03 < max(shares) < 0.12
 
 
 def test_images_to_adapt_to_are_checked(make_blobs):
