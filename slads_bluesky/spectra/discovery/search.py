@@ -17,6 +17,7 @@ from scipy.optimize import minimize_scalar
 from .bins import joined, joined_starts
 from .elements import ElementPrior
 from .mixture import Floats, Mixture, Shapes, difference, tempered
+from .scatter import log_odds_of_two
 
 __all__ = ["Apart", "Between", "Found", "discover", "split_group"]
 
@@ -40,6 +41,8 @@ ALIKE = 0.004
 LEAST_DIFFERENCE = 0.008
 """Chi-square per count by which two phases differ: Chernoff's information of 1000 counts is 1. What differs less is
 one phase whose composition scatters."""
+CLEAR_DIFFERENCE = 0.1
+"""Likewise, from which two groups are two phases however they scatter."""
 LEAST_PART = 0.08
 """Part of the lesser phase in a mixture; less of it is scatter."""
 
@@ -149,7 +152,11 @@ def _grown(weighted: Floats, begin: Floats, shapes: Shapes, most: int, apart: Se
         larger = _split(mixture, weighted, shapes, tried)
         if larger is None:
             break
-        mixture = _merge(_drop_small(larger), weighted, shapes, apart)
+        after = _merge(_drop_small(larger[0]), weighted, shapes, apart)
+        if after.evidence > mixture.evidence:
+            mixture = after
+        else:  # what was split was merged again: not twice
+            tried.add(larger[1])
     return mixture
 
 
@@ -217,8 +224,13 @@ def _groups_apart(mixture: Mixture, apart: Sequence[Apart]) -> list[tuple[int, i
     return pairs
 
 
-def _split(mixture: Mixture, counts: Floats, shapes: Shapes, tried: set[bytes]) -> Mixture | None:
-    """The mixture with one phase split, the first of those that gain most; None if no split gains."""
+def _split(
+    mixture: Mixture, counts: Floats, shapes: Shapes, tried: set[bytes]
+) -> tuple[Mixture, bytes] | None:
+    """The mixture with one phase split, the first of those that gain most; None if no split gains.
+
+    With it comes the key of what was split, for `tried`.
+    """
     hard = mixture.responsibility.argmax(axis=1)
     found: list[tuple[float, int, NDArray[np.int64], Floats]] = []
     for k in range(mixture.n_phases):
@@ -234,12 +246,13 @@ def _split(mixture: Mixture, counts: Floats, shapes: Shapes, tried: set[bytes]) 
         found.append((best[0], k, members, best[1]))
     before = mixture.evidence if found else 0.0
     for _, k, members, parts in sorted(found, key=lambda f: -f[0]):
-        again = Mixture(counts, _wider(mixture.responsibility, k, members, parts), shapes).fit()
-        if difference(again.sums[k], again.sums[-1]) < LEAST_DIFFERENCE:
+        wider = _wider(mixture.responsibility, k, members, parts)
+        again = Mixture(counts, wider, shapes).fit()
+        if again.n_phases == wider.shape[1] and _are_one(again, k, again.n_phases - 1):
             tried.add(members.tobytes())
             continue
         if again.evidence > before + GAIN and again.sizes.min() >= FEWEST - 0.5:
-            return again
+            return again, members.tobytes()
         tried.add(members.tobytes())
     return None
 
@@ -286,13 +299,22 @@ def _merge(mixture: Mixture, counts: Floats, shapes: Shapes, apart: Sequence[Apa
             fewer = np.delete(mixture.responsibility, b, axis=1)
             fewer[:, a] += mixture.responsibility[:, b]
             merged = Mixture(counts, fewer, shapes)
-            alike = difference(mixture.sums[a], mixture.sums[b]) < LEAST_DIFFERENCE
-            if alike or merged.evidence >= now - GAIN:
+            if _are_one(mixture, a, b) or merged.evidence >= now - GAIN:
                 mixture = merged.fit()
                 break
         else:
             break
     return mixture
+
+
+def _are_one(mixture: Mixture, a: int, b: int) -> bool:
+    """Whether two groups differ too little to be two phases, or are nearly alike and scatter between each other."""
+    one, other = mixture.sums[a], mixture.sums[b]
+    apart = difference(one, other)
+    if not LEAST_DIFFERENCE <= apart < CLEAR_DIFFERENCE:
+        return apart < LEAST_DIFFERENCE
+    members = np.isin(mixture.responsibility.argmax(axis=1), [a, b])
+    return log_odds_of_two(mixture._counts[members], one, other) < 0.0
 
 
 def _drop_small(mixture: Mixture) -> Mixture:
