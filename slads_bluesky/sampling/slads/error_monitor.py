@@ -66,8 +66,8 @@ class ErrorMonitor:
     def take(self, pixel_error: float, agreed: bool, missed: bool) -> None:
         """Take how the map stood at a chosen pixel before it was measured."""
         self._pixel_error.append(pixel_error)
-        self._agreed.append(agreed)
-        self._missed.append(missed)
+        self._agreed.append(bool(agreed))
+        self._missed.append(bool(missed))
         self._function.take(bool(missed))
 
     def invalidate(self) -> None:
