@@ -35,7 +35,7 @@ _SAMPLING = "tests/units/sampling"
 TARGETS = (
     Target("slads", "slads_bluesky/sampling/slads",
            ("engine", "erd", "features", "neighbors", "pixel_error", "reconstruct", "reduction", "sampler", "state"),
-           (f"{_SAMPLING}/test_small_grids.py", f"{_SAMPLING}/test_parts.py", "-k", "not initial_mask"),
+           (f"{_SAMPLING}/test_small_grids.py",),
            compiled=False),
     Target("journal", "slads_bluesky/record/journal", ("checksums", "order", "reading", "writing"),
            (*(f"tests/units/record/test_{name}.py" for name in ("journal", "checksums", "vanishing")), "-k",

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sampling_fixtures import run_beside
 
-from slads_bluesky.sampling import SladsModel, SladsSampler
+from slads_bluesky.errors import DataError
+from slads_bluesky.sampling import SladsModel, SladsSampler, knn_reconstruct
 from slads_bluesky.sampling.slads.features import feature_table
 from slads_bluesky.sampling.slads.model import TERMS
 from slads_bluesky.sampling.slads.pixel_error import (
@@ -79,6 +80,21 @@ def test_small_grid_batch_is_that_of_single_decisions_without_new_labels(begun):
     assert len(set(batch)) == 5
     assert batch[0] == sampler.suggest()[0].pixel
     assert not {int(p) for p in np.flatnonzero(sampler.measured.ravel() >= 0)} & set(batch)
+
+
+def test_reconstruction_of_measured_labels_is_the_oracles(oracle, begun):
+    sampler, samples = begun
+    inside = np.ones((9, 11), bool)
+    inside[:, 9:] = False
+    samples = {at: label for at, label in samples.items() if inside[at]}
+    found = knn_reconstruct(sampler.measured, k=4, roi=inside)
+    wanted = oracle.reconstruct((9, 11), samples, (1, 2, 3), 4, inside)
+    assert all(found[at] == label for at, label in wanted.items())
+    with pytest.raises(DataError, match="no pixel with a phase"):
+        knn_reconstruct(np.where(sampler.measured > 0, -1, sampler.measured))
+    many = np.arange(1, 65, dtype=np.int16).reshape(8, 8)
+    with pytest.raises(DataError, match="64 different labels"):
+        knn_reconstruct(many)
 
 
 def test_features_of_unmeasured_pixels_are_the_oracles(oracle, begun):
