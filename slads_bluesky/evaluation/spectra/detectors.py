@@ -304,12 +304,11 @@ def drifted(
 
 
 def k411_as_k412(counts: int, n: int, rng: np.random.Generator) -> float:
-    """Part of computed spectra of the glass K411 that a classifier of NIST's other materials calls K412, ``ok``."""
+    """Part of computed spectra of the glass K411 that a classifier of NIST's materials and it calls K412, ``ok``."""
     chosen = DETECTOR_SETS["NIST 20 kV"]
     axis, settings = EnergyAxis(0.0, 0.01, 2048), _settings(chosen)
-    classifier = PhaseClassifier.from_compositions(
-        {phase: spec for phase, (spec, _) in chosen.phases.items()}, axis, **settings
-    )
+    known = {phase: spec for phase, (spec, _) in chosen.phases.items()}
+    classifier = PhaseClassifier.from_compositions({**known, "K411": K411}, axis, **settings)
     detector = Detector(resolution_ev=chosen.resolution_ev)
     shape = expected_counts(
         K411, axis, beam_energy_kev=chosen.beam_energy_kev, takeoff_deg=chosen.takeoff_deg, detector=detector,
