@@ -133,7 +133,9 @@ def _phases(run: WatchedRun, theme: str) -> list[dict[str, Any]]:
     votes = np.bincount(np.maximum(state.measured, 0).ravel(), minlength=state.n_labels + 1)
     return [
         {
+            "label": label,
             "name": state.phase(label),
+            "about": "" if state.found is None else state.found.candidates.get(label, ""),
             "colour": phase_colour(label, theme),
             "area": None if areas is None else float(areas[label] / max(areas.sum(), 1)),
             "points": int(votes[label]) if label < votes.size else 0,

@@ -6,6 +6,7 @@ and from then on single elements change; a picture may lack the newest pixel, ne
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,10 @@ class FoundPhases(NamedTuple):
     """(most, channels) their summed counts."""
     parents: NDArray[np.int64]
     """(most,) label of the phase that each was split off from; 0: none."""
+    names: dict[int, str]
+    """What operators named them, by label."""
+    candidates: dict[int, str]
+    """What they may be by their composition, by label."""
     undiscovered_upper: float
     """95 % bound of the part of the area that phases not found yet may hold; NaN before there is one."""
 
@@ -124,6 +129,8 @@ class MapState(StreamRouter):
         """Name of a label."""
         if label == UNCLASSIFIED:
             return "unclassified"
+        if self.found is not None and label in self.found.names:
+            return self.found.names[label]
         return self.phases[label - 1] if label <= len(self.phases) else f"phase {label}"
 
     def mean_spectrum(self, label: int) -> tuple[NDArray[np.float64], int] | None:
@@ -254,9 +261,12 @@ class MapState(StreamRouter):
         parents, seen = np.asarray(data["phases_parents"]), np.asarray(data["phases_measured"])
         if seen.shape != self.measured.shape or len({len(sizes), len(spectra), len(parents)}) != 1:
             raise DataError(f"phases of shape {seen.shape} for a grid of {self.measured.shape}")
-        self.found = FoundPhases(
-            sizes, spectra, parents, float(data.get("phases_undiscovered_upper", np.nan))
+        names, candidates = (
+            {int(label): str(text) for label, text in json.loads(data.get(f"phases_{what}") or "{}").items()}
+            for what in ("names", "candidates")
         )
+        upper = float(data.get("phases_undiscovered_upper", np.nan))
+        self.found = FoundPhases(sizes, spectra, parents, names, candidates, upper)
         np.copyto(self.measured, seen, where=seen != UNMEASURED, casting="unsafe")
         self.n_labels = max(int(np.flatnonzero(sizes).max(initial=0)) + 1, int(seen.max(initial=0)), 1)
         self.n_found += 1

@@ -3,7 +3,7 @@
 window.slads = (() => {
   const $ = (id) => document.getElementById(id);
   const state = {};
-  let inbox = null, counter = 0, waiting = 0, formOf = "", lastBeat = 0;
+  let inbox = null, counter = 0, waiting = 0, formOf = "", lastBeat = 0, changed = 0;
   const memory = {
     read() { try { return JSON.parse(localStorage.getItem("slads_watch") || "{}"); } catch { return {}; } },
     write(more) { try { localStorage.setItem("slads_watch", JSON.stringify({ ...this.read(), ...more })); } catch { /* private */ } },
@@ -70,7 +70,8 @@ window.slads = (() => {
     parts.push(el("h2", {}, run.finds_phases ? "Phases found" : "Phases"));
     const rows = el("div", { class: "rows", id: "phases" });
     for (const phase of run.phases)
-      rows.append(el("span", {}, el("i", { class: "sw", style: `background:${phase.colour}` }), phase.name, phase.from ? el("small", {}, ` from ${phase.from}`) : ""),
+      rows.append(el("span", {}, el("i", { class: "sw", style: `background:${phase.colour}` }), phase.name, phase.from ? el("small", {}, ` from ${phase.from}`) : "",
+        run.finds_phases && run.status === "measuring" && $("phase") ? el("button", { type: "button", class: "tiny", "aria-label": `Change ${phase.name}`, onclick: () => change(phase) }, "…") : ""),
         el("div", { class: "meter" }, el("i", { style: `width:${100 * (phase.area ?? 0)}%;background:${phase.colour}` })),
         el("span", { title: `${phase.points} points` }, phase.area === null ? "–" : percent(phase.area)));
     parts.push(rows, el("h2", {}, "Verdicts"));
@@ -84,6 +85,14 @@ window.slads = (() => {
       parts.push(el("ol", { class: "log", id: "actions" }, ...run.actions.slice().reverse().map((a) => el("li", {}, `${a.clock} ${a.who}: ${a.action} ${a.detail}`))));
     }
     box.replaceChildren(...parts);
+  }
+
+  function change(phase) {
+    changed = phase.label;
+    $("phase_title").textContent = `phase ${phase.label}: ${phase.name}`;
+    $("phase_about").textContent = phase.about || "";
+    $("phase_name").value = $("phase_other").value = "";
+    $("phase").showModal();
   }
 
   function runs() {
@@ -235,6 +244,11 @@ window.slads = (() => {
     let timer = 0;
     for (const id of ["find", "since", "until"]) $(id).oninput = () => { clearTimeout(timer); timer = setTimeout(() => send({ do: "search", text: $("find").value, since: $("since").value, until: $("until").value }), 200); };
     for (const b of document.querySelectorAll("button[data-act]")) b.onclick = () => send({ do: "act", action: b.dataset.act, who: who() });
+    for (const b of document.querySelectorAll("button[data-phase-act]")) b.onclick = () => {
+      const action = b.dataset.phaseAct;
+      if (action) send({ do: "phase", action, label: changed, name: $("phase_name").value, other: parseInt($("phase_other").value) || 0, who: who() });
+      $("phase").close();
+    };
     if ($("doctor")) $("doctor").onclick = () => send({ do: "doctor" });
     if ($("who")) $("who").onchange = () => memory.write({ who: $("who").value });
     if ($("form")) $("form").onsubmit = (e) => { e.preventDefault(); send({ do: "add", values: values(), who: who() }); };

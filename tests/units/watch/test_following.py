@@ -187,6 +187,12 @@ def test_follower_of_a_run_that_finds_its_phases_shows_those_found(found):
     assert mean.sum() == pytest.approx(agent.discovery.phases[0].spectrum.sum() / n)
     about = describe_run(run)
     assert about["finds_phases"]
+    assert [phase["name"] for phase in about["phases"]] == ["phase 1", "phase 2"]
+    state.found = state.found._replace(names={2: "quartz"}, candidates={2: "SiO2"})
+    assert (describe_run(run)["phases"][1]["name"], describe_run(run)["phases"][1]["about"]) == (
+        "quartz",
+        "SiO2",
+    )
     assert [phase["points"] for phase in about["phases"]] == [
         int((state.measured == k).sum()) for k in (1, 2)
     ]
