@@ -341,11 +341,19 @@ def test_operator_checks_queues_and_steers_on_the_page_and_what_they_do_is_in_th
     page.fill("#form input[name=fraction]", "0.9")
     for how, ending in (("abort", "abort"), ("stop", "stopped")):
         page.fill("#form input[name=sample]", f"to {how}")
+        if how == "stop":
+            page.click("#form summary")
+            page.fill("#form input[name=phases]", "discover")
         page.click("#add")
         text_until(page, "#q_items", f"to {how}")
         page.click("button[data-act=start]")
         page.wait_for_selector("button[data-act=pause]:not([disabled])")
         text_until(page, "#sample", f"to {how}")
+        if how == "stop":
+            page.click("#phases button[aria-label^=Change] >> nth=0")
+            page.fill("#phase_name", "tin")
+            page.click("button[data-phase-act=name]")
+            text_until(page, "#phases", "tin")
         page.click("button[data-act=pause]")
         page.wait_for_selector("#q_state.paused")
         if how == "abort":
@@ -362,7 +370,7 @@ def test_operator_checks_queues_and_steers_on_the_page_and_what_they_do_is_in_th
     assert done == [
         ["queue", "queue", "remove", "start"],
         ["queue", "start", "pause", "resume", "abort"],
-        ["queue", "start", "pause", "stop"],
+        ["queue", "start", "phases", "pause", "stop"],
     ]
     assert {action["operator_who"] for of_run in actions for action in of_run} == {"Ada"}
     assert runs[0].stop["num_events"]["primary"] == 26

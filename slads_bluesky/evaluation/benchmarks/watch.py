@@ -113,7 +113,7 @@ def _photograph(page: Any, picture: Path) -> None:
     page.wait_for_selector("#status.success", timeout=PATIENCE_S * 1e3)
     page.click("button[data-side=right][data-layer=reconstruction]")
     page.wait_for_function(
-        "() => { const s = window.slads.state; return s.run && s.right && s.run.distortion !== null"
+        "() => { const s = window.slads.state; return s.run && s.left && s.right"
         " && s.right.n === s.run.n && s.left.n === s.run.n; }",
         timeout=PATIENCE_S * 1e3,
     )

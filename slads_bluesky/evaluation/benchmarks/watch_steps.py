@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,12 +90,15 @@ def map_object(folder: str, name: str) -> float:
     from ...agent_settings import AgentSettings
     from ...devices.sim.soft import soft_microscope
     from ...grid import ScanGrid
+    from ...modelstore import keep_models
     from ...phantom import make_object
     from ...plans.adaptive import adaptive_map
     from ...record import Journal
     from ...simulation.models import prepare_models
 
     models, phantom = prepare_models(name), make_object(name, 0)
+    # as a session does: the page makes the run's sampler again, and takes its share of the machine
+    keep_models(Path(folder).parent / "models", models.sampler, models.classifier)
     beam, eds, sem = soft_microscope(phantom, models.classifier)
     grid = ScanGrid(phantom.shape)
     settings = AgentSettings.for_models(
