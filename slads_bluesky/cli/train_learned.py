@@ -153,6 +153,7 @@ def train_learned(
     model = trainer.model({**facts, "command": command, "steps_held": schedule.held})
     model.save(output)
     state_file.unlink(missing_ok=True)
+    trained = time.monotonic() - begun
     # The file is whole without them; an interruption here costs only the interval.
     with tracker("calibration runs of the error forecast") as shown:
         model = with_calibration_runs(model, first, images, seed=seed, progress=shown)
@@ -163,6 +164,7 @@ def train_learned(
         {
             "steps": trainer.steps,
             "seconds": taken,
+            "steps_per_s": trainer.steps / trained if trained > 0 else None,
             "cross_entropy": mean,
             "sha256": model.sha256,
             "seed": seed,

@@ -62,6 +62,10 @@ def natural_images(
             continue
 
 
+FROM = 0.02
+"""Fraction of the pixels from which two samplers are compared at each fraction."""
+
+
 def _key(picture: str, phases: int, name: str, seed: int, start: int) -> str:
     return f"natural-{picture}-{phases}-{name}-{seed}-{start}"
 
@@ -138,9 +142,15 @@ def summarise(
             for name, found in needed.items()
             if slads and name != "slads"
         }
+        curves = {name: _median_curve([r["curve"] for r in of_name]) for name, of_name in of_names.items()}
         rows.append(
             {
                 "image": picture,
+                "worst_ratio": {
+                    name: _worst_ratio(curves[name], curves["slads"], any_of["wanted"])
+                    for name in names
+                    if "slads" in names and name != "slads"
+                },
                 "phases": phases,
                 "boundary_fraction": any_of["boundary_fraction"],
                 "wanted": any_of["wanted"],
@@ -153,3 +163,23 @@ def summarise(
             }
         )
     return rows
+
+
+def _median_curve(curves: Sequence[Sequence[Sequence[float]]]) -> dict[float, float]:
+    """Median distortion at each fraction at which a run looked; a run that came to its end keeps its last one."""
+    looks = max((curve[0] for curve in curves), key=len)
+    tds = [list(td) + [td[-1]] * (len(looks) - len(td)) for _, td in curves]
+    return dict(zip(looks, np.median(tds, axis=0).tolist(), strict=True))
+
+
+def _worst_ratio(
+    own: Mapping[float, float], other: Mapping[float, float], wanted: float
+) -> list[float] | None:
+    """Largest ratio of two curves, and where, over the fractions from `FROM` at which the other is above `wanted`."""
+    last = own[max(own)]
+    ratios = [
+        (own.get(fraction, last) / td, fraction)
+        for fraction, td in other.items()
+        if fraction >= FROM and td > wanted
+    ]
+    return list(max(ratios)) if ratios else None

@@ -60,6 +60,10 @@ def sampling_figures(found: dict[str, Any]) -> list[Figure]:
 def _natural(rows: list[dict[str, Any]]) -> list[Figure]:
     """Fraction needed against SLADS: the largest ratio over the photographs, and how many are at most 1."""
     figures = []
+    for row in rows:
+        for name, worst in row["worst_ratio"].items():
+            about = f"{name} / slads, {row['image']} in {row['phases']} phases: distortion at any fraction, largest"
+            figures.append(at_most(about, None if worst is None else worst[0], 1.0))
     for name in {name: None for row in rows for name in row["ratio"]}:
         ratios = [row["ratio"].get(name) for row in rows]
         known = [ratio for ratio in ratios if ratio is not None]

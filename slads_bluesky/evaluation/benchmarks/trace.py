@@ -37,12 +37,16 @@ class Trace(NamedTuple):
     """The first decision, which sets everything up, with the last label of the initial mask."""
 
     def figures(self, wanted: float) -> dict[str, Any]:
-        """Return the figures of a table; ``reached``: whether the distortion came down to `wanted`."""
+        """Return the figures of a table.
+
+        ``reached``: whether the distortion came down to `wanted`; ``curve``: fractions and distortions.
+        """
         speeds = self.decision_us
         return {
             "fraction": self.fractions[-1],
             "td": self.td[-1],
             "reached": self.td[-1] <= wanted,
+            "curve": [self.fractions, self.td],
             "covered": self.covered,
             "decision_us": float(np.median(speeds)) if speeds else None,
             "decision_mean_us": float(np.mean(speeds)) if speeds else None,

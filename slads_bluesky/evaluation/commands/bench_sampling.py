@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["kept_trials", "register"]
 
-NATURAL, START, HUGE, GAPS = "natural", "start", "huge", "gaps"
+NATURAL, START, HUGE, GAPS, NOISE = "natural", "start", "huge", "gaps", "noise"
 """Parts of the table beside its objects."""
 
 
@@ -42,8 +42,12 @@ def bench_sampling(
         str | None,
         typer.Option(
             help="only these parts, with commas between: pbsn-128, powder-256, pbsn-1024, powder-1024, natural, "
-            "start (start-up at 1024²), huge (the 4096² grid), gaps (patches that a map can miss)"
+            "start (start-up at 1024²), huge (the 4096² grid), gaps (patches that a map can miss), noise (wrong "
+            "labels)"
         ),
+    ] = None,
+    pictures: Annotated[
+        str | None, typer.Option(help="only these natural images, with commas between: grass, gravel …")
     ] = None,
     huge: Annotated[bool, typer.Option(help="with the 4096² grid (not with --quick)")] = True,
     keep: Annotated[
@@ -54,7 +58,7 @@ def bench_sampling(
 ) -> None:
     """Print fractions needed, distortion left, decision times, coverage of the interval, start-up and memory."""
     from ...sampling.factory import check_name, sampler_names
-    from ..benchmarks import gaps, large, natural, sampling_figures
+    from ..benchmarks import gaps, large, natural, noise, sampling_figures
     from ..benchmarks import objects as generated
     from ..benchmarks.coverage import coverage
     from ..benchmarks.trace import ADAPTED
@@ -71,12 +75,13 @@ def bench_sampling(
     for name in of_program:
         check_name(name)
     rows = [row for row in generated.ROWS if row.name in parts]
-    pictures = natural.PICTURES[: 3 if quick else None] if NATURAL in parts else ()
+    chosen = _pictures(pictures) if pictures else natural.PICTURES[: 3 if quick else None]
     sides = [side for part, side in ((START, large.START), (HUGE, large.HUGE)) if part in parts]
     trials = [
         *generated.object_trials(rows, names, seed),
-        *natural.natural_trials(pictures, of_program, seed),
+        *natural.natural_trials(chosen if NATURAL in parts else (), of_program, seed),
         *(gaps.gap_trials(of_program, seed) if GAPS in parts else ()),
+        *(noise.noise_trials(seed) if NOISE in parts and "learned" in names else ()),
         *large.large_trials([name for name in of_program if name in ("slads", "learned")], sides, seed),
     ]
     with bench_output(json_file, "Figures of the samplers, medians") as output:
@@ -99,13 +104,14 @@ def bench_sampling(
         for show in (_show_objects, _show_natural, _show_coverage, _show_large):
             show(output, found)
         output.figures = [*sampling_figures.sampling_figures(found), *gaps.gap_figures(results)]
+        output.figures += noise.noise_figures(results)
 
 
 def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
     from ...errors import ConfigError
     from ..benchmarks.objects import ROWS
 
-    known = [*(row.name for row in ROWS), NATURAL, START, HUGE, GAPS]
+    known = [*(row.name for row in ROWS), NATURAL, START, HUGE, GAPS, NOISE]
     if objects is not None:
         chosen = [name.strip() for name in objects.split(",")]
         for name in chosen:
@@ -113,8 +119,19 @@ def _parts(objects: str | None, quick: bool, huge: bool) -> set[str]:
                 raise ConfigError(f"unknown part '{name}' of the table; known: {', '.join(known)}")
         return set(chosen)
     if quick:
-        return {NATURAL, GAPS, *(row.name for row in ROWS if row.size < 1024)}
+        return {NATURAL, GAPS, NOISE, *(row.name for row in ROWS if row.size < 1024)}
     return set(known) - (set() if huge else {HUGE})
+
+
+def _pictures(text: str) -> tuple[str, ...]:
+    from ...errors import ConfigError
+    from ..benchmarks.natural import PICTURES
+
+    chosen = tuple(name.strip() for name in text.split(","))
+    for name in chosen:
+        if name not in PICTURES:
+            raise ConfigError(f"unknown natural image '{name}'; known: {', '.join(PICTURES)}")
+    return chosen
 
 
 def kept_trials(keep: Path | None) -> Any:

@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 
 from slads_bluesky.evaluation.benchmarks import natural
 from slads_bluesky.evaluation.benchmarks.coverage import coverage
 from slads_bluesky.evaluation.benchmarks.large import measure_large
 from slads_bluesky.evaluation.benchmarks.objects import Row, object_trials, summarise, summary
+from slads_bluesky.evaluation.benchmarks.sampling_figures import sampling_figures
 from slads_bluesky.evaluation.benchmarks.trace import look_at, trace
 from slads_bluesky.evaluation.benchmarks.trials import make_trials
 from slads_bluesky.images import boundary_fraction
@@ -88,11 +90,25 @@ def test_summarise_of_photographs_gives_the_median_over_starts():
         facts = {"image": "camera", "phases": int(phases), "boundary_fraction": 0.2, "wanted": 0.004}
         reached = not (name == "learned" and phases == "4" and start != "0")
         fraction = (0.25 if name == "slads" else 0.125) * (1 + int(start))
-        results[trial.key] = {**facts, "fraction": fraction, "reached": reached, "covered": [True, False]}
+        curve = [[0.01, 0.05, 0.1], [0.5, 0.3, 0.2 if name == "slads" else 0.25]]
+        curve = (
+            curve if name == "slads" or phases == "4" else [part[:2] for part in curve]
+        )  # it came to its end
+        results[trial.key] = {
+            **facts,
+            "fraction": fraction,
+            "reached": reached,
+            "covered": [True, False],
+            "curve": curve,
+        }
     two, four = natural.summarise(("slads", "learned"), 5, results)
     assert two["needed"]["slads"] == {"median": 0.5, "worst": 0.75}
     assert two["ratio"] == {"learned": 0.5}
     assert four["needed"]["learned"] == {"median": None, "worst": None}
     assert four["ratio"] == {"learned": None}
     assert len(four["covered"]["slads"]) == 6
+    assert two["worst_ratio"]["learned"] == pytest.approx([1.5, 0.1])
+    assert four["worst_ratio"]["learned"] == pytest.approx([1.25, 0.1])
+    rows = sampling_figures({"objects": [], "natural": [two, four], "coverage": [], "large": []})
+    assert [row.holds for row in rows[:2]] == [False, False]
     json.dumps([two, four], allow_nan=False)
