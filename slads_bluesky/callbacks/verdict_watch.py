@@ -58,6 +58,9 @@ class VerdictWatch(StreamRouter):
         self._off = bool((doc.get("agent") or {}).get("discovery"))
         self._verdicts.clear()
         self._warned.clear()
+        sampler = (doc.get("agent") or {}).get("sampler")
+        if isinstance(sampler, dict) and sampler.get("name") == "joint":  # it plans spectra of few counts
+            self._warned.add("low_counts")
 
     def stream_event(self, stream: str, doc: dict[str, Any]) -> None:
         """Count a point's verdict."""

@@ -5,8 +5,8 @@ import pytest
 from slads_bluesky.callbacks.verdict_watch import CONCERNS, LEAST, VerdictWatch
 
 
-def run(watch, verdicts, stream="primary"):
-    watch("start", {"uid": "run"})
+def run(watch, verdicts, stream="primary", **start):
+    watch("start", {"uid": "run", **start})
     watch("descriptor", {"uid": "points", "name": stream})
     for verdict in verdicts:
         watch("event", {"descriptor": "points", "data": {"eds_verdict": verdict}})
@@ -36,3 +36,10 @@ def test_good_spectra_few_bad_ones_and_other_streams_are_no_concern():
     run(watch, ["unknown"] * (LEAST - 1))
     run(watch, ["unknown"] * 50, stream="failed")
     assert warnings == []
+
+
+def test_few_counts_that_the_joint_sampler_plans_are_no_concern_and_foreign_spectra_are():
+    warnings = []
+    joint = {"sampler": {"name": "joint"}}
+    run(VerdictWatch(warnings.append), ["low_counts"] * 50 + ["unknown"] * 50, agent=joint)
+    assert ["known phases" in text for text in warnings] == [True]
