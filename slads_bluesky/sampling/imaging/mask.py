@@ -2,7 +2,8 @@
 
 A phase that the initial mask does not meet is not in the model of the frame either. So every second pixel goes to
 where the grey is farthest from that of the pixels already chosen, near or far: farthest-point sampling (Eldar et al.,
-IEEE Trans. Image Process. 6 (1997) 1305) in position and grey.
+IEEE Trans. Image Process. 6 (1997) 1305) in position and grey. A frame in which all that differs is noise has nothing
+to look at: all pixels are spread evenly then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ CANDIDATES = 8
 MOST_CANDIDATES = 16384
 GREY = 4.0
 """Difference in grey that counts as much as the mean distance between chosen pixels, in units of the noise."""
+
+CHANCE = 0.41
+"""Standard deviation of a median over 3 × 3 pixels of noise, in units of the noise."""
+WIDER, FARTHEST = 1.25, 6.0
+"""A frame shows something from so many times the spread of noise on, or where a pixel is so many standard deviations
+off."""
+_SPREAD = 4.65
+"""From the first to the 99th per cent of a normal distribution, standard deviations."""
+
+
+def _shows_something(plane: NDArray[np.float32]) -> bool:
+    """Whether a plane differs by more than noise, somewhere or on the whole."""
+    low, middle, high = np.percentile(plane, [1.0, 50.0, 99.0])
+    spread = float(high - low) > WIDER * _SPREAD * CHANCE
+    return spread or float(np.abs(plane - middle).max()) > FARTHEST * CHANCE
 
 
 def guided_pixels(
@@ -48,7 +64,7 @@ def guided_pixels(
     """
     even = initial_pixels(plane.shape, fraction, seed=seed, allowed=allowed)
     n_looked = even.size // 2
-    if n_looked == 0:
+    if n_looked == 0 or not _shows_something(plane):
         return even
     kept = even[: even.size - n_looked]
     n_allowed = int(allowed.sum())

@@ -12,6 +12,7 @@ from slads_bluesky.sampling.imaging.evidence import BINS, Term, align, grey_tabl
 from slads_bluesky.sampling.imaging.guide import ImageGuide
 from slads_bluesky.sampling.imaging.mask import guided_pixels
 from slads_bluesky.sampling.imaging.selection import choose_terms
+from slads_bluesky.sampling.masks import initial_pixels
 from slads_bluesky.sampling.slads.guided import vote_probabilities
 
 SHAPE = (64, 64)
@@ -87,6 +88,15 @@ def test_guided_pixels_meet_a_small_bright_patch_that_even_ones_miss():
     assert len(set(found.tolist())) == found.size == 64
     rows, columns = np.divmod(found, 80)
     assert ((abs(rows - 34) <= 1) & (abs(columns - 52) <= 1)).any()
+
+
+def test_guided_pixels_of_a_frame_of_noise_are_the_even_ones():
+    allowed = np.ones((96, 96), bool)
+    plane = grey_planes(check_frame(image_of(np.ones((96, 96)))))["median"]
+    assert np.array_equal(
+        guided_pixels(plane, 0.01, seed=3, allowed=allowed),
+        initial_pixels((96, 96), 0.01, seed=3, allowed=allowed),
+    )
 
 
 def test_guided_pixels_stay_within_what_is_allowed():
