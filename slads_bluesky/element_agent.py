@@ -27,6 +27,7 @@ class ElementAgent(SladsAgent):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from slads_bluesky import ScanGrid
     >>> from slads_bluesky.agent_settings import AgentSettings
     >>> more = {"elements": {"Si": [10, 14]}}

@@ -53,6 +53,8 @@ class ElementSampler:
     --------
     Half of a map is zoned, half is not; the zoned half is measured more:
 
+    >>> import numpy as np
+    >>> from slads_bluesky import LearnedSampler
     >>> rng = np.random.default_rng(0)
     >>> sampler = ElementSampler(LearnedSampler((48, 48), labels=2, initial=0.02), 1)
     >>> while sampler.n_measured < 200:

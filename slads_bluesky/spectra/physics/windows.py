@@ -37,8 +37,9 @@ def element_windows(
 
     Examples
     --------
+    >>> from slads_bluesky.spectra.axis import EnergyAxis
     >>> element_windows(["Si", "Fe"], EnergyAxis(0.0, 0.01, 1500))
-    {'Si': (166, 182), 'Fe': (629, 651)}
+    {'Si': (166, 182), 'Fe': (630, 651)}
     """
     if not symbols:
         raise ConfigError("the target 'elements' needs the elements to map, such as Na, Al, Ca")
