@@ -94,17 +94,18 @@ def joint_results(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
         seeds.setdefault(name, []).append(seed)
     for key, result in found.items():
         name, seed, kind = key.removeprefix("joint-").rsplit("-", 2)
-        if kind != "raster" and _whole(name, first=seed == min(seeds[name])):
-            result = {**result, "at": _carried(result["at"], len(doses_of(name)))}
+        if kind != "raster":
+            whole = _whole(name, first=seed == min(seeds[name]))
+            result = {**result, "at": _carried(result["at"], len(doses_of(name)), whole)}
         out.setdefault((name, int(seed)), {"object": name, "seed": int(seed)})[kind] = result
     return list(out.values())
 
 
-def _carried(at: Sequence[Mapping[str, Any] | None], n: int) -> list[Mapping[str, Any] | None]:
-    """Rows of a run at `n` doses; where it ended before a dose was spent, the map that it ended with."""
+def _carried(at: Sequence[Mapping[str, Any] | None], n: int, whole: bool) -> list[Mapping[str, Any] | None]:
+    """Rows of a run at `n` doses; where a whole map ended before a dose was spent, the map that it ended with."""
     out: list[Mapping[str, Any] | None] = []
     for row in [*at, *[None] * (n - len(at))]:
-        out.append(row if row is not None or not out else out[-1])
+        out.append(row if row is not None or not out or not whole else out[-1])
     return out
 
 

@@ -109,3 +109,11 @@ def test_an_oracle_of_neighbours_finds_what_they_say_where_counts_say_nothing():
     truth = np.repeat([1, 2], 12)[None, :].repeat(24, axis=0).astype(np.uint8)
     found = neighbour_oracle(np.zeros((24, 24, 2)), truth)
     assert (found == truth).mean() > 0.95
+
+
+def test_runs_that_ended_are_carried_to_larger_doses_where_they_are_whole():
+    row = {"td": 0.1}
+    found = joint_results({f"joint-powder-256-{seed}-dose": {"at": [row, None]} for seed in (0, 1)})
+    n = len(doses_of("powder-256"))
+    assert found[0]["dose"]["at"] == [row] * n
+    assert found[1]["dose"]["at"] == [row, *[None] * (n - 1)]
