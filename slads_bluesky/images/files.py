@@ -40,11 +40,27 @@ def read_image(path: str | Path) -> NDArray[Any]:
 
             with Image.open(file) as image:
                 return np.asarray(image)
-        import tifffile
-
-        return np.asarray(tifffile.imread(file))
+        return _first_page(file)
     except Exception as error:  # each reader has its own errors; all say that the file is not one
         raise DataError(f"{file}: cannot be read as {suffix[1:]} ({error})") from error
+
+
+def _first_page(file: Path) -> NDArray[Any]:
+    """First page of a TIFF file; a smaller picture after it, such as a thumbnail, is left out.
+
+    The pages are not counted: in a crafted file their chain has no end.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(file) as opened:
+        first = opened.pages.first
+        try:
+            second: Any = opened.pages[1]
+        except (IndexError, tifffile.TiffFileError):
+            second = None
+        if second is not None and second.shape == first.shape:
+            raise ValueError("it holds a stack of images; export the one that is meant")
+        return np.asarray(first.asarray())
 
 
 def read_label_image(path: str | Path) -> NDArray[np.uint8]:
