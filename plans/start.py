@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from slads_bluesky.codehash import DECISIONS, decisions_hash
 from slads_bluesky.protocols import Agent, StopRule
 
 __all__ = ["start_document", "versions"]
@@ -70,13 +71,14 @@ def start_document(
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of the packages that a result may depend on; one that is not installed is left out."""
+    """Versions of the packages that a result may depend on, if installed, and of the sources that decide."""
     found = {}
     for name in VERSIONS_OF:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    found[DECISIONS] = decisions_hash()[:12]
     return found
 
 

@@ -12,10 +12,15 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["code_hash", "imported_sources"]
+__all__ = ["DECISIONS", "code_hash", "decisions_hash", "imported_sources"]
+
+DECISIONS = "slads-bluesky decisions"
+"""Among a run's versions: the sources that decide and classify, which change while the package's version stays."""
 
 _ROOT = Path(__file__).parent
 _PACKAGE = "slads_bluesky"
+_DECIDING = ("*.py", "sampling/**/*.py", "spectra/**/*.py", "images/**/*.py", "analysis/**/*.py")
+"""What a recorded decision, label or verdict comes from, besides models and packages."""
 
 
 def _source(module: str) -> Path | None:
@@ -93,6 +98,24 @@ def code_hash(*modules: str) -> str:
     """
     digest = hashlib.sha256(version("slads-bluesky").encode())
     for path in imported_sources(*modules):
+        digest.update(f"\n{path.relative_to(_ROOT)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@lru_cache
+def decisions_hash() -> str:
+    """Hash of the sources that decide and classify, which a run records beside the versions of its packages.
+
+    Unlike `code_hash` it parses nothing, since a session computes it before its first map.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _DECIDING for path in _ROOT.glob(pattern)}):
         digest.update(f"\n{path.relative_to(_ROOT)}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from slads_bluesky.analysis.run_data import ListDecision, RunData
+from slads_bluesky.codehash import DECISIONS
 from slads_bluesky.plans.batches import suggest_besides, visits_of
 from slads_bluesky.plans.budget import BUDGET_SPENT
 from slads_bluesky.progress import Progress, no_progress
@@ -288,6 +289,10 @@ def explain(start: Mapping[str, Any], hashes: Mapping[str, str], versions: Mappi
         now = versions.get(package)
         if now != recorded:
             found.append(f"version: {package} was {recorded}, is {now or 'not installed'}")
+    if DECISIONS in versions and DECISIONS not in start.get("versions", {}):
+        found.append(
+            "version: the run is older than the record of what decided it, which may have changed since"
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from record_helpers import Detector, rewound_documents, run_engine, spectra_plan
 from slads_bluesky.analysis.load import load_map
 from slads_bluesky.cli import main
 from slads_bluesky.cli.record import _since
+from slads_bluesky.codehash import DECISIONS, decisions_hash
 from slads_bluesky.errors import ConfigError, RecordError
 from slads_bluesky.record import Journal, journal_directory, open_catalog
 from slads_bluesky.record.replay import replay
@@ -139,6 +140,20 @@ def test_what_is_not_as_it_was_is_named():
     start = {"model_hashes": {"sampler": "a" * 64}, "versions": {"numpy": "1.0", "scipy": "1.1"}}
     why = explain(start, {"sampler": "b" * 64}, {"numpy": "2.0", "scipy": "1.1"})
     assert why == ["model: sampler was aaaaaaaaaaaa…, is bbbbbbbbbbbb…", "version: numpy was 1.0, is 2.0"]
+
+
+def test_code_that_decides_otherwise_now_is_named_and_an_older_run_says_that_it_cannot_know(checked):
+    data, _, _ = checked
+    recorded = data.start["versions"][DECISIONS]
+    assert recorded == decisions_hash()[:12]
+    assert explain(data.start, {}, data.start["versions"]) == []
+    assert explain(data.start, {}, {**data.start["versions"], DECISIONS: "changed"}) == [
+        f"version: {DECISIONS} was {recorded}, is changed"
+    ]
+    older = {"versions": {"numpy": "2.0"}}
+    assert explain(older, {}, {"numpy": "2.0", DECISIONS: "changed"}) == [
+        "version: the run is older than the record of what decided it, which may have changed since"
+    ]
 
 
 @pytest.mark.parametrize("kill_after", [1, 13, 150, 275])
