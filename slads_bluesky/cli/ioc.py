@@ -64,7 +64,7 @@ def ioc(
         )
         console.print(f'  export EPICS_CA_ADDR_LIST="127.0.0.1:{found}" EPICS_CA_AUTO_ADDR_LIST=NO')
         for line in (
-            f"caproto-put --no-repeater {prefix}Beam:Blank 0",
+            f"caproto-put --no-repeater -c -w 60 {prefix}Beam:Blank 0",
             f"caproto-put --no-repeater -c -w 60 {prefix}EDS:mca1EraseStart 1",
             f"caproto-get --no-repeater {prefix}EDS:mca1.ELTM {prefix}EDS:mca1.ACT {prefix}Beam:Dose",
         ):

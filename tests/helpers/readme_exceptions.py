@@ -16,6 +16,8 @@ NOT_RUN = {
     "$ python3 -m venv .venv": _INSTALL,
     "$ .venv/bin/pytest -n 3 --dist loadfile            # everything": "these very tests",
     "$ .venv/bin/ruff format . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports": _CHECKS,
+    "$ .venv/bin/slads-bluesky bench coverage     # lines of the runtime that the tests reach, at least 90 %":
+    "all tests again, two times; each command has a test that runs it on less",
     "$ slads-bluesky paper --quick --markdown table.md": "minutes and hours; test_paper.py runs the command on less",
     "$ slads-bluesky bench point --points 200": "minutes each; each benchmark has a test that runs it on less",
     "from bluesky.callbacks.zmq import RemoteDispatcher": "it receives until it is stopped; test_publish.py runs it",
