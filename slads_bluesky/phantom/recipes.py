@@ -60,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
             "calcite": "CaCO3",
             "olivine": {"O": 0.4165, "Mg": 0.2888, "Si": 0.1829, "Fe": 0.1118},
             "augite": {"O": 0.4376, "Mg": 0.1011, "Si": 0.2561, "Ca": 0.1827, "Fe": 0.0225},
-            "ferroaugite": {"O": 0.4278, "Mg": 0.0815, "Si": 0.2504, "Ca": 0.1786, "Fe": 0.0617},
+            "ferroaugite": {"O": 0.4284, "Mg": 0.0828, "Si": 0.2508, "Ca": 0.1788, "Fe": 0.0592},
         },
         {
             "quartz": 2.65, "albite": 2.62, "zircon": 4.6, "rutile": 4.2, "calcite": 2.7, "olivine": 3.4,

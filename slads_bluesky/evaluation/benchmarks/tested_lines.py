@@ -66,9 +66,7 @@ def measure_tested_lines(
             sys.executable, "-m", "slipcover", "--source", ",".join(str(base / name) for name in SOURCES),
             "--omit", ",".join(_not_counted(base)), "--json", "--out", str(out), "-m", "pytest", *arguments,
         ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=base, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, check=False
-        )
+        done = subprocess.run(command, cwd=base, env=_environment(), check=False)
         if not out.is_file():
             raise ConfigError(f"nothing was counted: pytest ended with {done.returncode}")
         lines = json.loads(out.read_text())
@@ -79,6 +77,12 @@ def measure_tested_lines(
         "tests": done.returncode, "lines": sum(n for n, _ in modules.values()),
         "reached": sum(n for _, n in modules.values()), "modules": modules,
     }  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """Of a pytest of its own, also where one of pytest-xdist's workers asks for it."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def add_up(lines: dict[str, Any], kept: Path) -> None:
