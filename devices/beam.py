@@ -238,10 +238,22 @@ class SEMBeam(Device):  # type: ignore[misc]
     def check_value(self, position: tuple[float, float]) -> None:
         """Raise InstrumentError for a position outside the field."""
         for axis, value in zip((self.x, self.y), position, strict=True):
+            self._require_limits(axis)
             try:
                 axis.check_value(float(value))
             except ValueError as error:
                 raise InstrumentError(f"{self.name}: {error}") from None
+
+    def _require_limits(self, axis: Any) -> None:
+        """Ask for the limits of an axis again where the answer at its connection was lost."""
+        if None not in axis.limits:
+            return
+        try:
+            axis.get_setpoint(form="ctrl", use_monitor=False)
+        except TimeoutError as error:
+            raise DeviceAwayError(f"{self.name}: {axis.setpoint_pvname} did not answer ({error})") from None
+        if None in axis.limits:
+            raise InstrumentError(f"{self.name}: {axis.setpoint_pvname} states no limits of the field")
 
     def set(self, position: tuple[float, float]) -> QuickStatus:
         """Blank the beam and move it to (x, y) µm; InstrumentError outside the field.

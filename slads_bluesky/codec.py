@@ -3,6 +3,9 @@
 msgpack-numpy's own decoder unpickles arrays of objects and builds any array that a message describes. What is read
 here may come from anywhere, so an array is built only if its dtype is plain (numbers, booleans, times, strings of
 stated length, or a record of these) and its bytes are all in the message. Nothing is ever pickled, either way.
+
+msgpack's own classes are taken from where they are made: ``msgpack_numpy.patch()``, which importing suitcase-msgpack
+calls, exchanges the names in ``msgpack`` for some that decode anything.
 """
 
 from __future__ import annotations
@@ -17,7 +20,12 @@ import numpy as np
 
 from .errors import DataError
 
-__all__ = ["make_packer", "pack", "unpack"]
+try:
+    from msgpack._cmsgpack import Packer, Unpacker, unpackb
+except ImportError:  # an installation without the compiled part
+    from msgpack.fallback import Packer, Unpacker, unpackb
+
+__all__ = ["Unpacker", "make_packer", "pack", "unpack"]
 
 _PLAIN = re.compile(r"[<>|=]?[biufcmMSU]\d{1,9}(\[\d*[A-Za-z]{1,2}\])?")
 _MAX_FIELDS = 1000
@@ -28,7 +36,7 @@ _MAX_COMPLEX = 100  # characters of a Python complex number
 
 def make_packer() -> Any:
     """Return a `msgpack.Packer` for documents; its ``pack`` raises DataError for what only pickle could hold."""
-    return msgpack.Packer(default=_encode, use_bin_type=True)
+    return Packer(default=_encode, use_bin_type=True)
 
 
 def pack(obj: Any) -> bytes:
@@ -46,7 +54,7 @@ def pack(obj: Any) -> bytes:
     dtype('int32')
     """
     try:
-        return bytes(msgpack.packb(obj, default=_encode, use_bin_type=True))
+        return bytes(make_packer().pack(obj))
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"cannot be recorded: {error}") from error
 
@@ -65,13 +73,13 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
     over without building anything, which needs all of its bytes to be there.
     """
     size = max(len(data), 1)
-    unpacker = msgpack.Unpacker(max_buffer_size=size)
+    unpacker = Unpacker(max_buffer_size=size)
     try:
         unpacker.feed(data)
         unpacker.skip()
         if unpacker.tell() != len(data):
             raise DataError(f"{len(data) - unpacker.tell()} bytes follow the message")
-        return msgpack.unpackb(data, object_hook=_decode, raw=False, strict_map_key=False)
+        return unpackb(data, object_hook=_decode, raw=False, strict_map_key=False)
     except msgpack.OutOfData:
         raise DataError("the message is cut") from None
     except DataError:

@@ -6,6 +6,7 @@ Where phases are yet to be found, an agent asks for more counts in the first exp
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ class CountTarget:
         self._asked = self.counts
         self.reset()
 
-    def expect(self, counts: int) -> None:
-        """Let the next spectra have so many counts; 0: as many as usual."""
+    def expect(self, counts: int, prior: Sequence[float] = ()) -> None:
+        """Let the next spectra have so many counts; 0: as many as usual. It has no phases for a `prior` of them."""
         self._asked = int(counts) or self.counts
 
     def reset(self) -> None:

@@ -4,9 +4,10 @@ import contextlib
 import tracemalloc
 
 import msgpack
+import msgpack_numpy
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,7 +15,21 @@ from slads_bluesky.codec import pack, unpack
 from slads_bluesky.errors import DataError
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.fixture(params=["msgpack as it is", "msgpack patched by others"], autouse=True)
+def patched(request, monkeypatch):
+    """Whoever imports suitcase-msgpack lets msgpack-numpy exchange msgpack's names, for the whole process."""
+    own = {name: getattr(msgpack_numpy, f"_{name}") for name in ("Packer", "Unpacker", "unpackb")}
+    theirs = {name: getattr(msgpack_numpy, name) for name in ("Packer", "Unpacker", "unpackb", "packb")}
+    for name, value in (theirs if "patched" in request.param else own).items():
+        monkeypatch.setattr(msgpack, name, value)
+
+
+def crafted_message(obj):
+    """A message of exactly these entries, which msgpack-numpy's own packer does not change."""
+    return msgpack_numpy._Packer(use_bin_type=True).pack(obj)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hnp.arrays(
         st.sampled_from(["<i4", ">u2", "|b1", "<f8", "<c16", "<U5", "|S3"]), hnp.array_shapes(min_side=0)
@@ -51,7 +66,7 @@ def test_codec_of_what_is_no_plain_data_refuses_to_write(obj):
 def test_codec_of_a_crafted_dtype_refuses_to_read(dtype, is_array):
     crafted = {b"nd": is_array, b"type": dtype, b"kind": b"", b"shape": [1], b"data": bytes(8)}
     with pytest.raises(DataError, match=r"dtype|bytes"):
-        unpack(msgpack.packb({"a": crafted}))
+        unpack(crafted_message({"a": crafted}))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +89,7 @@ def test_codec_of_a_crafted_dtype_refuses_to_read(dtype, is_array):
 )  # fmt: skip
 def test_codec_of_a_crafted_array_refuses_to_read(crafted):
     with pytest.raises(DataError):
-        unpack(msgpack.packb({"a": crafted}))
+        unpack(crafted_message({"a": crafted}))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +122,7 @@ def test_codec_of_any_bytes_gives_data_or_a_data_error(message):
 @pytest.mark.parametrize("shape", [[1 << 40, 0], [0, 1 << 40], [1 << 21, 0, 3]])
 def test_array_without_elements_and_with_endless_rows_is_refused(shape):
     """It would take no bytes, and whoever goes through its rows for ever."""
-    message = msgpack.packb({b"nd": True, b"type": b"<i4", b"kind": b"", b"shape": shape, b"data": b""})
+    message = crafted_message({b"nd": True, b"type": b"<i4", b"kind": b"", b"shape": shape, b"data": b""})
     with pytest.raises(DataError, match="of which 0 bytes are there"):
         unpack(message)
 

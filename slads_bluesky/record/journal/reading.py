@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import event_model
 import msgpack
 
-from slads_bluesky.codec import pack, unpack
+from slads_bluesky.codec import Unpacker, pack, unpack
 from slads_bluesky.documents import check_document
 from slads_bluesky.errors import DataError, RecordError
 
@@ -112,7 +112,7 @@ class JournalTail:
     def _unchecked_length(self) -> int | None:
         """Length of the next record as msgpack finds it, without building anything; None if it is not whole yet."""
         if self._ends is None:
-            self._ends = msgpack.Unpacker(max_buffer_size=(1 << 31) - 1)
+            self._ends = Unpacker(max_buffer_size=(1 << 31) - 1)
             self._ends_from = self._position
             self._ends.feed(memoryview(self._buffer)[self._at :])
         while True:

@@ -49,7 +49,7 @@ class ElementPrior:
     >>> import numpy as np
     >>> elements = np.eye(2, 40) * 0.5 + 0.5 / 40
     >>> prior = ElementPrior(elements / elements.sum(axis=1, keepdims=True))
-    >>> alike = np.array([[0.52, 0.48], [0.48, 0.52]]) @ prior.elements[:2]
+    >>> alike = np.array([[0.55, 0.45], [0.45, 0.55]]) @ prior.elements[:2]
     >>> groups = 5000 * alike
     >>> bool(prior.log_evidence(groups).sum() > prior.log_evidence(groups.sum(0, keepdims=True))[0])
     True

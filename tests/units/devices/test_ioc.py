@@ -75,6 +75,14 @@ def test_ioc_dose_over_budget_clears_dose_ok(fresh):
     assert fresh("Beam:DoseOK").get() == 1
 
 
+def test_beam_whose_limits_were_lost_at_the_connection_asks_again(beam):
+    beam.y._metadata.update(
+        lower_ctrl_limit=None, upper_ctrl_limit=None
+    )  # as pyepics leaves them on a busy machine
+    beam.set((3.5, -2.5)).wait(10)
+    assert beam.y.limits == (-16.0, 16.0)
+
+
 def test_beam_set_outside_the_field_is_refused(beam):
     beam.wait_for_connection(timeout=10)
     with pytest.raises(

@@ -21,7 +21,7 @@ def test_window_lies_around_the_line_that_the_beam_excites(symbol, energy):
 def test_window_of_an_element_without_a_line_is_refused():
     with pytest.raises(ConfigError, match="H has no line"):
         element_windows(["Si", "H"], AXIS)
-    with pytest.raises(ConfigError, match="Fe has no line that 5 keV"):
-        element_windows(["Fe"], AXIS, beam_energy_kev=5.0)
+    with pytest.raises(ConfigError, match="Fe has no line that 1 keV"):
+        element_windows(["Fe"], AXIS, beam_energy_kev=1.0)
     with pytest.raises(ConfigError, match="needs the elements"):
         element_windows([], AXIS)
