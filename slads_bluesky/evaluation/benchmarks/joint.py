@@ -9,8 +9,7 @@ import numpy as np
 
 from ...phantom.paper_results import PAPER
 from ..figures import Figure, at_least, at_most, measured
-from ..paper.rival import dose_for
-from .joint_runs import SURE, Way, measure_raster, measure_sampler
+from .joint_runs import SURE, Way, dose_for, measure_raster, measure_sampler
 from .trials import Report, Trial
 
 __all__ = ["GOALS_NC", "WAYS", "doses_of", "joint_figures", "joint_results", "joint_trials"]

@@ -8,7 +8,8 @@ costs `POINT_S` besides its dwell point by point over Channel Access, or the bea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from ...sampling.joint.sampler import JointSampler
 from ...simulation.evidence import EvidenceSource
 from ...simulation.models import prepare_models
 
-__all__ = ["SURE", "Way", "counts_per_nc", "measure_raster", "measure_sampler"]
+__all__ = ["SURE", "Way", "counts_per_nc", "dose_for", "measure_raster", "measure_sampler"]
 
 Report = Callable[[float], None]
 Way = Literal["dose", "lists", "points", "oracle"]
@@ -271,3 +272,13 @@ def score(found: JointPosterior, phantom: Phantom) -> dict[str, Any]:
         "sure_wrong": float(bad[sure].mean()) if sure.any() else 0.0,
         "bands": sums,
     }
+
+
+def dose_for(rows: Sequence[Mapping[str, Any]], key: str, target: float) -> float | None:
+    """Dose at which a raster's distortion is `target`, nC; None where none of its doses reached it."""
+    for before, after in pairwise(rows):
+        high, low = before[key]["td"], after[key]["td"]
+        if high > target >= low:
+            part = np.log(high / target) / np.log(high / max(low, 1e-9))
+            return float(before["dose_nc"] * (after["dose_nc"] / before["dose_nc"]) ** part)
+    return float(rows[0]["dose_nc"]) if rows[0][key]["td"] <= target else None

@@ -15,7 +15,7 @@ Report = Callable[[float], None]
 
 
 class Store(Protocol):
-    """Keeps results: `evaluation.paper.store.TrialStore` is one."""
+    """Keeps results: `evaluation.store.TrialStore` is one."""
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the result of that name, None if the store does not hold it."""

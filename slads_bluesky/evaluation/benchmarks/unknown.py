@@ -22,7 +22,7 @@ from ...sampling.factory import make_sampler
 from ...sampling.learned.model import shipped_model
 from ...spectra.discovery import ElementPrior, PhaseDiscovery
 from ..figures import Figure, at_least, at_most, equal, measured
-from ..paper.store import TrialStore
+from ..store import TrialStore
 from .unknown_real import map_dacite, map_minerals
 from .unknown_specimens import Specimen, adjusted_rand_index, make_specimen, matched_phases
 

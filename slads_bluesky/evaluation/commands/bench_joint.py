@@ -78,7 +78,7 @@ def _store(keep: Path | None) -> Any:
     from ...codehash import code_hash
     from ...sampling.joint.model import shipped_joint_model
     from ..benchmarks import joint_runs
-    from ..paper.store import TrialStore
+    from ..store import TrialStore
 
     return TrialStore(keep, f"{code_hash(joint_runs.__name__)[:16]}-{shipped_joint_model().sha256[:16]}")
 

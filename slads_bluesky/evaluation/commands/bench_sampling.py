@@ -140,7 +140,7 @@ def kept_trials(keep: Path | None) -> Any:
         return None
     from ...codehash import code_hash
     from ...sampling.learned.model import shipped_model
-    from ..paper.store import TrialStore
+    from ..store import TrialStore
 
     code = code_hash(__name__)
     return TrialStore(keep, f"{code[:16]}-{shipped_model().sha256[:16]}")

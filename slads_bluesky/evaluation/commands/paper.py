@@ -208,9 +208,9 @@ def _real(output: Output, out: Path, path: Path, seed: int, phases: int) -> dict
     from ..paper.charts import real_chart
     from ..paper.fingerprint import fingerprint
     from ..paper.measured_maps import AGREEMENTS, map_real, real_identity, real_rows
-    from ..paper.store import TrialStore
     from ..paper.trial import METHODS
     from ..process import in_own_process
+    from ..store import TrialStore
 
     store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases)}")
     key = f"real-{path.name}-{seed}"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..process import in_own_process
+from ..store import TrialStore
 from .fingerprint import fingerprint
 from .rival import RIVAL, measure_rival
 from .schedule import Schedule, Step
 from .smoother import smoother_object
-from .store import TrialStore
 from .trial import METHODS, reference_curves, run_trial_here
 
 __all__ = ["Campaign"]

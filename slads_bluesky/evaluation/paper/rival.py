@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from ...agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S
 from ...phantom.paper_results import PAPER
 
-__all__ = ["RIVAL", "RIVAL_COLUMNS", "dose_for", "measure_rival", "rival_rows"]
+__all__ = ["RIVAL", "RIVAL_COLUMNS", "measure_rival", "rival_rows"]
 
 RIVAL = "rival"
 """Name of its steps, beside the methods."""
@@ -55,16 +54,6 @@ def measure_rival(experiment: str, seed: int) -> dict[str, Any]:
     return {**found, "trial_s": time.perf_counter() - began}
 
 
-def dose_for(rows: Sequence[Mapping[str, Any]], key: str, target: float) -> float | None:
-    """Dose at which a raster's distortion is `target`, nC; None where none of its doses reached it."""
-    for before, after in pairwise(rows):
-        high, low = before[key]["td"], after[key]["td"]
-        if high > target >= low:
-            part = np.log(high / target) / np.log(high / max(low, 1e-9))
-            return float(before["dose_nc"] * (after["dose_nc"] / before["dose_nc"]) ** part)
-    return float(rows[0]["dose_nc"]) if rows[0][key]["td"] <= target else None
-
-
 def _td_at(rows: Sequence[Mapping[str, Any]], key: str, name: str, value: float) -> str:
     """Distortion where the column `name` (``dose_nc`` or ``time_s``) is `value`; a bound outside those."""
     at = np.array([row[name] for row in rows])
@@ -96,6 +85,8 @@ def rival_rows(
     list of [str, str, str, str]
         As `RIVAL_COLUMNS`.
     """
+    from ..benchmarks.joint_runs import dose_for
+
     target = PAPER[experiment].td
     lines = []
 

@@ -13,7 +13,7 @@ from ...codehash import code_hash
 from ...errors import ConfigError
 from ...progress import Progress, no_progress
 from ..benchmarks.kills import measure_kills
-from ..paper.store import TrialStore
+from ..store import TrialStore
 from .faults import AROUND, EVERY, FAULTS, MOMENTS, Fault
 from .rig import Rig
 from .scenes import Seen, SessionPool, play, reference_map

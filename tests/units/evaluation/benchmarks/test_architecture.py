@@ -1,7 +1,10 @@
 """Figures of a source tree: on one small enough to count by hand."""
 
+from pathlib import Path
+
 import pytest
 
+import slads_bluesky
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.evaluation.benchmarks.architecture import measure_tree
 
@@ -48,3 +51,12 @@ def test_measure_tree_of_five_packages_counts_arrows_circles_and_lines(tree):
 def test_measure_tree_of_another_folder_raises_naming_it(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no slads_bluesky/__init__\.py"):
         measure_tree(tmp_path)
+
+
+def test_this_tree_has_no_circle_of_modules_or_packages():
+    pytest.importorskip("grimp")
+    root = Path(slads_bluesky.__file__).resolve().parents[1]
+    if not (root / "tests").is_dir():
+        pytest.skip("not a checkout")
+    found = measure_tree(root)
+    assert (found["circles"], found["package_circles"]) == ([], [])

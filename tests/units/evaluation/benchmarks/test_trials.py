@@ -7,7 +7,7 @@ import pytest
 
 from slads_bluesky.cli import main
 from slads_bluesky.evaluation.benchmarks.trials import Trial, make_trials
-from slads_bluesky.evaluation.paper.store import TrialStore
+from slads_bluesky.evaluation.store import TrialStore
 
 
 def _trials(made, stop_at=None):

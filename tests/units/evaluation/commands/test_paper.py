@@ -13,9 +13,9 @@ from slads_bluesky.errors import InstrumentError
 from slads_bluesky.evaluation.commands import paper as commands
 from slads_bluesky.evaluation.paper import campaign
 from slads_bluesky.evaluation.paper.fingerprint import fingerprint
-from slads_bluesky.evaluation.paper.store import TrialStore
 from slads_bluesky.evaluation.paper.table import COLUMNS, titles
 from slads_bluesky.evaluation.paper.trial import METHODS, REFERENCES, SCORES
+from slads_bluesky.evaluation.store import TrialStore
 from slads_bluesky.phantom.paper_results import PAPER
 
 

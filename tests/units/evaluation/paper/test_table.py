@@ -8,9 +8,9 @@ import pytest
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.evaluation.paper.charts import band, charts
 from slads_bluesky.evaluation.paper.schedule import Schedule, Step, steps
-from slads_bluesky.evaluation.paper.store import TrialStore
 from slads_bluesky.evaluation.paper.table import COLUMNS, heading, markdown, rows, smoother, summarise, titles
 from slads_bluesky.evaluation.paper.trial import METHODS, SCORES
+from slads_bluesky.evaluation.store import TrialStore
 from slads_bluesky.phantom.paper_results import PAPER
 
 

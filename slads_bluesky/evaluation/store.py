@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError
-from ...files import atomic_write, finite
+from ..errors import ConfigError
+from ..files import atomic_write, finite
 
 __all__ = ["TrialStore"]
 
