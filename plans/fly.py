@@ -32,7 +32,7 @@ from .budget import MARGIN, DoseBudget
 from .flyerlike import FlyerLike
 from .ledger import Ledger
 from .listchoice import Decision, ListChooser
-from .maprun import MapRun
+from .maprun import Drawn, MapRun
 from .readables import ScanPoint
 from .run import MAX_FAILED_POINTS, Ending, Limits
 from .stubs import blank_at_last, until_done
@@ -132,6 +132,7 @@ class _Lists:
         self._reason = ""
         self._missed: Counter[int] = Counter()
         self._carry: PointList | None = None
+        self._drawing: Future[Drawn] | None = None
         self._dose0 = self._dose_before = self._current_na = 0.0
         self._settling = Settling()
 
@@ -206,11 +207,13 @@ class _Lists:
             if not decided and work.done():
                 following = yield from self._load(work.result(), carry, running)
                 decided = True
-                yield from self._draw()
+                if following is not None and self._drawing is None and self._run.map_is_due:
+                    self._drawing = self._run.begin_draw()  # of the state that the decision was made from
+            yield from self._record_drawn()
             over = status is None or status.done
             if over and decided:
                 break
-            yield from self._news(None if over else status, None if decided else work)
+            yield from self._news(None if over else status, self._drawing if decided else work)
             yield from self._collect()
             if not over and perf_counter() > limit:
                 yield from self._ask("stop")
@@ -221,8 +224,8 @@ class _Lists:
         more = self._limits.timeout_s if self._limits.timeout_s is not None else PATIENCE_S
         return more + (3.0 * running.hardware_s(self._settling) if running is not None else 0.0)
 
-    def _news(self, status: Any, work: "Future[Decision] | None") -> Generator[Msg, Any, None]:
-        """Wait for rows, the end of the list, or the decision."""
+    def _news(self, status: Any, work: "Future[Any] | None") -> Generator[Msg, Any, None]:
+        """Wait for rows, the end of the list, or the work in the agent's thread."""
 
         async def heard() -> None:
             loop = asyncio.get_running_loop()
@@ -249,12 +252,14 @@ class _Lists:
             self._flyer.settled()
             self._times.add("journal", began)
 
-    def _draw(self) -> Generator[Msg, Any, None]:
-        """Record the map if it is due, of the state that the last decision was made from, while a list runs."""
-        if self._run.map_is_due:
-            if self._run.finds_phases:
-                yield from self._run.record_phases()
-            yield from self._run.draw()
+    def _record_drawn(self) -> Generator[Msg, Any, None]:
+        """Record the map that was begun, once it is there: neither the hardware nor its rows wait for it.
+
+        What is not there when the last list ends is left to the run's last map.
+        """
+        if self._drawing is not None and self._drawing.done():
+            drawn, self._drawing = self._drawing.result(), None
+            yield from self._run.record_drawn(drawn)
 
     # ---- from a decision to a list that is loaded
 

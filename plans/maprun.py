@@ -1,8 +1,8 @@
 """What an adaptive map has around its points, whether they come one by one or in lists: an agent, maps, one run."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from bluesky.utils import Msg
 
@@ -16,7 +16,14 @@ from .run import Ending, Limits, Points, check_fresh, one_run
 from .start import start_document
 from .stubs import in_thread, record
 
-__all__ = ["MapRun"]
+__all__ = ["Drawn", "MapRun"]
+
+
+class Drawn(NamedTuple):
+    """A map as the agent saw it at one moment, and the phases that it had found, if it finds them."""
+
+    phases: Mapping[str, Any] | None
+    map: Mapping[str, Any]
 
 
 class MapRun:
@@ -88,6 +95,23 @@ class MapRun:
         """Record the map as it stands, and count from here to the next."""
         self._map.take((yield from in_thread(self.executor, self.agent.map_data)))
         yield from record("map", [self._map])
+        self._count_to_next_map()
+
+    def begin_draw(self) -> "Future[Drawn]":
+        """Begin to draw the map as it stands, in the agent's thread; `record_drawn` records it once it is there."""
+        self._count_to_next_map()
+        return self.executor.submit(
+            lambda: Drawn(self.agent.phases_data() if self.finds_phases else None, self.agent.map_data())  # type: ignore[attr-defined]
+        )
+
+    def record_drawn(self, drawn: "Drawn") -> Generator[Msg, Any, None]:
+        """Record a map that was drawn meanwhile, and before it the phases that it is made of."""
+        if drawn.phases is not None:
+            yield from self.record_phases(drawn.phases)
+        self._map.take(drawn.map)
+        yield from record("map", [self._map])
+
+    def _count_to_next_map(self) -> None:
         self._next_map += self._map_every if self._map_every else self._next_map
 
     def record_phases(self, values: Mapping[str, Any] | None = None) -> Generator[Msg, Any, None]:

@@ -25,6 +25,8 @@ __all__ = ["add_up", "figures_of_lines", "measure_tested_lines"]
 
 SOURCES = ("slads_bluesky", "devices", "plans")
 _COMPILED = re.compile(r"^\s*@(numba\.)?(njit|jit|compiled|vectorize)\b", re.MULTILINE)
+# SlipCover is a plugin of pytest as well: where warnings are errors, "already imported" would end the tests at once
+_QUIET = ("-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning")
 GOAL = 90.0
 """Per cent of the lines."""
 
@@ -64,7 +66,7 @@ def measure_tested_lines(
         out = Path(scratch) / "lines.json"
         command = [
             sys.executable, "-m", "slipcover", "--source", ",".join(str(base / name) for name in SOURCES),
-            "--omit", ",".join(_not_counted(base)), "--json", "--out", str(out), "-m", "pytest", *arguments,
+            "--omit", ",".join(_not_counted(base)), "--json", "--out", str(out), "-m", "pytest", *_QUIET, *arguments,
         ]  # fmt: skip
         done = subprocess.run(command, cwd=base, env=_environment(), check=False)
         if not out.is_file():

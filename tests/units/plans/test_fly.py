@@ -127,6 +127,30 @@ def test_pages_are_on_record_before_the_next_list_starts(instrument, flyer, make
         assert collects[-1] > max(i for i in range(before, after) if order[i] == "complete")
 
 
+def test_rows_are_collected_while_a_map_is_drawn(instrument, flyer, make_agent, RE, documents, rows):
+    agent = make_agent(60)
+    draw, n, more = agent.map_data, [], threading.Event()
+
+    def slow_draw():
+        if not n:  # the first map, in the middle of the run, is not there before more rows are
+            n.append(len(rows()))
+            assert more.wait(30), "no row was collected while the map was drawn"
+        return draw()
+
+    def hear(name, doc):
+        if n and name == "event_page":
+            more.set()
+
+    agent.map_data = slow_draw
+    RE.subscribe(hear)
+    RE(lists(flyer, instrument, agent, map_every=10), documents)
+    assert documents.stop["exit_status"] == "success", documents.stop["reason"]
+    maps = [event["data"]["map_n_measured"] for event in documents.events("map")]
+    assert maps[-1] == len(rows())
+    assert maps == sorted(maps)
+    assert len(maps) > 2
+
+
 @pytest.mark.parametrize("every", [7, 13, 24])
 def test_pauses_at_any_message_lose_nothing_and_repeat_nothing(
     instrument, flyer, make_agent, RE, documents, rows, every
