@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 from ophyd import Component as Cpt
@@ -18,6 +19,7 @@ from .encoding import check_units, usual_units
 from .guard import InstrumentGuard
 from .kept import KeptSettings
 from .monitors import MonitorCheck
+from .placewatch import PlaceWatch
 from .reading import BEAM_FIELDS, data_key
 from .status import QuickStatus
 
@@ -90,6 +92,8 @@ class Blanker(Device):  # type: ignore[misc]
     """Whether the last command of this object was to unblank."""
     guard: InstrumentGuard | None = None
     """Of the beam that this is the blanker of."""
+    places: PlaceWatch | None = None
+    """Likewise."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -102,9 +106,12 @@ class Blanker(Device):  # type: ignore[misc]
         """Monitor the state from now on; to be called when its PVs have answered."""
         if not self._watching:
             self._watching = True
-            self.readback.subscribe(
-                lambda value, timestamp=0.0, **_: self._watch.state(value, timestamp or 0.0)
-            )
+            self.readback.subscribe(self._heard)
+
+    def _heard(self, *, value: Any, timestamp: float | None = None, **_: Any) -> None:
+        self._watch.state(value, timestamp or 0.0)
+        if value and self.places is not None:
+            self.places.blanked(timestamp or 0.0)
 
     @property
     def interrupted(self) -> bool:
@@ -113,17 +120,19 @@ class Blanker(Device):  # type: ignore[misc]
 
     def read_open(self) -> bool:
         """Ask for the state; whether it is open. What the monitor brings is compared with its time."""
-        blanked, at = self._state()
+        blanked, at = self.state()
         if not blanked:
             self._watch.opened(at)
+            if self.places is not None:
+                self.places.opened(at)
         return not blanked
 
     def was_interrupted(self) -> bool:
         """Return `interrupted`, after asking for the state as well, which a late monitor may not have brought."""
-        return self.lit and (self.interrupted or self._state()[0])
+        return self.lit and (self.interrupted or self.state()[0])
 
-    def _state(self) -> tuple[bool, float]:
-        """Whether the beam is blanked, and since when by the instrument's time, s."""
+    def state(self) -> tuple[bool, float]:
+        """Ask whether the beam is blanked, and since when by the instrument's time, s."""
         pv = getattr(self.readback, "_read_pv", None)
         if pv is None:  # of a device that `ophyd.sim.make_fake_device` made
             return bool(self.readback.get()), 0.0
@@ -186,7 +195,9 @@ class SEMBeam(Device):  # type: ignore[misc]
     """The electron beam: ``set((x, y))`` in µm blanks it, moves it, and is done when it has settled.
 
     Readbacks are read when they are asked for and never taken from a monitor: a put completes before the monitor
-    of what it changed arrives. A position outside the field (the control limits of the PVs) is refused.
+    of what it changed arrives. Monitors show besides where the beam was while it was lit (`PlaceWatch`): if somebody
+    moved it away and back, `read` gives the place that was farthest off, and a plan refuses the point. A position
+    outside the field (the control limits of the PVs) is refused.
 
     Parameters
     ----------
@@ -199,6 +210,8 @@ class SEMBeam(Device):  # type: ignore[misc]
 
     x = Cpt(EpicsSignal, "X_RBV", write_pv="X", auto_monitor=False, limits=True, kind=Kind.hinted)
     y = Cpt(EpicsSignal, "Y_RBV", write_pv="Y", auto_monitor=False, limits=True, kind=Kind.hinted)
+    x_heard = Cpt(EpicsSignalRO, "X_RBV", kind=Kind.omitted)
+    y_heard = Cpt(EpicsSignalRO, "Y_RBV", kind=Kind.omitted)
     pixel_dose = Cpt(EpicsSignalRO, "PixelDose", auto_monitor=False, kind=Kind.normal)
     dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
     mode = Cpt(EpicsSignal, "Mode", string=True, kind=Kind.config)
@@ -223,6 +236,8 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.position_tolerance_um = position_tolerance_um
         self.guard = InstrumentGuard(self.name, prefix, type(self.blanker.setpoint))
         self.blanker.guard = self.guard
+        self._places = self.blanker.places = PlaceWatch()
+        self._watching = False
         self._kept = KeptSettings(self.name)
         self._monitors = MonitorCheck(
             self.name, lambda: (self.current, self.dose_ok, self.blanker.readback, *self._kept.signals)
@@ -264,6 +279,7 @@ class SEMBeam(Device):  # type: ignore[misc]
         """
         self.check_value(position)
         self.guard.check_free()
+        self._places.send(position)
         status = QuickStatus()
         if self._kept.uncertain:
             threading.Thread(target=self._restore_and_move, args=(position, status), daemon=True).start()
@@ -318,7 +334,10 @@ class SEMBeam(Device):  # type: ignore[misc]
         return keys
 
     def read(self) -> dict[str, Any]:
-        """Read where the beam is, what this pixel got and what the specimen got."""
+        """Read where the beam is, what this pixel got and what the specimen got.
+
+        After an acquisition the place is that of the whole time that the beam was lit; see `PlaceWatch.farthest`.
+        """
         reading = {}
         for key in BEAM_FIELDS:
             signal = getattr(self, key)
@@ -327,6 +346,8 @@ class SEMBeam(Device):  # type: ignore[misc]
             except Exception as error:
                 kind = DeviceAwayError if is_away(error) else InstrumentError
                 raise kind(f"{self.name}: {signal.pvname}: {in_one_line('', error)}") from error
+            if key in ("x", "y"):
+                value = self._places.farthest(key, value, signal.timestamp or 0.0)
             reading[f"{self.name}_{key}"] = {"value": value, "timestamp": signal.timestamp}
         return reading
 
@@ -335,6 +356,7 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.connect(self.connection_timeout_s)
         self.guard.acquire(self.name)
         self.blanker.set(True).wait(self.connection_timeout_s)
+        self.watch()
         self._before = self.position
         self._mode_before = self.mode.get()
         self._kept.keep(self.mode, "Spot")
@@ -374,6 +396,17 @@ class SEMBeam(Device):  # type: ignore[misc]
         connect(self, timeout_s)
         self.guard.look()
         self.check_units()
+
+    def watch(self) -> None:
+        """Monitor where the beam is and whether it is blanked; to be called when its PVs have answered."""
+        self.blanker.watch()
+        if not self._watching:
+            self._watching = True
+            for axis, signal in (("x", self.x_heard), ("y", self.y_heard)):
+                signal.subscribe(partial(self._heard, axis))
+
+    def _heard(self, axis: str, *, value: Any, timestamp: float | None = None, **_: Any) -> None:
+        self._places.heard(axis, float(value), timestamp or 0.0)
 
     def check_units(self) -> None:
         """Raise InstrumentError for a PV in another unit than ours; one without a unit is taken to be in it."""

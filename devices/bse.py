@@ -14,9 +14,10 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError
 from ..grid import ScanGrid
-from .beam import put
+from .beam import SEMBeam, put
 from .connect import connect
 from .frames import FRAME_DWELL_S, describe_field, describe_frame, frame_field, read_field
+from .framewatch import FrameWatch
 from .listscan import put_and_wait
 from .status import QuickStatus
 
@@ -32,6 +33,8 @@ class BSEDetector(Device):  # type: ignore[misc]
     Parameters
     ----------
     prefix : str
+    beam : SEMBeam, optional
+        With it, a frame during which the beam was blanked or its current was lost is refused; see `FrameWatch`.
     connection_timeout_s : float
         For connecting, and for each put.
     """
@@ -48,9 +51,20 @@ class BSEDetector(Device):  # type: ignore[misc]
     dose = Cpt(EpicsSignalRO, "FrameDose", auto_monitor=False, kind=Kind.omitted)
     trouble = Cpt(EpicsSignalRO, "Trouble", string=True, auto_monitor=False, kind=Kind.omitted)
 
-    def __init__(self, prefix: str, *, name: str, connection_timeout_s: float = 5.0, **more: Any) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        name: str,
+        beam: SEMBeam | None = None,
+        connection_timeout_s: float = 5.0,
+        **more: Any,
+    ) -> None:
         super().__init__(prefix, name=name, **more)
+        self.beam = beam
         self.connection_timeout_s = connection_timeout_s
+        self._watch = FrameWatch()
+        self._watching = False
         self._field: ScanGrid | None = None
         self._dwell_s = FRAME_DWELL_S
         self._frame: tuple[NDArray[np.float32], float, float] | None = None
@@ -97,9 +111,10 @@ class BSEDetector(Device):  # type: ignore[misc]
         return OrderedDict(describe_field(self.name, self._source))
 
     def trigger(self) -> QuickStatus:
-        """Scan a frame; the status is done when it is read."""
-        field, _ = self._as_set()
-        self._field = field
+        """Scan a frame; the status is done when it is read, and fails if the beam was not there all the time."""
+        field, dwell_s = self._as_set()
+        self._field, self._dwell_s = field, dwell_s
+        self._begin()
         done, put_status = QuickStatus(), QuickStatus()
 
         def scanned(status: QuickStatus) -> None:
@@ -112,6 +127,21 @@ class BSEDetector(Device):  # type: ignore[misc]
         put(self.acquire, 1, put_status, put_status.set_finished)
         put_status.add_callback(scanned)
         return done
+
+    def _begin(self) -> None:
+        """Have the beam watched from now on."""
+        beam = self.beam
+        if beam is None:
+            return
+        beam.connect(self.connection_timeout_s)
+        _, at = beam.blanker.state()
+        self._watch.begin(float(beam.current.get(use_monitor=False)), at)
+        if not self._watching:
+            self._watching = True
+            beam.current.subscribe(lambda value, **_: self._watch.current(float(value)), run=False)
+            beam.blanker.readback.subscribe(
+                lambda value, timestamp=0.0, **_: self._watch.state(bool(value), timestamp or 0.0), run=False
+            )
 
     def _threaded(self, field: ScanGrid, done: QuickStatus) -> None:
         """Read the frame in a thread of its own: a callback of Channel Access must not wait for it."""
@@ -131,6 +161,11 @@ class BSEDetector(Device):  # type: ignore[misc]
             if grey.size < n:
                 raise InstrumentError(f"{self.name}: a frame of {grey.size} pixels instead of {n}")
             charge = float(self.dose.get(timeout=self.connection_timeout_s))
+            if self.beam is not None:
+                try:
+                    self._watch.check(charge, n * self._dwell_s)
+                except InstrumentError as error:
+                    raise InstrumentError(f"{self.name}: {error}") from None
             self._frame = grey[:n].reshape(field.shape).copy(), charge, time.time()
         except Exception as error:
             done.set_exception(error)

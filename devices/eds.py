@@ -165,7 +165,7 @@ class EDSDetector(Device):  # type: ignore[misc]
         if self.beam is not None:
             self.beam.connect(self.connection_timeout_s)
             self.beam.guard.acquire(self.name)
-            self.beam.blanker.watch()
+            self.beam.watch()
             self._watch.start(self._dose(), float(self.beam.current.get()))
         judge(self.classifier, np.zeros(self._n_channels, np.int32))  # the first time may be slow
         if self._thread is None:

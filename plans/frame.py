@@ -4,6 +4,7 @@ The stream ``image`` has one Event. As for the points, the agent takes the Event
 has what the run had.
 """
 
+import logging
 import time
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from bluesky.utils import Msg
 from numpy.typing import NDArray
 
-from slads_bluesky.errors import ConfigError
+from slads_bluesky.errors import ConfigError, DeviceAwayError, InstrumentError
 from slads_bluesky.protocols import Agent
 
 from .stubs import EventCollector, record, trigger_and_wait
@@ -22,6 +23,10 @@ __all__ = ["STREAM", "GivenFrame", "check_image", "image_argument", "image_optio
 STREAM = "image"
 FRAME_TIMEOUT_S = 30.0
 """How much longer a frame may take than its pixels, s."""
+RETRY_AFTER_S = 0.2
+"""Time between two tries, s."""
+
+_log = logging.getLogger(__name__)
 
 
 class GivenFrame:
@@ -85,6 +90,18 @@ def image_options(image: Any, agent: Agent) -> dict[str, Any]:
     return {} if image is None else {"first": lambda: record_image(image, agent), "more": [image]}
 
 
+def _scan(image: Any, timeout_s: float) -> Generator[Msg, Any, None]:
+    """Scan a frame; once more if the detector refuses it, as a point is tried."""
+    try:
+        yield from trigger_and_wait(image, timeout_s)
+    except DeviceAwayError:
+        raise
+    except InstrumentError as error:
+        _log.warning("%s; scanned once more", error)
+        yield Msg("sleep", None, RETRY_AFTER_S)
+        yield from trigger_and_wait(image, timeout_s)
+
+
 def record_image(image: Any, agent: Agent) -> Generator[Msg, Any, None]:
     """Scan a frame of the agent's grid if `image` can be triggered, record it, and let the agent take it.
 
@@ -100,7 +117,7 @@ def record_image(image: Any, agent: Agent) -> Generator[Msg, Any, None]:
     Raises
     ------
     InstrumentError
-        If the frame takes too long, or the detector fails.
+        If the frame takes too long, or the detector fails or refuses it twice.
     DataError
         If the frame is not one of the grid.
     """
@@ -113,7 +130,7 @@ def record_image(image: Any, agent: Agent) -> Generator[Msg, Any, None]:
         rows, columns = grid.shape
         field = {"shape": (rows, columns), "step_um": grid.step_um, "centre_um": grid.centre_um}
         yield Msg("configure", image, field)
-        yield from trigger_and_wait(image, FRAME_TIMEOUT_S + rows * columns * 1e-3)
+        yield from _scan(image, FRAME_TIMEOUT_S + rows * columns * 1e-3)
     yield from record(STREAM, [image])
     event = collector.take()
     if token is not None:

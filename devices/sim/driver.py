@@ -18,6 +18,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from .exposure import Exposure, Presets, Record
+from .framerun import FrameRun
 from .model import SimulatedSEM
 
 __all__ = ["Driver", "Faults"]
@@ -66,6 +67,8 @@ class Driver:
     """Called when somebody blanks or unblanks the beam."""
     list_running: bool = False
     """Whether a scan generator visits a list: the beam is lit in it, though not between points."""
+    scanning: bool = False
+    """Whether a frame is scanned, which counts its own charge."""
     external: bool = False
     """Whether another scan generator has the blanker's line; it says itself when the beam is lit."""
 
@@ -87,6 +90,12 @@ class Driver:
         self._replan()
         for hook in self.on_blank:
             hook(blanked)
+
+    def move(self, *, x_um: float | None = None, y_um: float | None = None) -> None:
+        """Put the beam elsewhere, in the middle of an acquisition too."""
+        self._change()
+        self.sem.move(x_um=x_um, y_um=y_um)
+        self._replan()
 
     def trip(self, tripped: bool) -> None:
         """Trip the beam, or bring it back."""
@@ -166,6 +175,30 @@ class Driver:
             self.exposure = None
             self._lit_since = None if self.sem.blanked else _now()
 
+    async def scan(self, run: FrameRun) -> None:
+        """Scan a frame line by line, the beam as whoever lights, blanks or trips it has it."""
+        began, scale = _now(), self.time_scale
+
+        def catch_up() -> None:
+            if scale > 0:
+                run.advance((_now() - began) / scale)
+
+        self.on_change.append(catch_up)
+        self.scanning = True
+        try:
+            if self.faults.trip > 0:  # the beam trips half-way
+                self.faults.trip -= 1
+                run.advance(run.left_s / 2)
+                self.sem.tripped = True
+            while scale > 0 and not run.over:
+                await asyncio.sleep(min(TICK_S, max(run.left_s * scale, 1e-3)))
+                catch_up()
+            run.advance(float("inf"))
+        finally:
+            self.scanning = False
+            self.on_change.remove(catch_up)
+            self._lit_since = None if self.sem.blanked else _now()
+
     async def _run(self, exposure: Exposure, progress: Callable[[Record], Awaitable[None]]) -> None:
         self._replan()
         while not exposure.done and not self._stop.is_set():
@@ -209,6 +242,7 @@ class Driver:
             and self.exposure is None
             and self.time_scale == 1
             and not self.external
+            and not self.scanning
         ):
             self.sem.expose(_now() - self._lit_since)
             self._lit_since = _now()

@@ -14,6 +14,7 @@ from ...errors import ConfigError, InstrumentError
 from ...grid import MAX_SIDE, ScanGrid
 from ..frames import FRAME_DWELL_S
 from .driver import Driver
+from .framerun import FrameRun
 
 __all__ = ["FrameGroup", "image_property", "make_frames"]
 
@@ -64,10 +65,16 @@ class FrameGroup(PVGroup):  # type: ignore[misc]
     image: Any
     """The frame's waveform; given by `make_frames`."""
 
-    def __init__(self, prefix: str, driver: Driver, show_dose: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        driver: Driver,
+        show_dose: Callable[[], Awaitable[None]],
+        light: Callable[[bool], Awaitable[None]],
+    ) -> None:
         super().__init__(prefix=prefix)
         self.driver = driver
-        self._show_dose = show_dose
+        self._show_dose, self._light = show_dose, light
 
     async def put_acquire(self, instance: Any, value: Any) -> Any:
         """Scan a frame."""
@@ -85,14 +92,17 @@ class FrameGroup(PVGroup):  # type: ignore[misc]
                 (float(self.centre_y.value), float(self.centre_x.value)),
             )
             dwell_s = float(self.dwell.value)
-            grey, charge = await asyncio.to_thread(sem.frame, field, dwell_s)
+            run = await asyncio.to_thread(FrameRun, sem, field, dwell_s)
         except (ConfigError, InstrumentError) as error:
             await self.trouble.write(str(error)[:39])  # a string of Channel Access has 39 characters
             return "Done"
-        if self.driver.time_scale > 0:
-            await asyncio.sleep(self.driver.time_scale * dwell_s * grey.size)
-        await self.image.write(grey.reshape(-1).astype(np.float64))
-        await self.frame_dose.write(charge)
+        await self._light(True)
+        try:
+            await self.driver.scan(run)
+        finally:
+            await self._light(False)
+        await self.image.write(run.grey.reshape(-1).astype(np.float64))
+        await self.frame_dose.write(run.charge_nc)
         await self._show_dose()
         await self.trouble.write("")
         return "Done"
@@ -100,13 +110,21 @@ class FrameGroup(PVGroup):  # type: ignore[misc]
     acquire.putter(put_acquire)
 
 
-def make_frames(prefix: str, driver: Driver, show_dose: Callable[[], Awaitable[None]]) -> FrameGroup:
-    """Make the PVs of the backscatter detector under `prefix`; a frame has at most 4 times the specimen's pixels."""
+def make_frames(
+    prefix: str,
+    driver: Driver,
+    show_dose: Callable[[], Awaitable[None]],
+    light: Callable[[bool], Awaitable[None]],
+) -> FrameGroup:
+    """Make the PVs of the backscatter detector under `prefix`; a frame has at most 4 times the specimen's pixels.
+
+    `show_dose` brings the PVs of the dose up to date, `light` lights or blanks the beam.
+    """
     rows, columns = driver.sem.grid.shape
     kind = type(
         "FrameGroup",
         (FrameGroup,),
         {"image": image_property(4 * rows * columns), "__doc__": FrameGroup.__doc__},
     )
-    group: FrameGroup = kind(prefix, driver, show_dose)
+    group: FrameGroup = kind(prefix, driver, show_dose, light)
     return group

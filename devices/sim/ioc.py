@@ -62,7 +62,7 @@ async def serve(specimen: Specimen, prefix: str, *, port: int = 0, time_scale: f
     group = make_group(prefix, driver)
     await group.show()
     lists = make_lists(prefix, driver, group.show_dose)
-    frames = make_frames(prefix, driver, group.show_dose)
+    frames = make_frames(prefix, driver, group.show_dose, group.light)
     context = group.context = LoopbackContext({**group.pvdb, **lists.pvdb, **frames.pvdb})
 
     async def started(_: Any) -> None:

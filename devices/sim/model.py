@@ -143,8 +143,8 @@ class SimulatedSEM:
         """Count a visit; return how many there were before."""
         return int(self._visits.add(pixel, 1))
 
-    def frame(self, wanted: ScanGrid, dwell_s: float) -> tuple[NDArray[np.float32], float]:
-        """Scan a backscatter frame; the generator lights the beam for it and blanks it after.
+    def frame(self, wanted: ScanGrid, dwell_s: float) -> NDArray[np.float32]:
+        """Return a backscatter frame as the detector sees it under the whole beam; `framerun` scans it.
 
         Parameters
         ----------
@@ -155,16 +155,14 @@ class SimulatedSEM:
 
         Returns
         -------
-        (rows, columns) float32 array, float
-            Grey levels, and the charge that it took, nC.
+        (rows, columns) float32 array
+            Grey levels.
 
         Raises
         ------
         InstrumentError
-            If there is no current, or the frame lies outside the field.
+            If the frame lies outside the field.
         """
-        if self.current_na <= 0:
-            raise InstrumentError("no beam current for a frame")
         (y0, y1), (x0, x1) = wanted.extents_um
         for x, y in ((x0, y0), (x1, y1)):
             self.check_position(x, y)
@@ -173,9 +171,7 @@ class SimulatedSEM:
             faults=self.frame_faults, number=self.frames,
         )  # fmt: skip
         self.frames += 1
-        charge = self.current_na * dwell_s * grey.size
-        self.dose_nc += charge
-        return grey, charge
+        return grey
 
     def start(self, presets: Presets) -> Exposure:
         """Erase, and begin to acquire where the beam stands."""

@@ -211,12 +211,13 @@ class SEMGroup(GuardPVs):
         await self.acquiring.write(_NO)
 
     async def move(self, **where: float) -> None:
-        """Go somewhere, and settle."""
-        self.driver.sem.move(**where)
+        """Go somewhere, and settle; the readback is that of the deflection, which does not wait for the beam."""
+        self.driver.move(**where)
+        for pv, place in ((self.x_rbv, self.driver.sem.x_um), (self.y_rbv, self.driver.sem.y_um)):
+            if pv.value != place:
+                await pv.write(place)
         if self.settle.value > 0:
             await asyncio.sleep(self.settle.value * self.driver.time_scale)
-        await self.x_rbv.write(self.driver.sem.x_um)
-        await self.y_rbv.write(self.driver.sem.y_um)
         await self.pixel_dose.write(self.driver.sem.pixel_dose_nc)
 
     async def put_x(self, instance: Any, value: float) -> None:
@@ -236,6 +237,11 @@ class SEMGroup(GuardPVs):
             await self.watchdog_tripped.write(_NO)
         if self.driver.time_scale == 1:
             await self.show_dose()
+
+    async def light(self, lit: bool) -> None:
+        """Light or blank the beam, as the scan generator does for a frame."""
+        self.driver.blank(not lit)
+        await self.blank_rbv.write("Open" if lit else "Blanked")
 
     async def watchdog_blanks(self) -> bool:
         """Blank the beam; return whether it was lit."""

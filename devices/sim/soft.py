@@ -36,6 +36,7 @@ from ..reading import (
 )
 from ..status import QuickStatus
 from .exposure import Presets
+from .framerun import FrameRun
 from .model import SimulatedSEM
 
 __all__ = ["SoftBSE", "SoftBeam", "SoftEDS", "SoftMicroscope", "soft_microscope"]
@@ -375,11 +376,14 @@ class SoftBSE(_Soft):
         """Scan a frame."""
         status = QuickStatus()
         try:
-            frame, charge = self.sem.frame(self._grid, self._dwell_s)
+            run = FrameRun(self.sem, self._grid, self._dwell_s)
         except InstrumentError as error:
             status.set_exception(InstrumentError(f"{self.name}: {error}"))
             return status
-        self._frame = frame, charge, time.time()
+        self.sem.blanked = False
+        run.advance(float("inf"))
+        self.sem.blanked = True
+        self._frame = run.grey, run.charge_nc, time.time()
         status.set_finished()
         return status
 

@@ -171,6 +171,8 @@ def make_devices(settings: InstrumentSettings, file: YamlFile) -> Devices:
     eds = _make("eds", wanted.eds, file, beam=beam)
     sem = None if wanted.sem is None else _make("sem", wanted.sem, file)
     bse = None if wanted.bse is None else _make("bse", wanted.bse, file)
+    if bse is not None and getattr(bse, "beam", beam) is None:
+        bse.beam = beam  # a vendor's class need not know of one
     if settings.acquisition == "point":
         return Devices(beam, eds, sem, bse=bse)
     from ..devices.flyer import SparseFlyer

@@ -336,7 +336,7 @@ def make_bse(beam: Any) -> Any:
         return SoftBSE("bse", beam.sem)
     from ..devices import BSEDetector
 
-    return BSEDetector(f"{beam.prefix.removesuffix('Beam:')}BSE:", name="bse")
+    return BSEDetector(f"{beam.prefix.removesuffix('Beam:')}BSE:", name="bse", beam=beam)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,9 @@ def bench_mutants(
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Mutants of each.")] = 67,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep results here, and resume from them.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Change one operator, number, condition or statement at a time, in a checkout; print what no test noticed."""
@@ -32,7 +36,12 @@ def bench_mutants(
 
     with bench_output(json_file, "Mutants") as output:
         found = measure_mutants(
-            module, number, seed=seed, progress=output.progress, on_survivor=lambda text: output.print(text)
+            module,
+            number,
+            seed=seed,
+            keep=keep,
+            progress=output.progress,
+            on_survivor=lambda text: output.print(text),
         )
         output.results.update(seed=seed, targets=found)
         keys = ("possible", "mutants", KILLED, TIMED_OUT, SURVIVED, "baseline_s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from ...errors import ConfigError
 from ...progress import Progress, no_progress, part_of
 from ..figures import Figure, at_least, measured
+from ..store import TrialStore
 from .changes import Mutant, mutants
 from .trial import KILLED, SURVIVED, TIMED_OUT, preload, try_mutant
 
@@ -56,6 +58,7 @@ def measure_mutants(
     *,
     seed: int = 0,
     root: Path | None = None,
+    keep: Path | None = None,
     progress: Progress = no_progress,
     on_survivor: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
@@ -71,6 +74,8 @@ def measure_mutants(
         Of the sample.
     root : Path, optional
         The repository; by default the one that this package is imported from.
+    keep : Path, optional
+        Folder of results: a mutant that was tried against these very tests and modules is not tried again.
     progress : callable, optional
         Called with what is tried and the fraction that is done.
     on_survivor : callable, optional
@@ -97,7 +102,7 @@ def measure_mutants(
     found = []
     for i, target in enumerate(chosen):
         stage = part_of(progress, i / len(chosen), (i + 1) / len(chosen))
-        found.append(_try_target(target, names, n, seed, base, stage, on_survivor))
+        found.append(_try_target(target, names, n, seed, base, keep, stage, on_survivor))
     return found
 
 
@@ -107,6 +112,7 @@ def _try_target(
     n: int,
     seed: int,
     base: Path,
+    keep: Path | None,
     progress: Progress,
     on_survivor: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -121,6 +127,7 @@ def _try_target(
         word if word.startswith("-") or not word.endswith(".py") else str(base / word)
         for word in target.tests
     ]
+    store = TrialStore(keep, _version(target, base)) if keep is not None else None
     preload()
 
     def tried(module: str, source: str, limit_s: float) -> tuple[str, float]:
@@ -129,8 +136,18 @@ def _try_target(
         name = f"{package if package.startswith('slads_bluesky') else f'slads_bluesky.{package}'}.{module}"
         return try_mutant(name, path, source, tests, limit_s, compiled=target.compiled)
 
+    def result(name: str, module: str, source: str, limit_s: float) -> tuple[str, float]:
+        kept = store.load(name) if store is not None else None
+        if kept is None:
+            outcome, seconds = tried(module, source, limit_s)
+            kept = {"outcome": outcome, "seconds": seconds}
+            if store is not None:
+                store.save(name, kept)
+        return str(kept["outcome"]), float(kept["seconds"])
+
     progress(f"{target.name}: as it is", 0.0)
-    outcome, baseline_s = tried(modules[0], (base / target.folder / f"{modules[0]}.py").read_text(), 900.0)
+    whole = (base / target.folder / f"{modules[0]}.py").read_text()
+    outcome, baseline_s = result(f"{target.name}-{modules[0]}-as_it_is", modules[0], whole, 900.0)
     if outcome != SURVIVED:
         raise ConfigError(
             f"{target.name}: its tests fail as it is ({outcome}); run pytest {' '.join(target.tests)}"
@@ -139,7 +156,8 @@ def _try_target(
     survivors = []
     for i, (module, mutant) in enumerate(sample):
         progress(f"{target.name}: {module}", i / len(sample))
-        outcome, _ = tried(module, mutant.source, 3.0 * baseline_s + 10.0)
+        name = f"{target.name}-{module}-{mutant.line}-{_digest(mutant.source)}"
+        outcome, _ = result(name, module, mutant.source, 3.0 * baseline_s + 10.0)
         counts[outcome] += 1
         if outcome == SURVIVED:
             survivors.append(f"{target.folder}/{module}.py:{mutant}")
@@ -148,6 +166,19 @@ def _try_target(
         "target": target.name, "possible": len(possible), "mutants": len(sample), "baseline_s": baseline_s, **counts,
         "survivors": survivors,
     }  # fmt: skip
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _version(target: Target, base: Path) -> str:
+    """Of the tests of a target and of the folder of its modules: what decides whether a mutant is noticed."""
+    files = [
+        *(base / word for word in target.tests if word.endswith(".py")),
+        *sorted((base / target.folder).rglob("*.py")),
+    ]
+    return _digest(*target.tests, *(path.read_text() for path in files))
 
 
 def mutant_figures(found: Sequence[dict[str, Any]]) -> list[Figure]:

@@ -142,6 +142,14 @@ def _move(scene: Scene) -> None:
     scene.rig.put("Beam:Y", -11.0)
 
 
+def _nudge(scene: Scene) -> None:
+    """Move the beam away and back at once: the second put does not wait until the first has settled."""
+    home = float(scene.rig.get("Beam:X_RBV"))
+    away = scene.rig.signal("Beam:X").set(11.0 if home < 0 else -11.0)
+    scene.rig.put("Beam:X", home)
+    away.wait(20)
+
+
 def _blink(scene: Scene) -> None:
     scene.rig.put("Beam:Blank", 1)
     scene.rig.put("Beam:Blank", 0)
@@ -179,6 +187,8 @@ FAULTS = (
     Fault("presets changed by another client", "restored or paused; no point with other presets",
           _put("EDS:mca1.PLTM", 25 * DWELL_S)),
     Fault("beam moved by another client", "no point recorded as measured where it was not", _move),
+    Fault("beam moved away and back by another client", "no point recorded as measured where it was not", _nudge,
+          moments=("acquire",)),
     Fault("beam blanked by another client", "no spectrum of a blanked beam in the map", _put("Beam:Blank", 1)),
     Fault("beam blanked for a moment by another client", "no spectrum of a blanked beam in the map", _blink,
           moments=("acquire",)),

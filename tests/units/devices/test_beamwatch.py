@@ -1,4 +1,4 @@
-"""A beam that was away in an acquisition: by its charge, by the state of the blanker, at points and in lists."""
+"""A beam that was away in an acquisition: by its charge, blanker and place, at points, in lists and in frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 from list_points import points_of
 
 from slads_bluesky.devices.beamwatch import LOOSE, BeamWatch, BlankerWatch
+from slads_bluesky.devices.framewatch import FrameWatch
 from slads_bluesky.devices.mapping import ListJudge, MappingBuffer
+from slads_bluesky.devices.placewatch import PlaceWatch
 from slads_bluesky.errors import InstrumentError
+from slads_bluesky.plans.stubs import check_position
 
 
 def run(watch, currents, real_s=0.1, idle_s=()):
@@ -126,3 +129,116 @@ def test_list_point_with_missing_charge_is_invalid():
     judge.take(MappingBuffer(0, np.ones((40, 16), np.int32), real, real, charge))
     assert list(judge.invalid) == [25]
     assert "beam current lost" in judge.invalid[25]
+
+
+@pytest.mark.parametrize(
+    ("events", "place"),
+    [
+        ([(3.0, 2.0), "open 2.5"], 3.0),
+        ([(3.0, 2.0), "open 2.5", (11.0, 2.6)], 11.0),  # moved away, and not back
+        ([(3.0, 2.0), "open 2.5", (11.0, 2.6), (3.0, 2.7)], 11.0),  # and back
+        (
+            [(3.0, 2.0), (11.0, 2.6), (3.0, 2.7), "open 2.5"],
+            11.0,
+        ),  # the monitors were quicker than the answer
+        ([(3.0, 2.0), "open 2.5", (3.0, 2.7), (11.0, 2.6)], 11.0),  # the monitors came in another order
+        ([(3.0, 2.0), (11.0, 2.2), "open 2.5", (3.0, 2.6)], 11.0),  # away before it was lit, back after
+        ([(3.0, 2.0), (11.0, 2.2), (3.0, 2.3), "open 2.5"], 3.0),  # away and back before it was lit
+        (["open 2.5"], 3.0),  # its own monitor has not come yet
+        (["open 2.5", (7.0, 0.5), (7.0, 1.0)], 3.0),  # that of the point before comes late
+        (["open 2.5", (3.0, 2.6)], 3.0),  # a readback that is slow, or has a clock of its own
+        (
+            [(3.0, 2.0), "open 2.5", "blanked 2.6", (11.0, 2.7), (4.0, 2.8)],
+            3.0,
+        ),  # moved after the acquisition
+        ([(3.0, 2.0), "open 2.5", "blanked 0.9", (11.0, 2.6), (3.0, 2.7)], 11.0),  # that of an older blanking
+        ([(3.0, 2.0), "open 2.5", (2.9, 2.6), (3.2, 2.7), (2.8, 2.8)], 3.2),  # a readback with noise
+    ],
+)
+def test_place_watch_gives_the_place_farthest_off_while_the_beam_was_lit(events, place):
+    watch = PlaceWatch()
+    watch.send((7.0, 0.0))
+    watch.heard("x", 7.0, 0.5)
+    watch.opened(0.6)
+    assert watch.farthest("x", 7.0, 1.0) == 7.0
+    watch.send((3.0, 0.0))
+    for event in events:
+        if isinstance(event, str):
+            word, at = event.split()
+            {"open": watch.opened, "blanked": watch.blanked}[word](float(at))
+        else:
+            watch.heard("x", *event)
+    assert watch.farthest("x", 3.0, 3.0) == place
+    watch.send((5.0, 0.0))
+    watch.opened(4.0)
+    assert watch.farthest("x", 5.0, 4.5) == 5.0  # nothing is left of it
+
+
+def test_place_watch_that_was_never_sent_or_lit_leaves_what_is_read():
+    watch = PlaceWatch()
+    watch.heard("x", 9.0, 1.0)
+    assert watch.farthest("x", 2.0, 1.5) == 2.0
+    watch.opened(2.0)
+    watch.heard("x", 9.0, 3.0)
+    assert watch.farthest("x", 2.0, 3.5) == 2.0
+    watch.send((2.0, 2.0))
+    watch.heard("x", 9.0, 4.0)
+    assert watch.farthest("x", 2.0, 4.5) == 2.0  # moved while it was dark
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+@pytest.mark.parametrize("back", [False, True])
+def test_beam_moved_by_another_client_in_an_acquisition_is_read_where_it_was(beam, eds, fresh, axis, back):
+    """The spectrum is whole and, if the beam was moved back, so is the readback: only the monitors show it."""
+    sent, seen = (1.5, 2.5), threading.Event()
+    fresh("EDS:mca1.ACQG").subscribe(lambda value, **_: value and seen.set(), run=False)
+
+    def acquired(late_s, meanwhile):
+        beam.set(sent).wait(10)
+        beam.blanker.set(False).wait(10)
+        fresh("Sim:Late").set(late_s).wait(10)
+        seen.clear()
+        status = eds.trigger()
+        assert seen.wait(10)
+        meanwhile()
+        status.wait(10)
+        beam.blanker.set(True).wait(10)
+        return beam.read()
+
+    def move():
+        other = fresh(f"Beam:{axis.upper()}")
+        other.set(11.5).wait(10)
+        if back:
+            other.set(sent["xy".index(axis)]).wait(10)
+
+    try:
+        check_position("beam", acquired(0.0, lambda: None), sent, 0.1)
+        with pytest.raises(InstrumentError, match=f"beam: measured at {axis} = 11.5 µm instead of"):
+            check_position("beam", acquired(1.0, move), sent, 0.1)
+        check_position("beam", acquired(0.0, lambda: None), sent, 0.1)
+    finally:
+        fresh("Sim:Late").set(0.0).wait(10)
+
+
+def test_frame_watch_sees_a_beam_that_was_not_there():
+    def judged(*happened, charge_nc=1.0):
+        watch = FrameWatch()
+        watch.state(True, 0.5)
+        watch.begin(1.0, 1.0)
+        for what in happened:
+            watch.current(what) if isinstance(what, float) else watch.state(*what)
+        try:
+            watch.check(charge_nc, 1.0)
+        except InstrumentError as error:
+            return str(error)
+        watch.begin(1.0, 9.0)  # the next one is judged for itself
+        watch.check(1.0, 1.0)
+        return ""
+
+    lit = [(False, 2.0), (True, 5.0)]
+    assert judged(*lit) == judged() == judged((True, 0.9), (False, 1.0), *lit) == ""
+    assert judged(*lit, 0.95) == judged(*lit, charge_nc=0.85) == ""
+    assert "blanked by somebody else" in judged((False, 2.0), (True, 3.0), (False, 4.0), (True, 5.0))
+    assert "beam current lost" in judged(*lit, 0.0, 1.0)
+    assert "beam current lost" in judged(*lit, charge_nc=0.7)
+    assert "no beam" in judged(*lit, charge_nc=0.0)

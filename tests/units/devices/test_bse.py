@@ -14,11 +14,11 @@ FIELD = {"shape": (32, 32), "step_um": (1.0, 1.0), "centre_um": (0.0, 0.0), "dwe
 
 
 @pytest.fixture
-def bse(fresh, microscope):
+def bse(fresh, beam):
     from slads_bluesky.devices import BSEDetector
     from slads_bluesky.devices.connect import connect
 
-    detector = BSEDetector("DEVICES:BSE:", name="bse")
+    detector = BSEDetector("DEVICES:BSE:", name="bse", beam=beam)
     connect(detector, 10)
     return detector
 
@@ -63,6 +63,19 @@ def test_bse_detector_without_current_fails_with_its_reason(bse, fresh):
             bse.trigger().wait(20)
     finally:
         fresh("Sim:Trip").set(0).wait(10)
+
+
+def test_bse_detector_beam_that_trips_in_the_frame_is_refused(bse, fresh):
+    bse.configure(FIELD)
+    fresh("Sim:TripNext").set(1).wait(10)
+    with pytest.raises(InstrumentError, match="bse: beam current lost"):
+        bse.trigger().wait(20)
+    assert fresh("BSE:FrameDose").get() == pytest.approx(0.5 * 2e-5 * 32 * 32)
+    dark = fresh("BSE:Image").get(use_monitor=False).reshape(32, 32) == 0
+    assert dark[16:].all()
+    assert not dark[:16].any()
+    fresh("Sim:Trip").set(0).wait(10)
+    bse.trigger().wait(20)
 
 
 def test_soft_bse_outside_the_field_fails(phantom):

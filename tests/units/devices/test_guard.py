@@ -187,3 +187,38 @@ def test_guard_of_an_instrument_without_the_pvs_is_absent_and_says_so(real_time,
     guard.lit(True)
     guard.check_free()
     guard.release("beam")
+
+
+@pytest.fixture
+def bse(beam):
+    from slads_bluesky.devices import BSEDetector
+
+    detector = BSEDetector("GUARD:BSE:", name="bse", beam=beam)
+    detector.wait_for_connection(timeout=10)
+    return detector
+
+
+def scan(bse, put, dwell_s):
+    """Begin a frame of 32 × 32 pixels, and wait until the beam is lit for it."""
+    bse.configure({"shape": (32, 32), "step_um": (1.0, 1.0), "centre_um": (0.0, 0.0), "dwell_s": dwell_s})
+    status = bse.trigger()
+    wait_until(lambda: not put("Beam:Blank_RBV").get(), 10)
+    return status
+
+
+def test_frame_with_a_beam_that_another_client_blanks_for_a_moment_is_refused(bse, put):
+    status = scan(bse, put, 3e-3)
+    put("Beam:Blank").set(1).wait(10)
+    put("Beam:Blank").set(0).wait(10)
+    with pytest.raises(InstrumentError, match="bse: the beam was blanked by somebody else while"):
+        status.wait(20)
+    assert put("Beam:Blank_RBV").get()
+
+
+def test_watchdog_without_beats_blanks_the_beam_in_a_frame(bse, put):
+    put("Beam:Heartbeat").set(1).wait(10)
+    status = scan(bse, put, 3e-3)
+    with pytest.raises(InstrumentError, match="bse: beam current lost"):
+        status.wait(20)
+    assert put("Beam:WatchdogTripped").get() == 1
+    assert 0 < put("Beam:Dose").get() < 0.8 * 3e-3 * 32 * 32

@@ -9,7 +9,7 @@ from slads_bluesky.analysis.run_data import RunData
 from slads_bluesky.devices.flyer import SparseFlyer
 from slads_bluesky.devices.sim.soft import SoftBSE, soft_microscope
 from slads_bluesky.devices.sim.softlist import SoftListEngine
-from slads_bluesky.errors import ConfigError, DataError
+from slads_bluesky.errors import ConfigError, DataError, InstrumentError
 from slads_bluesky.phantom import make_object
 from slads_bluesky.plans.frame import GivenFrame
 from slads_bluesky.record.verify import verify
@@ -94,3 +94,27 @@ def test_frame_of_another_grid_ends_the_plan_before_the_first_point(classifier):
 def test_image_under_another_name_than_the_agents_is_refused(classifier):
     with pytest.raises(ConfigError, match=r"looks for the image at 'bse_image', se gives 'se_image'"):
         run(classifier, make_agent(), GivenFrame(np.eye(48, dtype=np.float32), "x.tif", name="se"))
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_frame_that_is_refused_is_scanned_once_more(classifier, comes_back):
+    beam, eds, _ = soft_microscope(make_object(NAME), classifier)
+    image = SoftBSE("bse", beam.sem)
+    beam.sem.tripped = True
+    engine = RunEngine({}, context_managers=[])
+    agent = make_agent(0.01)
+
+    def hook(msg):
+        if msg.command == "sleep" and comes_back:
+            beam.sem.tripped = False
+
+    engine.msg_hook = hook
+    plan = adaptive_map(beam, eds, agent, dwell_s=0.1, image=image)
+    if comes_back:
+        engine(plan)
+        assert agent.image_use is not None
+        assert agent.n_measured > 0
+    else:
+        with pytest.raises(InstrumentError, match="bse: no beam current"):
+            engine(plan)
+        assert agent.n_measured == 0
