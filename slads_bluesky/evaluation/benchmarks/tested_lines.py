@@ -82,8 +82,13 @@ def measure_tested_lines(
 
 
 def _environment() -> dict[str, str]:
-    """Of a pytest of its own, also where one of pytest-xdist's workers asks for it."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+    """Of a pytest of its own, also where one of pytest-xdist's workers asks for it.
+
+    A worker that is counted itself has the folder of its counts in the environment: an inner run would remove it.
+    """
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_XDIST", "SLIPCOVER"))
+    }
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -204,9 +204,10 @@ def test_a_proxy_that_dies_and_comes_back(proxy):
 
 
 def test_a_full_queue_drops_events_and_keeps_what_makes_a_run(monkeypatch):
-    problems, taken, gate = [], [], threading.Event()
+    problems, taken, gate, under_way = [], [], threading.Event(), threading.Event()
 
     def slow(doc):
+        under_way.set()
         gate.wait(30)
         taken.append(doc["n"])
         raise DataError("not today")
@@ -219,6 +220,7 @@ def test_a_full_queue_drops_events_and_keeps_what_makes_a_run(monkeypatch):
 
     publisher = There("127.0.0.1:9", queued=10, on_problem=problems.append)
     publisher("start", {"n": "start"})
+    assert under_way.wait(30)  # from here on no place in the queue is free again
     for i in range(100):
         publisher("event", {"n": i})
     publisher("stop", {"n": "stop"})

@@ -37,7 +37,11 @@ def test_it():
 """
 
 
-def test_measure_tested_lines_counts_the_lines_of_each_module_and_adds_up_pieces(tmp_path):
+def test_measure_tested_lines_counts_the_lines_of_each_module_and_adds_up_pieces(tmp_path, monkeypatch):
+    outer = tmp_path / "counts of the tests that this one belongs to"
+    outer.mkdir()
+    monkeypatch.setenv("SLIPCOVER_ENABLED", "1")
+    monkeypatch.setenv("SLIPCOVER_COVERAGE_DIR", str(outer))
     for name, text in (
         ("slads_bluesky/__init__.py", ""),
         ("slads_bluesky/module.py", MODULE),
@@ -45,6 +49,7 @@ def test_measure_tested_lines_counts_the_lines_of_each_module_and_adds_up_pieces
         ("tests/test_it.py", TEST),
         ("devices/__init__.py", ""),
         ("plans/__init__.py", ""),
+        ("pyproject.toml", '[tool.pytest.ini_options]\nfilterwarnings = ["error"]\n'),
     ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -53,6 +58,7 @@ def test_measure_tested_lines_counts_the_lines_of_each_module_and_adds_up_pieces
     kept = tmp_path / "kept.json"
     found = measure_tested_lines([*options, "tests/test_it.py"], root=tmp_path, kept=kept)
     assert found["tests"] == 0
+    assert outer.is_dir()
     assert found["modules"]["slads_bluesky/module.py"] == (4, 3)
     assert "slads_bluesky/compiled.py" not in found["modules"]
     share, *_ = figures_of_lines(found)
