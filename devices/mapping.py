@@ -39,7 +39,7 @@ SCAN_FIELDS: dict[str, tuple[str, str, str]] = {
 VISIT_FIELD: dict[str, tuple[str, str, str]] = {"visit": ("integer", "<i8", "")}
 """What it says besides where pixels may be visited again."""
 
-FIRST_PART, NEXT_PART = 0.6, 0.15
+FIRST_PART, NEXT_PART = 0.6, 0.12
 """Real time of a pixel's first pass, in units of the median that decisions take, and of each further pass, in units
 of what the pixel had so far. An overshoot costs dose, a pass costs a settle time; `bench fly` measures both."""
 SHORTEST_S = 0.1e-3
