@@ -13,6 +13,7 @@ from event_model import compose_run
 from list_points import points_of
 
 from slads_bluesky.devices.flyer import SparseFlyer
+from slads_bluesky.devices.mapping import NEXT_PART
 from slads_bluesky.devices.sim.model import SimulatedSEM
 from slads_bluesky.devices.sim.soft import SoftBeam, SoftEDS
 from slads_bluesky.devices.sim.softlist import SoftListEngine
@@ -274,4 +275,4 @@ def test_passes_follow_how_long_decisions_take(soft_flyer):
     soft_flyer.kickoff().wait(10)
     soft_flyer.complete().wait(10)
     assert soft_flyer.undecided == [0]
-    assert soft_flyer.next_pass_s(40) == pytest.approx(0.15e-3)
+    assert soft_flyer.next_pass_s(40) == pytest.approx(NEXT_PART * 1e-3)
