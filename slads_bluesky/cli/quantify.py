@@ -63,11 +63,26 @@ def quantify(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Scale to 100 % with standards, too.")
     ] = False,
+    complete: Annotated[
+        bool | None,
+        typer.Option(
+            "--complete/--incomplete",
+            help="Whether the elements are all there is, so that their sum counts beside the dose; "
+            "default: only where a beam current is nominal.",
+        ),
+    ] = None,
     beam_energy: Annotated[
         float | None, typer.Option(metavar="KEV", help="Beam energy, where the file does not say it.")
     ] = None,
     takeoff: Annotated[float | None, typer.Option(metavar="DEG", help="Take-off angle.")] = None,
     dose: Annotated[float | None, typer.Option(metavar="NC", help="Beam current × live time.")] = None,
+    current: Annotated[
+        str | None,
+        typer.Option(
+            metavar="measured|nominal",
+            help="How the beam currents are known; default: nominal where a header has at most two digits.",
+        ),
+    ] = None,
     resolution: Annotated[
         float | None, typer.Option(metavar="EV", help="FWHM at Mn Kα to start from.")
     ] = None,
@@ -90,6 +105,7 @@ def quantify(
         "takeoff_deg": takeoff,
         "dose_nc": dose,
         "resolution_ev": resolution,
+        "dose_scale_sd": _scale_sd(current),
     }
     options: dict[str, Any] = {
         "elements": _symbols(elements),
@@ -99,6 +115,7 @@ def quantify(
         "valences": {symbol: _number(value, text) for symbol, value, text in _pairs(valence, "--valence")},
         "lines": {symbol: value.upper() for symbol, value, _ in _pairs(line, "--line")},
         "normalise": normalise,
+        "complete": complete,
     }
     results: list[dict[str, Any]] = []
     if Path(source).suffix and Path(source).exists():
@@ -133,6 +150,14 @@ def _of_run(
         (f"{data.phases[label - 1]}, {counts:.0f} counts", result)
         for label, (counts, result) in found.items()
     ]
+
+
+def _scale_sd(current: str | None) -> float | None:
+    from ..analysis.quantification.geometry import NOMINAL_SD
+
+    if current not in (None, "measured", "nominal"):
+        raise ConfigError(f"--current takes measured or nominal, not {current!r}")
+    return None if current is None else NOMINAL_SD if current == "nominal" else 0.0
 
 
 def _symbols(text: str | None) -> list[str] | None:

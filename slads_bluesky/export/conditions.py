@@ -20,7 +20,7 @@ def conditions_of_map(data: RunData, given: Mapping[str, float | None] | None = 
     ----------
     data : RunData
     given : mapping, optional
-        ``beam_energy_kev``, ``takeoff_deg``, ``resolution_ev`` that stand above the record's.
+        ``beam_energy_kev``, ``takeoff_deg``, ``resolution_ev`` that stand above the record's, and ``dose_scale_sd``.
 
     Raises
     ------
@@ -38,4 +38,5 @@ def conditions_of_map(data: RunData, given: Mapping[str, float | None] | None = 
     if resolution is not None:
         detector = replace(detector, resolution_ev=float(resolution))
     takeoff = own.get("takeoff_deg", settings.get("elevation_angle", default.takeoff_deg))
-    return Conditions(float(beam), float(takeoff), detector=detector)
+    scale_sd = float(own.get("dose_scale_sd") or 0.0)
+    return Conditions(float(beam), float(takeoff), detector=detector, dose_scale_sd=scale_sd)

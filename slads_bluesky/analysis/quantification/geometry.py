@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from ...errors import ConfigError
 from ...spectra.physics.detector import Detector
 
-__all__ = ["Conditions"]
+__all__ = ["NOMINAL_SD", "Conditions", "is_nominal"]
+
+NOMINAL_SD = 0.15
+"""Relative standard deviation of a beam current that was set, not measured."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Conditions:
         Energy from which on channels are used; None: 0.35 keV, 0.18 keV if an element of Z ≤ 7 is asked for.
     dose_sd : float
         Relative standard deviation of the dose: probe currents drift, and headers round them.
+    dose_scale_sd : float
+        That of the scale of beam currents, which all spectra of a session share but not those of another current: 0
+        where the current was measured, `NOMINAL_SD` where it is the one that was set.
+    current_na : float or None
+        The beam current; None if unknown.
 
     Raises
     ------
@@ -42,6 +50,8 @@ class Conditions:
     detector: Detector = field(default_factory=Detector)
     low_kev: float | None = None
     dose_sd: float = 0.015
+    dose_scale_sd: float = 0.0
+    current_na: float | None = None
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.beam_energy_kev <= 50.0:
@@ -56,3 +66,14 @@ class Conditions:
         if self.low_kev is not None:
             return self.low_kev
         return 0.18 if any(z <= 7 for z in elements) else 0.35
+
+
+def is_nominal(current_na: float) -> bool:
+    """Whether a beam current looks like one that was set: it has at most two digits that count.
+
+    Examples
+    --------
+    >>> is_nominal(2.5), is_nominal(1.10989)
+    (True, False)
+    """
+    return float(f"{current_na:.2g}") == current_na

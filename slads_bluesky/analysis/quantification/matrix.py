@@ -14,7 +14,7 @@ from .geometry import Conditions
 __all__ = ["detected", "model_systematics", "relative_generation", "systematic_of"]
 
 Family = tuple[int, str]
-ATTENUATION_SD = ((0.35, 0.25), (0.9, 0.08), (2.0, 0.04), (np.inf, 0.02))
+ATTENUATION_SD = ((0.35, 0.25), (0.9, 0.15), (2.0, 0.04), (np.inf, 0.02))
 """Relative standard deviation of mass attenuation for lines up to so many keV."""
 SECONDARY_SD = 0.15
 """Relative standard deviation of secondary fluorescence."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...errors import ConfigError, DataError
 from ...spectra.axis import EnergyAxis
 from ...spectra.physics.composition import Composition, atomic_number, symbol_of
+from .doses import settled_doses
 from .geometry import Conditions
 from .identify import identify_elements
 from .matrix import GENERATION_SD, intensities_at, model_systematics, relative_generation, systematic_of
@@ -32,6 +33,10 @@ IGNORED_FRACTION = 1e-3
 CORRELATED = 0.5
 EDGE_KEV = 0.1
 POOR_MISFIT = 3.0
+TOTAL_SD = 0.01
+"""How sure it is that the elements asked for are all there is, where that is taken."""
+BELIEVABLE = 3.0
+"""Standard deviations by which the analytical total may differ from 1 for that to be taken."""
 Family = tuple[int, str]
 
 
@@ -57,6 +62,7 @@ def quantify(
     valences: Mapping[str, float] | None = None,
     lines: Mapping[str, str] | None = None,
     normalise: bool = False,
+    complete: bool | None = None,
 ) -> Quantification:
     """Quantify one spectrum, or the sum of several.
 
@@ -82,6 +88,9 @@ def quantify(
     normalise : bool
         Whether the mass fractions are scaled to a sum of 1 where standards give an analytical total, too; the total
         is then that before.
+    complete : bool, optional
+        Whether the elements are all there is, so that their sum is 1 ± 0.01: evidence beside the dose of what the
+        scale is. Default: only where a beam current is nominal.
 
     Returns
     -------
@@ -120,6 +129,7 @@ def quantify(
     wanted_lines = {atomic_number(symbol): shell for symbol, shell in (lines or {}).items()}
     every = tuple(sorted({*measured, *aside, *([OXYGEN] if by_valence else [])}))
     shapes = {family: shape for s in standards for family, shape in s.fit.shapes.items()}
+    standards = settled_doses(standards)
     fractions = _start(measured, oxide)
     fit: SpectralFit | None = None
     chosen: _Chosen | None = None
@@ -139,7 +149,7 @@ def quantify(
         fractions = _solve(fit, material, chosen, measured, oxide, conditions)
     assert fit is not None
     assert chosen is not None
-    return _result(fit, chosen, measured, fractions, oxide, conditions, normalise)
+    return _result(fit, chosen, measured, fractions, oxide, conditions, normalise, complete)
 
 
 def _start(measured: tuple[int, ...], oxide: Mapping[int, float]) -> dict[int, float]:
@@ -261,6 +271,7 @@ def _result(
     oxide: Mapping[int, float],
     conditions: Conditions,
     normalise: bool,
+    complete: bool | None,
 ) -> Quantification:
     symbols = tuple(sorted(fractions))
     size = np.array([max(fractions[z], LEAST_FRACTION) for z in symbols])
@@ -293,8 +304,9 @@ def _result(
         theirs = [s.conditions.dose_sd if s is not None else 0.0 for s in chosen.standards]
         matrix_sd = np.hypot(matrix_sd, theirs)
     raw = fitted + np.diag((matrix_sd * share) ** 2)
+    scale_sd = _scale_sd(chosen, conditions) if absolute else 0.0
     if absolute:
-        raw += np.outer(share, share) * conditions.dose_sd**2
+        raw += np.outer(share, share) * (conditions.dose_sd**2 + scale_sd**2)
     # oxygen by stoichiometry, then the normalisation: both linear in the other elements
     full = np.zeros((len(symbols), n))
     for j, z in enumerate(measured):
@@ -313,6 +325,12 @@ def _result(
         values = values / divisor
         full = (full - np.outer(values, full.sum(axis=0))) / divisor
     covariance = full @ raw @ full.T
+    wanted = scale_sd > 0.0 if complete is None else complete
+    assumed = wanted and not normalise and _whole(total, total_sd)
+    if assumed:
+        before = float(values.sum())
+        values, covariance = _summing_to_one(values, covariance)
+        divisor = before / float(values.sum())
     sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     moles = np.array(
         [max(v, 0.0) / float(xraylib.AtomicWeight(z)) for z, v in zip(symbols, values, strict=True)]
@@ -370,8 +388,42 @@ def _result(
     with_standard = [s is not None for s in chosen.standards]
     method = "standards-based" if all(with_standard) else "mixed" if any(with_standard) else "standardless"
     return Quantification(
-        tuple(results), covariance, method, total, total_sd, fit, _warnings(fit, results, total, total_sd)
+        tuple(results),
+        covariance,
+        method,
+        total,
+        total_sd,
+        fit,
+        _warnings(fit, results, total, total_sd, assumed=assumed),
+        assumed,
     )
+
+
+def _scale_sd(chosen: _Chosen, conditions: Conditions) -> float:
+    """Relative standard deviation of the spectrum's scale of beam currents against the standards'."""
+    theirs = [s.conditions.dose_scale_sd for s in chosen.standards if s is not None]
+    return math.hypot(conditions.dose_scale_sd, max(theirs, default=0.0))
+
+
+def _whole(total: float | None, total_sd: float | None) -> bool:
+    """Whether the mass fractions may be all there is, as far as the dose says."""
+    return (
+        total is not None
+        and total_sd is not None
+        and abs(total - 1.0) < BELIEVABLE * math.hypot(total_sd, TOTAL_SD)
+    )
+
+
+def _summing_to_one(
+    values: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mass fractions and their covariance, given that they sum to 1 ± `TOTAL_SD`.
+
+    The dose's part of the covariance takes up most of the difference; the rest goes to what is known worst.
+    """
+    of_sum = covariance.sum(axis=1)
+    gain = of_sum / (float(of_sum.sum()) + TOTAL_SD**2)
+    return values + gain * (1.0 - float(values.sum())), covariance - np.outer(gain, of_sum)
 
 
 def _k_ratio(
@@ -395,7 +447,12 @@ def _k_ratio(
 
 
 def _warnings(
-    fit: SpectralFit, results: Sequence[ElementResult], total: float | None, total_sd: float | None
+    fit: SpectralFit,
+    results: Sequence[ElementResult],
+    total: float | None,
+    total_sd: float | None,
+    *,
+    assumed: bool,
 ) -> tuple[str, ...]:
     out = []
     for e in results:
@@ -408,6 +465,11 @@ def _warnings(
             f"the model fits poorly: misfit {fit.misfit:.1f} with an error of 1 % in each channel; "
             "an element may be missing, or the detector differ from its description"
         )
-    if total is not None and total_sd is not None and abs(total - 1.0) > 3.0 * max(total_sd, 0.01):
+    if assumed and total is not None:
+        out.append(
+            f"the sum of the mass fractions is taken as 100 ± {100 * TOTAL_SD:g} %; by the dose it is "
+            f"{100 * total:.1f} ± {100 * (total_sd or 0.0):.1f} %"
+        )
+    elif total is not None and total_sd is not None and abs(total - 1.0) > 3.0 * max(total_sd, 0.01):
         out.append(f"the analytical total is {100 * total:.1f} %: dose, tilt, coating or a missing element")
     return tuple(out)

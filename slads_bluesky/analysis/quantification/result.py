@@ -87,6 +87,9 @@ class Quantification:
     fit : SpectralFit
     warnings : tuple of str
         What a reader of the table has to know.
+    total_assumed : bool
+        Whether the mass fractions were fitted to a sum of 1 ± 0.01: their elements are all there is. The analytical
+        total is that before, by the dose.
     """
 
     elements: tuple[ElementResult, ...]
@@ -96,6 +99,7 @@ class Quantification:
     total_sd: float | None
     fit: SpectralFit
     warnings: tuple[str, ...] = ()
+    total_assumed: bool = False
 
     def __getitem__(self, symbol: str) -> ElementResult:
         """Return the result of an element by its symbol."""
@@ -121,6 +125,7 @@ class Quantification:
             "method": self.method,
             "analytical_total": self.analytical_total,
             "analytical_total_sd": self.total_sd,
+            "total_assumed": self.total_assumed,
             "reduced_chi2": self.fit.reduced_chi2,
             "misfit": self.fit.misfit,
             "resolution_ev": self.fit.resolution_ev,

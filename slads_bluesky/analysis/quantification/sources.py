@@ -16,7 +16,7 @@ from ...spectra.io.maps import read_map
 from ...spectra.io.measured import MeasuredSpectra
 from ..areas import phase_sums
 from ..run_data import RunData
-from .geometry import Conditions
+from .geometry import NOMINAL_SD, Conditions, is_nominal
 from .quantify import quantify
 from .result import Quantification
 from .standards import Standard
@@ -24,7 +24,8 @@ from .standards import Standard
 __all__ = ["conditions_of_file", "quantify_file", "quantify_phases", "read_standard", "summed_signals"]
 
 Given = Mapping[str, float | None]
-"""Values by the user's option that stand above a file's own: beam_energy_kev, takeoff_deg, dose_nc, resolution_ev."""
+"""Values by the user's option that stand above a file's own: beam_energy_kev, takeoff_deg, dose_nc, resolution_ev,
+dose_scale_sd."""
 
 
 def conditions_of_file(found: MeasuredSpectra, given: Given | None = None) -> Conditions:
@@ -34,7 +35,8 @@ def conditions_of_file(found: MeasuredSpectra, given: Given | None = None) -> Co
     ----------
     found : MeasuredSpectra
     given : mapping, optional
-        ``beam_energy_kev``, ``takeoff_deg``, ``dose_nc``, ``resolution_ev``; None counts as not given.
+        ``beam_energy_kev``, ``takeoff_deg``, ``dose_nc``, ``resolution_ev``, ``dose_scale_sd``; None counts as not
+        given. A current of the header with at most two digits counts as nominal (`is_nominal`).
 
     Raises
     ------
@@ -46,9 +48,10 @@ def conditions_of_file(found: MeasuredSpectra, given: Given | None = None) -> Co
     beam = own.get("beam_energy_kev", found.beam_energy_kev)
     if beam is None:
         raise ConfigError(f"{found.path}: holds no beam energy; give one (--beam-energy)")
-    dose = own.get("dose_nc")
+    dose, scale_sd = own.get("dose_nc"), 0.0
     if dose is None and found.current_na is not None and found.live_time_s is not None:
         dose = found.current_na * found.live_time_s * len(found.counts)
+        scale_sd = NOMINAL_SD if is_nominal(found.current_na) else 0.0
     takeoff = own.get("takeoff_deg", found.takeoff_deg)
     resolution = own.get("resolution_ev", found.resolution_ev)
     detector = default.detector
@@ -59,6 +62,8 @@ def conditions_of_file(found: MeasuredSpectra, given: Given | None = None) -> Co
         float(takeoff) if takeoff is not None else default.takeoff_deg,
         float(dose) if dose is not None else None,
         detector=detector,
+        dose_scale_sd=float(own.get("dose_scale_sd", scale_sd) or 0.0),
+        current_na=found.current_na,
     )
 
 

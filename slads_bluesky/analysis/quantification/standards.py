@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from ...spectra.axis import EnergyAxis
 from ...spectra.physics.composition import Composition, atomic_number
+from .columns import model_columns
 from .geometry import Conditions
 from .spectral_fit import SpectralFit, fit_spectrum
 
 __all__ = ["Standard"]
+
+BETWEEN = (0.25, 0.85)
+"""Where the continuum is looked at, in parts of the beam energy."""
+LINES_THERE = 0.1
+"""Most that lines may add there, in parts of the continuum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +36,8 @@ class Standard:
         Those that it is the standard of.
     conditions : Conditions
     fit : SpectralFit
+    continuum : float
+        Fitted continuum over the model's where no lines are; NaN if there is no such place.
     """
 
     name: str
@@ -36,6 +45,12 @@ class Standard:
     elements: tuple[int, ...]
     conditions: Conditions
     fit: SpectralFit
+    continuum: float = math.nan
+
+    @property
+    def mean_z(self) -> float:
+        """Mean atomic number, by mass."""
+        return float(np.dot(self.composition.z, self.composition.mass_fraction))
 
     @classmethod
     def measure(
@@ -74,13 +89,9 @@ class Standard:
                 raise ConfigError(f"standard {name or composition}: holds no {symbol}")
         if conditions.dose_nc is None:
             raise ConfigError(f"standard {name or composition}: beam current and live time are needed")
-        return cls(
-            name or str(composition),
-            material,
-            wanted,
-            conditions,
-            fit_spectrum(counts, axis, material, conditions),
-        )
+        fit = fit_spectrum(counts, axis, material, conditions)
+        level = _continuum_level(fit, material, conditions)
+        return cls(name or str(composition), material, wanted, conditions, fit, level)
 
     def sensitivity(self, family: tuple[int, str]) -> tuple[float, float] | None:
         """Amplitude per nC of a family, and its relative standard deviation; None if it is no standard of it."""
@@ -92,3 +103,14 @@ class Standard:
             return None
         relative = float(np.sqrt(self.fit.covariance[i, i])) / amplitude
         return (amplitude / self.conditions.dose_nc, relative) if relative < 0.2 else None
+
+
+def _continuum_level(fit: SpectralFit, material: Composition, conditions: Conditions) -> float:
+    """Fitted continuum over the model's where no lines are; NaN if there is no such place."""
+    columns = model_columns(material, fit.axis, fit.resolution_ev, conditions)
+    low, high = (part * conditions.beam_energy_kev for part in BETWEEN)
+    alone = fit.model - fit.continuum < LINES_THERE * fit.continuum
+    where = fit.used & alone & (columns.energies_kev > low) & (columns.energies_kev < high)
+    expected = float(columns.continuum[where].sum())
+    level = float(fit.continuum[where].sum()) / expected if expected > 0 else math.nan
+    return level if level > 0 else math.nan

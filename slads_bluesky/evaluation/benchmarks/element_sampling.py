@@ -1,6 +1,7 @@
 """Two samplers for element maps of a zoned crystal at equal dose: one by labels, one by the elements' own error.
 
-The specimen is that of `graded`, albite at the rim to anorthite at the core in a glass. To the sampler by labels the
+The specimens are those of `graded`, between albite and anorthite in a glass: a crystal zoned from rim to core (the
+issue's), one along its length, and two with bands. To the sampler by labels the
 crystal is of two phases with an arbitrary contour between them, as to anybody who classifies spectra. Both measure as
 many pixels at the same dose, and `map_elements` makes the maps of both from their spectra and labels.
 """
@@ -21,14 +22,14 @@ from ...grid import ScanGrid
 from ...spectra.physics.composition import symbol_of
 from ...spectra.physics.windows import element_windows
 from ..figures import Figure, at_most, measured
-from .graded import AXIS, CONDITIONS, CRYSTAL, ELEMENTS, FRACTION, GradedSpecimen
+from .graded import AXIS, CONDITIONS, CRYSTAL, ELEMENTS, FRACTION, TOP, ZONINGS, GradedSpecimen
 
 __all__ = ["TARGETS", "element_sampling_figures", "measure_element_sampling"]
 
 TARGETS = ("labels", "elements")
 CHOSEN = ("Na", "Al", "Si", "Ca")
 PHASES = ("glass", "albite", "anorthite")
-ENDS = (0.0, 0.85)
+ENDS = (0.0, TOP)
 """Part of anorthite of the two templates of the crystal."""
 
 
@@ -36,27 +37,30 @@ def measure_element_sampling(
     size: int = 128,
     *,
     seeds: Sequence[int] = (0, 1),
+    zonings: Sequence[str] = tuple(ZONINGS),
     fraction: float = FRACTION,
     progress: Callable[[str, float], None],
 ) -> list[dict[str, Any]]:
-    """Map the specimen with both samplers.
+    """Map the specimens with both samplers.
 
     Returns
     -------
     list of dict
-        A row for each seed and target: ``error``, the root of the mean squared error of the chosen elements' maps in
-        units of one measurement's counting variance; ``error_crystal``, the same in the crystal; ``labels_wrong``,
-        part of the pixels in the wrong one of glass and crystal; ``in_crystal``, part of the measured pixels there.
+        A row for each zoning, seed and target: ``error``, the root of the mean squared error of the chosen elements'
+        maps in units of one measurement's counting variance; ``error_crystal``, the same in the crystal;
+        ``labels_wrong``, part of the pixels in the wrong one of glass and crystal; ``in_crystal``, part of the
+        measured pixels there.
     """
-    specimen = GradedSpecimen(size)
-    templates = specimen.templates(ENDS)
     rows = []
-    for i, seed in enumerate(seeds):
+    cases = [(zoning, seed) for zoning in zonings for seed in seeds]
+    for i, (zoning, seed) in enumerate(cases):
+        specimen = GradedSpecimen(size, zoning)
+        templates = specimen.templates(ENDS)
         counts = np.random.default_rng([seed, 0x6A4D]).poisson(specimen.expected).astype(np.int32)
         for j, target in enumerate(TARGETS):
-            progress(f"zoned crystal, target {target}", (2 * i + j) / (2 * len(seeds)))
+            progress(f"{zoning} zoning, target {target}", (2 * i + j) / (2 * len(cases)))
             maps = _mapped(specimen, counts, templates, target, fraction, seed)
-            rows.append({"seed": seed, "target": target, **_scored(specimen, maps)})
+            rows.append({"zoning": zoning, "seed": seed, "target": target, **_scored(specimen, maps)})
     return rows
 
 
@@ -133,9 +137,13 @@ def _without_noise(specimen: GradedSpecimen, maps: ElementMaps, e: int) -> tuple
 def element_sampling_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     """Return the figures of the issue: the error with the target 'elements' over that with labels, at equal dose."""
     out: list[Figure] = []
-    for key, where in (("error", "whole map"), ("error_crystal", "crystal")):
-        mean = {t: float(np.mean([row[key] for row in rows if row["target"] == t])) for t in TARGETS}
-        name = f"zoned crystal, {where}: error with the target 'elements' over that with labels"
-        ratio = mean["elements"] / mean["labels"]
-        out.append(at_most(name, ratio, 0.7) if key == "error" else measured(name, ratio))
+    for zoning in dict.fromkeys(row["zoning"] for row in rows):
+        for key, where in (("error", "whole map"), ("error_crystal", "crystal")):
+            mean = {
+                t: float(np.mean([r[key] for r in rows if (r["zoning"], r["target"]) == (zoning, t)]))
+                for t in TARGETS
+            }
+            name = f"{zoning} zoning, {where}: error with the target 'elements' over that with labels"
+            ratio = mean["elements"] / mean["labels"]
+            out.append(at_most(name, ratio, 0.7) if key == "error" else measured(name, ratio))
     return out

@@ -7,7 +7,7 @@ the sparse map measures one in twenty, and has each pixel's own counts only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ...spectra.physics.detector import Detector
 from ...spectra.physics.spectrum import expected_counts
 from ..figures import Figure, at_least, at_most
 
-__all__ = ["GradedSpecimen", "graded_figures", "measure_graded"]
+__all__ = ["ZONINGS", "GradedSpecimen", "graded_figures", "measure_graded"]
 
 FRACTION = 0.05
 COUNTS = 500.0
@@ -32,6 +32,33 @@ AXIS = EnergyAxis(-0.05, 0.02, 520)
 CONDITIONS = Conditions(15.0, 35.0, detector=Detector(pile_up=0.0))
 ELEMENTS = ("O", "Na", "Al", "Si", "Ca")
 Z90 = 1.644854
+TOP = 0.85
+"""Most anorthite that the crystal has."""
+Coordinates = NDArray[np.float64]
+
+
+def _round(y: Coordinates, x: Coordinates) -> tuple[NDArray[np.bool_], Coordinates]:
+    radius = np.hypot(y - 0.48, x - 0.55) / 0.36
+    return radius < 1.0, 1.0 - radius**2
+
+
+def _slanted(y: Coordinates, x: Coordinates) -> tuple[NDArray[np.bool_], Coordinates]:
+    along, across = 0.8 * (x - 0.5) + 0.6 * (y - 0.5), 0.8 * (y - 0.5) - 0.6 * (x - 0.5)
+    return np.hypot(along / 0.45, across / 0.26) < 1.0, 0.5 + along / 0.9
+
+
+def _banded(y: Coordinates, x: Coordinates) -> tuple[NDArray[np.bool_], Coordinates]:
+    first, second = np.hypot(y - 0.36, x - 0.34) / 0.28, np.hypot((y - 0.72) / 0.2, (x - 0.7) / 0.25)
+    radius = np.minimum(first, second)
+    return radius < 1.0, 0.5 - 0.5 * np.cos(3.0 * np.pi * radius)
+
+
+ZONINGS: Mapping[str, Callable[[Coordinates, Coordinates], tuple[NDArray[np.bool_], Coordinates]]] = {
+    "round": _round,
+    "slanted": _slanted,
+    "banded": _banded,
+}
+"""Where the crystal is, and how far its composition is from the albite's end to the other one, 0 … 1."""
 
 
 class GradedSpecimen:
@@ -41,13 +68,16 @@ class GradedSpecimen:
     ----------
     size : int
         Pixels of a side.
+    zoning : {"round", "slanted", "banded"}
+        One of `ZONINGS`: a round crystal, zoned from rim to core; an oblong one, zoned along its length; two crystals
+        with bands.
     """
 
-    def __init__(self, size: int) -> None:
-        y, x = np.mgrid[0:size, 0:size]
-        radius = np.hypot(y - 0.48 * size, x - 0.55 * size) / (0.36 * size)
-        self.labels = np.where(radius < 1.0, CRYSTAL, GLASS).astype(np.uint8)
-        self.anorthite = np.clip(0.85 * (1.0 - radius**2), 0.0, 1.0)
+    def __init__(self, size: int, zoning: str = "round") -> None:
+        y, x = np.mgrid[0:size, 0:size] / size
+        inside, part = ZONINGS[zoning](y, x)
+        self.labels = np.where(inside, CRYSTAL, GLASS).astype(np.uint8)
+        self.anorthite = np.clip(TOP * part, 0.0, 1.0)
         albite, anorthite = (
             dict(zip(c.symbols, c.mass_fraction, strict=True))
             for c in map(Composition.parse, ("NaAlSi3O8", "CaAl2Si2O8"))
@@ -59,7 +89,7 @@ class GradedSpecimen:
             return {e: f for e, f in made.items() if f > 0}
 
         self._mixed = mixed
-        nodes = np.linspace(0.0, 0.85, NODES)
+        nodes = np.linspace(0.0, TOP, NODES)
         table = np.array([self._expected(mixed(float(part))) for part in nodes])
         place = np.clip(self.anorthite.ravel() / nodes[1], 0, NODES - 1.000001)
         low = place.astype(int)

@@ -35,7 +35,7 @@ def bench_elements(
     from ..benchmarks.dacite import dacite_figures, measure_dacite
     from ..benchmarks.element_sampling import element_sampling_figures, measure_element_sampling
     from ..benchmarks.glasses import glass_figures, measure_glasses
-    from ..benchmarks.graded import graded_figures, measure_graded
+    from ..benchmarks.graded import ZONINGS, graded_figures, measure_graded
     from .output import bench_output
 
     wanted = [part.strip() for part in parts.split(",")]
@@ -72,20 +72,26 @@ def bench_elements(
             output.figures += graded_figures(graded)
         if "sampling" in wanted:
             sampled = measure_element_sampling(
-                64 if quick else 128, seeds=(seed,) if quick else (seed, seed + 1), progress=output.progress
+                64 if quick else 128,
+                seeds=(seed,) if quick else (seed, seed + 1),
+                zonings=("round",) if quick else tuple(ZONINGS),
+                progress=output.progress,
             )
             output.results["sampling"] = sampled
             output.table(
-                "Zoned crystal, 5 % of the pixels: error of the element maps, in counting standard deviations",
-                ("seed", "pixels chosen for", "whole map", "crystal", "labels wrong", "of them in the crystal"),
+                "Zoned crystals, 5 % of the pixels: error of the element maps, in counting standard deviations",
+                (
+                    "zoning", "seed", "pixels chosen for", "whole map", "crystal", "labels wrong",
+                    "of them in the crystal",
+                ),
                 [
                     [
-                        r["seed"], r["target"], r["error"], r["error_crystal"], f"{r['labels_wrong']:.2%}",
-                        f"{r['in_crystal']:.0%}",
+                        r["zoning"], r["seed"], r["target"], r["error"], r["error_crystal"],
+                        f"{r['labels_wrong']:.2%}", f"{r['in_crystal']:.0%}",
                     ]
                     for r in sampled
                 ],
-                left=("pixels chosen for",),
+                left=("zoning", "pixels chosen for"),
             )  # fmt: skip
             output.figures += element_sampling_figures(sampled)
         if "dacite" in wanted:

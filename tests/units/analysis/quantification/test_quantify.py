@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slads_bluesky.analysis.quantification.geometry import Conditions
+from slads_bluesky.analysis.quantification.doses import settled_doses
+from slads_bluesky.analysis.quantification.geometry import NOMINAL_SD, Conditions
 from slads_bluesky.analysis.quantification.identify import identify_elements
 from slads_bluesky.analysis.quantification.matrix import relative_generation
 from slads_bluesky.analysis.quantification.oxides import oxygen_per_mass, valences_of
@@ -82,6 +83,41 @@ def test_oxygen_by_stoichiometry_follows_the_cations(standards):
     )
     assert found["O"].line == "stoichiometry"
     assert found["O"].mass_fraction == pytest.approx(by_valence, rel=1e-6)
+
+
+def test_nominal_current_that_is_wrong_is_taken_up_by_the_sum(standards):
+    known = [one for one in standards if one.composition.symbols != ("Fe",)]
+    stated = replace(conditions(1.15 * DOSE), dose_scale_sd=NOMINAL_SD)
+    mixture = {"O": 0.45, "Mg": 0.15, "Si": 0.25, "Ca": 0.15}
+    found = quantify(spectrum(mixture), AXIS, stated, elements=list(mixture), standards=known)
+    assert found.total_assumed
+    assert found.analytical_total == pytest.approx(1 / 1.15, abs=0.02)
+    for symbol, true in mixture.items():
+        assert found[symbol].mass_fraction == pytest.approx(true, rel=0.03), symbol
+    free = quantify(
+        spectrum(mixture),
+        AXIS,
+        stated,
+        elements=list(mixture),
+        standards=known,
+        complete=False,
+        oxygen="stoichiometry",
+    )
+    assert not free.total_assumed
+    assert free["Si"].interval95[0] < 0.25 / 1.15 < 0.25 < free["Si"].interval95[1]
+
+
+def test_doses_of_nominal_standards_are_settled_by_their_spectra(standards):
+    light = [one for one in standards if one.composition.symbols[-1] in ("Mg", "Al", "Si")]
+
+    def nominal(one, factor, current_na):
+        its = replace(one.conditions, dose_nc=factor * DOSE, dose_scale_sd=NOMINAL_SD, current_na=current_na)
+        return replace(one, conditions=its)
+
+    wrong = [nominal(one, 1.12 if k == 0 else 1.0, 2.5 if k == 0 else 5.0) for k, one in enumerate(light)]
+    doses = [one.conditions.dose_nc for one in settled_doses(wrong)]
+    assert doses[0] / np.mean(doses[1:]) == pytest.approx(1.0, abs=0.03)
+    assert settled_doses(light) == light
 
 
 def test_an_absent_element_is_reported_below_its_detection_limit(standards):
