@@ -202,9 +202,9 @@ def glass_figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     inside = [row["inside"] for row in rows if row["mode"] in ("standards", "standardless")]
     covered = 100 * float(np.mean(inside)) if inside else None
     for mode in MODES:
-        mine = [row["inside"] for row in rows if row["mode"] == mode]
-        if mine:
-            share = 100 * float(np.mean(mine))
+        held = [row["inside"] for row in rows if row["mode"] == mode]
+        if held:
+            share = 100 * float(np.mean(held))
             out.append(measured(f"{mode}: 95 % intervals that hold the true value", share, "%"))
     out += [
         at_least("95 % intervals that hold the true value, all glasses", covered, 90.0, "%"),
