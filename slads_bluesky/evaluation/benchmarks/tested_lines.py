@@ -75,6 +75,10 @@ def measure_tested_lines(
     if kept is not None:
         add_up(lines, kept)
     modules = _modules(lines, base)
+    if modules and not any(reached for _, reached in modules.values()):
+        raise ConfigError(
+            f"nothing was counted: no line was reached by tests that ended with {done.returncode}"
+        )
     return {
         "tests": done.returncode, "lines": sum(n for n, _ in modules.values()),
         "reached": sum(n for _, n in modules.values()), "modules": modules,
