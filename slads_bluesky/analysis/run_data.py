@@ -169,6 +169,14 @@ class RunData:
         return None
 
     @property
+    def image_displacement(self) -> tuple[float, float] | None:
+        """(y, x): the map's pixel (r, c) is at (r + y, c + x) of `image`; None where the last map did not use it."""
+        last = self.maps[-1] if self.maps else {}
+        if self.image is None or not last.get("image_used"):
+            return None
+        return float(last.get("image_shift_y", 0.0)), float(last.get("image_shift_x", 0.0))
+
+    @property
     def phase_steps(self) -> list[PhaseStep]:
         """What operators did with the phases that were found, in their order."""
         return [PhaseStep.from_json(step) for step in json_of(self.found, "steps", [])]

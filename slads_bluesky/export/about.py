@@ -10,7 +10,7 @@ from typing import Any
 from ..analysis.run_data import RunData
 from ..simulated import simulated_object
 
-__all__ = ["Acquisition", "acquisition", "elements_in", "elements_of"]
+__all__ = ["Acquisition", "acquisition", "elements_in", "elements_of", "image_extents", "image_note"]
 
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
 
@@ -60,6 +60,25 @@ def acquisition(data: RunData) -> Acquisition:
         if not math.isnan(float(value)):
             out[theirs] = float(value)
     return out
+
+
+def image_extents(data: RunData) -> tuple[tuple[float, float], tuple[float, float]]:
+    """First and last position, µm, of the rows and of the columns of a map's image, by its displacement.
+
+    Of an image that was not used they are the grid's: nothing is known of a displacement then.
+    """
+    y, x = data.image_displacement or (0.0, 0.0)
+    dy, dx = data.grid.step_um
+    (y0, y1), (x0, x1) = data.grid.extents_um
+    return (y0 - y * dy, y1 - y * dy), (x0 - x * dx, x1 - x * dx)
+
+
+def image_note(data: RunData) -> str:
+    """Say in a line what a map's image was for, and where it lies under the map."""
+    if data.image_displacement is None:
+        return "image recorded before the map, not used by it"
+    y, x = data.image_displacement
+    return f"image that guided the map: pixel (r, c) of the map lies at (r {y:+g}, c {x:+g}) in it"
 
 
 TAKE_OFF_DEG = 28.5

@@ -24,7 +24,8 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
 
     Keys: ``pixels``, ``x_um``, ``y_um``, ``spectra``, ``labels``, ``probabilities``, ``verdicts``, ``erd``,
     ``live_time_s``, ``real_time_s``, ``dose_nC``, ``times`` (N, …); ``measured`` and, if recorded,
-    ``reconstruction`` and ``image`` (rows, columns); ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON
+    ``reconstruction`` and ``image`` (rows, columns), and where the image was used ``image_displacement`` (y, x): the
+    map's pixel (r, c) lies at (r + y, c + x) in it; ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON
     text; with element maps ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
     """
     arrays: dict[str, NDArray[Any]] = {
@@ -53,6 +54,8 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
         arrays |= element_arrays(elements)
     if data.image is not None:
         arrays["image"] = data.image
+    if data.image_displacement is not None:
+        arrays["image_displacement"] = np.array(data.image_displacement)
     with atomic_write(path) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
     return [path]

@@ -18,7 +18,7 @@ from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..metadata import json_text
-from .about import acquisition, elements_of
+from .about import acquisition, elements_of, image_extents, image_note
 
 __all__ = ["write_hyperspy"]
 
@@ -29,7 +29,8 @@ def write_hyperspy(data: RunData, path: Path, elements: ElementMaps | None = Non
     The first is (rows, columns, channels), zero where nothing was measured; its original metadata hold the mask
     ``measured``, live time, real time, dose, label and probability of each pixel. The second is (N, channels)
     with the same as lists. HyperSpy multiplies one live time by the number of pixels that it adds up: both carry
-    the mean that makes ``s.sum()`` come out with the time that was really measured.
+    the mean that makes ``s.sum()`` come out with the time that was really measured. A map with an image has
+    ``NAME.image.hspy``, too: a signal whose axes have the map's coordinates, by the displacement that was found.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def write_hyperspy(data: RunData, path: Path, elements: ElementMaps | None = Non
     write = _hspy if path.suffix == ".hspy" else _zspy
     listed = path.with_suffix(f".measured{path.suffix}")
     signals = [(path, _dense(data, spectra, elements)), (listed, _listed(data, spectra))]
+    if data.image is not None:
+        signals.append((path.with_suffix(f".image{path.suffix}"), _image(data, data.image)))
     if elements is not None:
         signals.append((path.with_suffix(f".filled{path.suffix}"), _filled(data, elements)))
     for target, signal in signals:
@@ -154,6 +157,22 @@ def _listed(data: RunData, spectra: NDArray[Any]) -> dict[str, Any]:
     ]
     mean = float(np.nansum(data.live_time_s)) / data.n_measured
     return _signal(data, spectra, axes, mean, lists, ", measured spectra")
+
+
+def _image(data: RunData, frame: NDArray[np.float32]) -> dict[str, Any]:
+    axes = [
+        _axis(name, n, first, step, "µm", i, False)
+        for i, (name, n, (first, _), step) in enumerate(
+            zip(("y", "x"), frame.shape, image_extents(data), data.grid.step_um, strict=True)
+        )
+    ]
+    more: dict[str, Any] = {"note": image_note(data)}
+    if data.image_displacement is not None:
+        more["displacement"] = np.array(data.image_displacement)
+    signal = _signal(data, frame, [{**axis, "is_binned": False} for axis in axes], 0.0, {}, ", image")
+    signal["metadata"] = {"General": signal["metadata"]["General"], "Signal": {"signal_type": ""}}
+    signal["original_metadata"] = {"run": signal["original_metadata"]["run"], "image": more}
+    return {**signal, "package_info": {"package": "hyperspy", "package_version": "2.0"}}
 
 
 def _spread(data: RunData, values: Any) -> Any:

@@ -16,7 +16,7 @@ from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..metadata import json_text
 from ..simulated import simulated_object
-from .about import acquisition, elements_of
+from .about import acquisition, elements_of, image_extents, image_note
 
 __all__ = ["write_nexus"]
 
@@ -30,7 +30,9 @@ def write_nexus(data: RunData, path: Path, elements: ElementMaps | None = None) 
 
     ``/entry/measurement/event1/spectrum1/stack_0d`` holds the measured spectra (N, channels) with, beside them,
     position, pixel, label, probability, live and real time and dose of each; ``/entry/map`` (the default plot)
-    the reconstruction, the mask ``measured`` and the live time of each pixel.
+    the reconstruction, the mask ``measured`` and the live time of each pixel. The frame that was recorded before the
+    map is ``/entry/measurement/event1/image1/image_2d``; its axes have the map's coordinates, by the displacement
+    that was found (``displacement``, pixels along y and x).
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def write_nexus(data: RunData, path: Path, elements: ElementMaps | None = None) 
         _field(event, "end_time", _iso(ended))
         _settings(event, data)
         _spectra(_group(event, "spectrum1", "NXspectrum"), data, spectra)
+        if data.image is not None:
+            _image(_group(event, "image1", "NXimage"), data, data.image)
         _maps(entry, data)
         if elements is not None:
             _elements(entry, data, elements)
@@ -158,6 +162,25 @@ def _spectra(spectrum: Any, data: RunData, spectra: NDArray[Any]) -> None:
     ):
         _field(stack, name, values, units)
     _field(stack, "verdict", data.verdicts.tolist())
+
+
+def _image(image: Any, data: RunData, frame: NDArray[np.float32]) -> None:
+    group = _group(image, "image_2d", "NXdata")
+    group.attrs.update(
+        {
+            "signal": "real",
+            "axes": ["axis_j", "axis_i"],
+            "axis_j_indices": np.uint32(0),
+            "axis_i_indices": np.uint32(1),
+        }
+    )
+    _field(group, "real", frame).attrs["long_name"] = image_note(data)
+    for name, along, ends, n in zip(
+        ("axis_j", "axis_i"), ("y", "x"), image_extents(data), frame.shape, strict=True
+    ):
+        _field(group, name, np.linspace(*ends, n), "µm").attrs["long_name"] = f"{along} of the map (µm)"
+    if data.image_displacement is not None:
+        _field(group, "displacement", np.array(data.image_displacement), "pixel")
 
 
 def _maps(entry: Any, data: RunData) -> None:

@@ -83,10 +83,10 @@ def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> No
 
 def image_title(data: RunData) -> str:
     """Say whether the image was used, and how far it was displaced, by the last recorded map."""
-    last = data.maps[-1] if data.maps else {}
-    if not last.get("image_used"):
+    displacement = data.image_displacement
+    if displacement is None:
         return "Image, not used"
-    y, x = float(last.get("image_shift_y", 0.0)), float(last.get("image_shift_x", 0.0))
+    y, x = displacement
     return "Image" if not (x or y) else f"Image, displaced by ({x:g}, {y:g}) pixels"
 
 

@@ -11,6 +11,7 @@ import tifffile
 from ..analysis.elements.maps import ElementMaps
 from ..analysis.run_data import RunData
 from ..files import atomic_write
+from .about import image_note
 
 __all__ = ["write_tiff"]
 
@@ -18,7 +19,8 @@ __all__ = ["write_tiff"]
 def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -> list[Path]:
     """Write ``NAME.tif``, the phase of each pixel, ``NAME.measured.tif`` and ``NAME.probability.tif``.
 
-    A map that was guided by an image has ``NAME.image.tif``, too, float32 as recorded.
+    A map that was guided by an image has ``NAME.image.tif``, too, float32 as recorded; its description
+    says where it lies under the map.
 
     Phases are uint8, 1 … L as in the legend of the description, of the last recorded map; without one, of the
     measured pixels, 0 elsewhere. Measured pixels are 1, others 0. Probabilities are float32, NaN where unmeasured.
@@ -40,7 +42,7 @@ def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -
     image = (
         []
         if data.image is None
-        else [_write(data, path.with_suffix(f".image{path.suffix}"), data.image, "image that guided the map")]
+        else [_write(data, path.with_suffix(f".image{path.suffix}"), data.image, image_note(data))]
     )
     written = [
         _write(data, path, phases, f"phases of run {data.uid}: {legend}"),

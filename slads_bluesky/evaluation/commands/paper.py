@@ -35,7 +35,14 @@ def paper(
         "paper-results"
     ),
     real: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of measured maps (.npz, .hspy, .bcf).")
+        Path | None,
+        typer.Option(metavar="PATH", help="Measured map (.npz, .hspy, .bcf), or a folder of such."),
+    ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Second measurement of the same field, which judges the maps of --real."
+        ),
     ] = None,
     simulated: Annotated[
         bool, typer.Option(help="Run the paper's experiments; without them, only the maps of --real.")
@@ -72,9 +79,14 @@ def paper(
         raise ConfigError(
             "--markdown writes the table of the paper's experiments, which --no-simulated omits"
         )
+    one = real is not None and (real.is_file() or real.suffix == ".zspy")
+    if judge is not None and not one:
+        raise ConfigError("--judge FILE needs --real FILE, the map of the same field that it judges")
+    if judge is not None and not judge.exists():
+        raise DataError(f"{judge}: there is no such file")
     check_writable(json_file)
     check_writable(markdown)
-    maps = [] if real is None else list_maps(real)
+    maps = [] if real is None else [real] if one else list_maps(real)
     # main() prints why a run failed; bluesky would print its traceback as well
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)
     with bench_output(json_file, "Figures of the paper's experiments, medians over the seeds") as output:
@@ -86,7 +98,7 @@ def paper(
             output.print("measured maps: skipped, need --real DIR")
             output.results["real"] = None
         else:
-            output.results["real"] = _all_real(output, out, maps, seed, phases)
+            output.results["real"] = _all_real(output, out, maps, seed, phases, judge)
 
 
 def _experiments(
@@ -183,7 +195,9 @@ def _show(
     return {"boundary_fractions": b, "raster_dose_nC": raster, **summaries}, (title, lines)
 
 
-def _all_real(output: Output, out: Path, maps: list[Path], seed: int, phases: int) -> list[dict[str, Any]]:
+def _all_real(
+    output: Output, out: Path, maps: list[Path], seed: int, phases: int, judge: Path | None
+) -> list[dict[str, Any]]:
     """Map one measured map after the other; one that cannot be used is named and does not stop the others.
 
     Raises
@@ -194,7 +208,7 @@ def _all_real(output: Output, out: Path, maps: list[Path], seed: int, phases: in
     found, unusable = [], []
     for path in maps:
         try:
-            found.append(_real(output, out, path, seed, phases))
+            found.append(_real(output, out, path, seed, phases, judge))
         except SladsError as error:
             output.print(f"{path.name}: skipped, cannot be used: {error}")
             unusable.append({"map": path.name, "error": str(error)})
@@ -203,33 +217,42 @@ def _all_real(output: Output, out: Path, maps: list[Path], seed: int, phases: in
     return [*found, *unusable]
 
 
-def _real(output: Output, out: Path, path: Path, seed: int, phases: int) -> dict[str, Any]:
+def _real(
+    output: Output, out: Path, path: Path, seed: int, phases: int, judge: Path | None
+) -> dict[str, Any]:
     """Map one measured map, or load its kept result; print its table and draw its curves."""
     from ..paper.charts import real_chart
     from ..paper.fingerprint import fingerprint
-    from ..paper.measured_maps import AGREEMENTS, map_real, real_identity, real_rows
+    from ..paper.measured_maps import map_real, real_figures, real_identity, real_rows
     from ..paper.trial import METHODS
     from ..process import in_own_process
     from ..store import TrialStore
 
-    store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases)}")
+    store = TrialStore(out, f"{fingerprint(METHODS['ours'])}-{real_identity(path, phases, judge)}")
     key = f"real-{path.name}-{seed}"
     result = store.load(key)
     if result is None:
         output.print(f"{path.name}: mapping")
-        result = in_own_process(map_real, path, seed, phases)
+        result = in_own_process(map_real, path, seed, phases, judge)
         store.save(key, result)
     rows, columns = result["shape"]
     own = result["agrees_with_its_labels"]
+    against = (
+        "agreement with the map of all pixels, without those that are not ok"
+        if judge is None
+        else f"agreement with {judge.name} where it is sure, {result['judged']:.0%} of the pixels (the full map: "
+        f"{result['full']:.2%})"
+    )
     title = (
         f"{path.name}: {rows} × {columns}, {result['counts_per_pixel']:.0f} counts per pixel, boundary fraction "
         f"{result['boundary_fraction']:.3f}, {len(result['phases'])} phases from {result['phases_from']}; "
         f"{100 * result['not_ok']:.1f} % of the spectra not ok"
         + ("" if own is None else f"; {100 * own:.1f} % of the map agree with its file's labels")
-        + "\nagreement with the map of all pixels, without those that are not ok: part of the pixels, part of the "
-        "full map's dose"
+        + f"\n{against}: part of the pixels, part of the full map's dose"
     )
-    head = ("", *(f"{100 * a:.0f} %" for a in AGREEMENTS), "at the end")
+    asked = next(iter(result["methods"].values()))["reached"]
+    head = ("", *(f"{100 * float(a):.0f} %" for a in asked), "at the end")
     output.table(title, head, real_rows(result))
+    output.figures += real_figures(result)
     real_chart(out / f"real-{path.stem}.png", result)
     return {k: v for k, v in result.items() if k != "program_version"}

@@ -117,7 +117,7 @@ def real_chart(path: Path, results: Mapping[str, Any]) -> None:
     ):
         for level in (0.01, 0.02, 0.05):
             axes.axhline(level, color="black", linewidth=0.4)
-        _finish(axes, what, "part that disagrees with the full map")
+        _finish(axes, what, f"part that disagrees with {results.get('judge', 'the full map')}")
         axes.set_xscale("log")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small", frameon=False)

@@ -3,6 +3,10 @@
 The whole map, classified pixel by pixel, is what a full raster would have given: the reference. A method measures a
 part of the pixels, through the plan and the soft devices. Its map is compared with the reference at those pixels that
 the full raster was sure of: elsewhere the reference is the vote of their neighbours.
+
+A full raster has wrong labels of its own, and a map that reproduces them is no better for it. Where the same field
+was measured a second time, that measurement is the judge: each of its spectra is classified by itself into the phases
+of the reference, and maps are compared with it where it is sure.
 """
 
 from __future__ import annotations
@@ -25,15 +29,34 @@ from ...simulation.models import Models
 from ...simulation.run import make_agent, run_map
 from ...spectra import PhaseClassifier, load_classifier
 from ...spectra.io.maps import SpectrumMap, read_map
-from ..spectra.map_segmentation import find_phases
+from ..figures import Figure, at_least, at_most, measured
+from ..spectra.map_segmentation import classify_like, find_phases
 from .curves import DistortionCurve, checkpoints
 from .recorded import RecordedMap, full_map, learn_phases
 from .trial import reconstructor
 
-__all__ = ["AGREEMENTS", "REAL_METHODS", "RealMethod", "map_real", "real_identity", "real_rows"]
+__all__ = [
+    "AGREEMENTS",
+    "JUDGED_AGREEMENTS",
+    "JUDGED_FRACTION",
+    "JUDGED_METHODS",
+    "REAL_METHODS",
+    "RealMethod",
+    "map_real",
+    "real_figures",
+    "real_identity",
+    "real_rows",
+]
 
 AGREEMENTS = (0.99, 0.98, 0.95)
 """Parts of the pixels, without those that the full map is unsure of, that shall agree with it."""
+JUDGED_AGREEMENTS = (0.97, 0.96, 0.95)
+"""The same with a judge: two measurements of a field do not agree in more."""
+JUDGED_METHODS = ("low-discrepancy", "slads", "ours")
+JUDGED_FRACTION = 0.25
+"""Of the pixels, at most, that a map has which a second measurement judges."""
+JUDGED_AT = 0.08
+"""Fraction of the pixels at which such a map is to agree with the judge in the first of `JUDGED_AGREEMENTS`."""
 MOST_POINTS = 50_000
 """Of a larger map, at most so many pixels are measured."""
 
@@ -58,8 +81,21 @@ REAL_METHODS = {
 }
 
 
-def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
-    """Map a recorded map by each of `REAL_METHODS`.
+@dataclass(frozen=True)
+class _Compared:
+    """What maps of a recorded specimen are compared with."""
+
+    truth: NDArray[np.uint8]
+    """(rows, columns) labels 1 … L."""
+    counted: NDArray[np.bool_]
+    """(rows, columns): where."""
+    agreements: tuple[float, ...]
+    fraction: float
+    """Of the pixels, at most, that are measured."""
+
+
+def map_real(path: Path, seed: int = 0, n_phases: int = 4, judge: Path | None = None) -> dict[str, Any]:
+    """Map a recorded map by each of `REAL_METHODS`; with a judge, by `JUDGED_METHODS`.
 
     The phases are those of a classifier's file of the same name (``NAME.safetensors``), else those of a segmentation
     that came with the map, else found in its spectra.
@@ -72,11 +108,15 @@ def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
         Of the training pixels, the thinning and the start masks.
     n_phases : int
         Phases to look for, where nothing names them.
+    judge : Path, optional
+        A second measurement of the same field, pixel by pixel: maps are compared with it.
 
     Returns
     -------
     dict
-        JSON: the map's own figures, and under ``methods`` for each what `_agreement_curve` gives.
+        JSON: the map's own figures, and under ``methods`` for each what `_agreement_curve` gives. With a judge its
+        name, the part of its pixels that it is sure of (``judged``), and in which part of these the full map agrees
+        with it (``full``).
 
     Raises
     ------
@@ -88,7 +128,20 @@ def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
     reference, labels = full_map(found, classifier)
     specimen = RecordedMap(path.stem, seed, reference, labels, classifier.phases, found)
     own = found.labels
+    # where the full map itself is unsure it holds a vote, which is not a measurement
+    compared = _Compared(reference, labels > 0, AGREEMENTS, 1.0)
+    by_judge: dict[str, Any] = {}
+    if judge is not None:
+        sure, counted = classify_like(read_map(judge), reference)
+        compared = _Compared(sure, counted, JUDGED_AGREEMENTS, JUDGED_FRACTION)
+        by_judge = {
+            "judge": judge.name,
+            "judged": float(counted.mean()),
+            "full": float((reference == sure)[counted].mean()),
+        }
+    names = REAL_METHODS if judge is None else JUDGED_METHODS
     return {
+        **by_judge,
         "map": path.name,
         "shape": list(found.shape),
         "channels": found.axis.n_channels,
@@ -101,15 +154,15 @@ def map_real(path: Path, seed: int = 0, n_phases: int = 4) -> dict[str, Any]:
         if own is None or int(own.max()) != len(classifier.phases)
         else float((reference == own).mean()),
         "seed": seed,
-        "methods": {key: _run(how, specimen, classifier) for key, how in REAL_METHODS.items()},
+        "methods": {key: _run(REAL_METHODS[key], specimen, classifier, compared) for key in names},
     }
 
 
-def real_identity(path: Path, n_phases: int) -> str:
-    """Hash of what a map's results depend on besides the program: its file, its classifier's file, `n_phases`."""
+def real_identity(path: Path, n_phases: int, judge: Path | None = None) -> str:
+    """Hash of what a map's results depend on besides the program: its files, `n_phases`, and the judge's file."""
     digest = hashlib.sha256(str(n_phases).encode())
-    for file in (path, path.with_suffix(".safetensors")):
-        if file.is_file():
+    for file in (path, path.with_suffix(".safetensors"), judge):
+        if file is not None and file.is_file():
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
@@ -129,15 +182,17 @@ def _classifier(found: SpectrumMap, seed: int, n_phases: int) -> tuple[PhaseClas
     return learn_phases(found, find_phases(found, n_phases), seed), "its own spectra"
 
 
-def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) -> dict[str, Any]:
+def _run(
+    how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier, compared: _Compared
+) -> dict[str, Any]:
     n_pixels = specimen.truth.size
-    # where the full map itself is unsure it holds a vote, which is not a measurement
-    sure = specimen.labels > 0
-    fraction = min(1.0, MOST_POINTS / n_pixels)
+    fraction = min(compared.fraction, MOST_POINTS / n_pixels)
     if how.sampler == "low-discrepancy":
         pixels = initial_pixels(specimen.shape, fraction, seed=specimen.seed)
-        curve = DistortionCurve(specimen.truth, pixels, specimen.labels.ravel()[pixels], counted=sure)
-        return _agreement_curve(how, curve, np.ones(pixels.size))
+        curve = DistortionCurve(
+            compared.truth, pixels, specimen.labels.ravel()[pixels], counted=compared.counted
+        )
+        return _agreement_curve(how, curve, np.ones(pixels.size), compared.agreements)
     learned = shipped_model()
     model: Any = learned
     if how.sampler == "slads":
@@ -155,24 +210,27 @@ def _run(how: RealMethod, specimen: RecordedMap, classifier: PhaseClassifier) ->
         dwell_s=specimen.full_dwell_s,
         error=how.error,
     )
-    measured = result.statistics.pixels
+    pixels = result.statistics.pixels
     curve = DistortionCurve(
-        specimen.truth,
-        measured,
-        result.measured.ravel()[measured],
+        compared.truth,
+        pixels,
+        result.measured.ravel()[pixels],
         reconstruct=reconstructor(agent, models),
-        counted=sure,
+        counted=compared.counted,
     )
-    return _agreement_curve(how, curve, result.statistics.live_times_s / specimen.full_dwell_s)
+    dwells = result.statistics.live_times_s / specimen.full_dwell_s
+    return _agreement_curve(how, curve, dwells, compared.agreements)
 
 
-def _agreement_curve(how: RealMethod, curve: DistortionCurve, dwells: NDArray[np.float64]) -> dict[str, Any]:
-    """Find after how many pixels, and at what dose, the map agreed with the reference.
+def _agreement_curve(
+    how: RealMethod, curve: DistortionCurve, dwells: NDArray[np.float64], agreements: Sequence[float]
+) -> dict[str, Any]:
+    """Find after how many pixels, and at what dose, the map agreed with what it is compared with.
 
     Returns
     -------
     dict
-        ``reached``: for each of `AGREEMENTS`, as text, the ``fraction`` of the pixels and the part of the full
+        ``reached``: for each of `agreements`, as text, the ``fraction`` of the pixels and the part of the full
         map's ``dose``, or None; ``fraction``, ``dose`` and ``agreement`` at the end; ``curve``, rows of fraction,
         dose, agreement; ``dwell``, the mean part of a recorded spectrum that was taken.
     """
@@ -181,7 +239,7 @@ def _agreement_curve(how: RealMethod, curve: DistortionCurve, dwells: NDArray[np
     numbers = checkpoints(n_pixels, dwells.size, 40)
     agreement = 1.0 - curve.curve(numbers)
     reached: dict[str, Any] = {}
-    for wanted in AGREEMENTS:
+    for wanted in agreements:
         n = curve.first_at(1.0 - wanted + 1e-12, numbers)
         reached[f"{wanted:g}"] = None if n is None else {"fraction": n / n_pixels, "dose": float(dose[n - 1])}
     return {
@@ -191,6 +249,7 @@ def _agreement_curve(how: RealMethod, curve: DistortionCurve, dwells: NDArray[np
         "dose": float(dose[-1]),
         "dwell": float(dwells.mean()),
         "agreement": float(agreement[-1]),
+        f"at_{JUDGED_AT:g}": 1.0 - curve.at(max(1, min(round(JUDGED_AT * n_pixels), dwells.size))),
         "curve": [
             [int(n) / n_pixels, float(dose[n - 1]), float(a)] for n, a in zip(numbers, agreement, strict=True)
         ],
@@ -198,18 +257,33 @@ def _agreement_curve(how: RealMethod, curve: DistortionCurve, dwells: NDArray[np
 
 
 def real_rows(results: dict[str, Any]) -> list[Sequence[str]]:
-    """Lines of the table of one map: method, then for each of `AGREEMENTS` pixels and dose, then the end."""
+    """Lines of the table of one map: method, then for each agreement asked for pixels and dose, then the end."""
     lines: list[Sequence[str]] = []
     for found in results["methods"].values():
         cells = []
-        for wanted in AGREEMENTS:
-            at = found["reached"][f"{wanted:g}"]
+        for at in found["reached"].values():
             cells.append(
                 "not reached" if at is None else f"{_percent(at['fraction'])}, {_percent(at['dose'])}"
             )
         end = f"{_percent(found['agreement'])} at {_percent(found['fraction'])}, {_percent(found['dose'])}"
         lines.append([found["title"], *cells, end])
     return lines
+
+
+def real_figures(results: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a map that a second measurement judged; none of another."""
+    if "judge" not in results:
+        return []
+    name, wanted = f"{results['map']} judged by {results['judge']}", JUDGED_AGREEMENTS[0]
+    figures = []
+    for found in results["methods"].values():
+        about, reached = f"{name}, {found['title']}", found["reached"][f"{wanted:g}"]
+        at = None if reached is None else reached["fraction"]
+        figures.append(at_most(f"{about}: part of the pixels for {wanted:.0%}", at, JUDGED_AT))
+        figures.append(
+            at_least(f"{about}: agreement from {JUDGED_AT:.0%}", found[f"at_{JUDGED_AT:g}"], wanted)
+        )
+    return [*figures, measured(f"{name}: the full map agrees in", results["full"])]
 
 
 def _percent(value: float) -> str:

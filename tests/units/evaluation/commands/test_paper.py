@@ -134,6 +134,8 @@ def test_paper_with_a_failing_trial_keeps_the_others(tmp_path, monkeypatch, caps
         (["--no-simulated", "--real", "{folder}", "--markdown", "x.md"], "--markdown"),
         (["--no-simulated", "--real", "{folder}"], "holds no map"),
         (["--no-simulated", "--real", "{folder}/none"], "there is no such folder"),
+        (["--no-simulated", "--real", "{folder}", "--judge", "x.bcf"], "--judge FILE needs --real FILE"),
+        (["--judge", "x.bcf"], "--judge FILE needs --real FILE"),
         (["--json", "{folder}/none/x.json"], "cannot write"),
         (["--markdown", "{folder}/none/x.md"], "cannot write"),
     ],
@@ -160,10 +162,10 @@ def test_paper_goes_past_a_map_that_cannot_be_used_and_writes_no_nan(tmp_path, c
     (tmp_path / "good.npz").write_bytes(b"stands for a map of an hour")
     real = commands._real
 
-    def quick(output, out, path, seed, phases):
+    def quick(output, out, path, seed, phases, judge):
         if path.stem == "good":
             return {"map": path.name, "agreement": float("nan")}
-        return real(output, out, path, seed, phases)
+        return real(output, out, path, seed, phases, judge)
 
     monkeypatch.setattr(commands, "_real", quick)
     where = tmp_path / "figures.json"
