@@ -72,6 +72,21 @@ def test_choose_terms_takes_an_image_and_leaves_noise(truth):
     assert sum(bool(terms) for terms in noise) <= 1
 
 
+def test_choose_terms_shares_the_weight_among_planes_that_say_the_same(truth):
+    measured = labels_of(truth, 300)
+    pixels = np.flatnonzero(measured.ravel() > 0)
+    planes = {"smooth": grey_planes(check_frame(image_of(truth)))["smooth"]}
+
+    def weight_of(planes):
+        aligned = align(planes, pixels, truth.ravel()[pixels].astype(np.int64), STILL)
+        terms, _ = choose_terms(vote_probabilities, measured, aligned, np.random.default_rng(0))
+        return [term.weight for term in terms]
+
+    twice = weight_of({**planes, "copy": planes["smooth"]})
+    assert twice[0] == pytest.approx(twice[1], abs=0.02)
+    assert sum(twice) == pytest.approx(*weight_of(planes), rel=0.2)
+
+
 def test_guide_finds_a_displacement_and_predicts_better_with_it(truth):
     measured = labels_of(truth, 300)
     moved = np.roll(image_of(truth), (3, -2), axis=(0, 1))
