@@ -210,11 +210,11 @@ def _run(
         dwell_s=specimen.full_dwell_s,
         error=how.error,
     )
-    pixels = result.statistics.pixels
+    chosen = result.statistics.pixels
     curve = DistortionCurve(
         compared.truth,
-        pixels,
-        result.measured.ravel()[pixels],
+        chosen,
+        result.measured.ravel()[chosen],
         reconstruct=reconstructor(agent, models),
         counted=compared.counted,
     )
