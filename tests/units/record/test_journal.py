@@ -209,3 +209,46 @@ def test_kill_9_loses_no_completed_event(tmp_path):
         assert [(doc["uid"], str(doc["seq_num"])) for doc in events[: len(told)]] == [tuple(x) for x in told]
         assert len(events) - len(told) <= 1
         assert len(said) <= 1
+
+
+def test_pipe_in_the_place_of_a_journal_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "run.msgpack"
+    os.mkfifo(path)
+    with pytest.raises(RecordError, match=r"run\.msgpack is not a file"):
+        list(read_journal(path))
+    with pytest.raises(RecordError, match=r"run\.msgpack is not a file"):
+        read_stop(path)
+
+
+def test_reader_that_is_closed_leaves_no_file_open(journaled):
+    path, documents = journaled
+
+    def opened():
+        return {entry for entry in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{entry}")}
+
+    before = opened()
+    with JournalTail(path) as tail:
+        next(tail.read())
+        assert len(opened() - before) == 2  # the journal and its checksums
+    assert opened() == before
+    assert len(list(read_journal(path))) == len(documents)
+    assert opened() == before
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_journal_with_fsync_waits_for_the_disk_after_each_document_and_for_the_folder(
+    tmp_path, monkeypatch, fsync
+):
+    waited, real = [], os.fsync
+
+    def count(handle):
+        waited.append(os.path.realpath(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", count)
+    bundle = event_model.compose_run()
+    with Journal(tmp_path / "journal", fsync=fsync) as journal:
+        path = str(journal.path(bundle.start_doc["uid"]))
+        journal("start", bundle.start_doc)
+        journal("stop", bundle.compose_stop())
+    assert waited == ([str(tmp_path / "journal"), path, path] if fsync else [])
