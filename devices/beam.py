@@ -210,8 +210,6 @@ class SEMBeam(Device):  # type: ignore[misc]
 
     x = Cpt(EpicsSignal, "X_RBV", write_pv="X", auto_monitor=False, limits=True, kind=Kind.hinted)
     y = Cpt(EpicsSignal, "Y_RBV", write_pv="Y", auto_monitor=False, limits=True, kind=Kind.hinted)
-    x_heard = Cpt(EpicsSignalRO, "X_RBV", kind=Kind.omitted)
-    y_heard = Cpt(EpicsSignalRO, "Y_RBV", kind=Kind.omitted)
     pixel_dose = Cpt(EpicsSignalRO, "PixelDose", auto_monitor=False, kind=Kind.normal)
     dose = Cpt(EpicsSignalRO, "Dose", auto_monitor=False, kind=Kind.normal)
     mode = Cpt(EpicsSignal, "Mode", string=True, kind=Kind.config)
@@ -237,7 +235,7 @@ class SEMBeam(Device):  # type: ignore[misc]
         self.guard = InstrumentGuard(self.name, prefix, type(self.blanker.setpoint))
         self.blanker.guard = self.guard
         self._places = self.blanker.places = PlaceWatch()
-        self._watching = False
+        self._monitored: tuple[Any, ...] = ()
         self._kept = KeptSettings(self.name)
         self._monitors = MonitorCheck(
             self.name, lambda: (self.current, self.dose_ok, self.blanker.readback, *self._kept.signals)
@@ -400,9 +398,12 @@ class SEMBeam(Device):  # type: ignore[misc]
     def watch(self) -> None:
         """Monitor where the beam is and whether it is blanked; to be called when its PVs have answered."""
         self.blanker.watch()
-        if not self._watching:
-            self._watching = True
-            for axis, signal in (("x", self.x_heard), ("y", self.y_heard)):
+        if hasattr(self.x, "_read_pv") and not self._monitored:  # not of a fake device
+            # clients of their own: what is read must never come from a monitor
+            self._monitored = tuple(
+                type(self.dose)(signal.pvname, name=f"{signal.name}_heard") for signal in (self.x, self.y)
+            )
+            for axis, signal in zip("xy", self._monitored, strict=True):
                 signal.subscribe(partial(self._heard, axis))
 
     def _heard(self, axis: str, *, value: Any, timestamp: float | None = None, **_: Any) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from list_points import points_of
 
+from slads_bluesky.devices import SEMBeam
 from slads_bluesky.devices.beamwatch import LOOSE, BeamWatch, BlankerWatch
 from slads_bluesky.devices.framewatch import FrameWatch
 from slads_bluesky.devices.mapping import ListJudge, MappingBuffer
 from slads_bluesky.devices.placewatch import PlaceWatch
+from slads_bluesky.devices.pvnames import with_pv_names
 from slads_bluesky.errors import InstrumentError
 from slads_bluesky.plans.stubs import check_position
 
@@ -218,6 +221,25 @@ def test_beam_moved_by_another_client_in_an_acquisition_is_read_where_it_was(bea
         check_position("beam", acquired(0.0, lambda: None), sent, 0.1)
     finally:
         fresh("Sim:Late").set(0.0).wait(10)
+
+
+def test_beam_with_pvs_of_their_own_names_is_watched_by_them(fresh):
+    swapped = {
+        axis: {"read": f"DEVICES:Beam:{pv}_RBV", "write": f"DEVICES:Beam:{pv}"} for axis, pv in ("xY", "yX")
+    }
+    beam = with_pv_names(SEMBeam, swapped)("DEVICES:Beam:", name="beam")
+    beam.connect(10)
+    beam.watch()
+    beam.set((1.5, 2.5)).wait(10)
+    beam.blanker.set(False).wait(10)
+    assert beam.blanker.read_open()
+    fresh("Beam:Y").set(5.5).wait(10)
+    fresh("Beam:Y").set(1.5).wait(10)
+    beam.blanker.set(True).wait(10)
+    limit = time.monotonic() + 20
+    while beam.read()["beam_x"]["value"] != 5.5:
+        assert time.monotonic() < limit, "nothing was heard of it"
+    assert beam.read()["beam_y"]["value"] == 2.5
 
 
 def test_frame_watch_sees_a_beam_that_was_not_there():
