@@ -82,6 +82,8 @@ def _rows(data: Any) -> list[dict[str, Any]]:
 def _table(rows: list[dict[str, Any]], data: Any) -> Any:
     from rich.table import Table
 
+    from ..analysis.phases_in_words import candidates_in_words, composition_in_words
+
     hidden, bound = float(data.found["undiscovered"]), float(data.found["undiscovered_upper"])
     table = Table(
         title=f"Phases found in run {data.uid[:8]}",
@@ -90,12 +92,8 @@ def _table(rows: list[dict[str, Any]], data: Any) -> Any:
     for name in ("label", "name", "spectra", "split off", "may be", "composition"):
         table.add_column(name)
     for row in rows:
-        candidates = ", ".join(
-            f"{c['name'] or 'none of the table'} ({c['probability']:.2f})" for c in row.get("candidates", [])
-        )
-        elements = sorted(row.get("composition", {}).items(), key=lambda item: -item[1][0])
         table.add_row(
             str(row["label"]), row["name"], str(row["n_spectra"]), str(row["parent"] or ""),
-            candidates or row.get("why_not", ""), " ".join(f"{el} {100 * m:.0f} %" for el, (m, _) in elements[:4]),
+            candidates_in_words(row), composition_in_words(row),
         )  # fmt: skip
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import Any
@@ -56,10 +57,26 @@ def describe_run(run: WatchedRun, theme: str = "light") -> dict[str, Any]:
         "finds_phases": state.finds_phases,
         "phases": _phases(run, theme),
         "actions": [
-            {**action, "clock": time.strftime("%H:%M:%S", time.localtime(float(action["time"] or 0)))}
+            {
+                **action,
+                "clock": time.strftime("%H:%M:%S", time.localtime(float(action["time"] or 0))),
+                "detail": _in_words(str(action["detail"])),
+            }
             for action in state.actions[-20:]
         ],
     }
+
+
+def _in_words(detail: str) -> str:
+    """Arguments of a plan, recorded as JSON, as people write them."""
+    plan, _, arguments = detail.partition(" ")
+    try:
+        values = json.loads(arguments)
+    except ValueError:
+        return detail
+    if not isinstance(values, dict):
+        return detail
+    return f"{plan}: " + ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _distortion(run: WatchedRun) -> dict[str, Any]:

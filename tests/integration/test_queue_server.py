@@ -350,7 +350,17 @@ def test_operator_checks_queues_and_steers_on_the_page_and_what_they_do_is_in_th
         page.wait_for_selector("button[data-act=pause]:not([disabled])")
         text_until(page, "#sample", f"to {how}")
         if how == "stop":
-            page.click("#phases button[aria-label^=Change] >> nth=0")
+            # the page is drawn several times between press and release: the button is the same one all the while
+            page.hover("#phases button[aria-label^=Change] >> nth=0")
+            page.mouse.down()
+            measured = page.locator("#strip").text_content()
+            page.wait_for_function(
+                "was => document.querySelector('#strip').textContent !== was", arg=measured
+            )
+            page.mouse.up()
+            page.wait_for_selector("#phase[open]")
+            assert "counts" in (about := page.locator("#phase_about").text_content())
+            assert "{" not in about
             page.fill("#phase_name", "tin")
             page.click("button[data-phase-act=name]")
             text_until(page, "#phases", "tin")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...analysis.load import event_keys
+from ...analysis.phases_in_words import phase_in_words
 from ...documents import reading
 from ...errors import DataError
 from ...grid import ScanGrid
@@ -37,7 +38,7 @@ class FoundPhases(NamedTuple):
     names: dict[int, str]
     """What operators named them, by label."""
     candidates: dict[int, str]
-    """What they may be by their composition, by label."""
+    """Composition and what they may be by it, in words, by label."""
     undiscovered_upper: float
     """95 % bound of the part of the area that phases not found yet may hold; NaN before there is one."""
 
@@ -261,10 +262,12 @@ class MapState(StreamRouter):
         parents, seen = np.asarray(data["phases_parents"]), np.asarray(data["phases_measured"])
         if seen.shape != self.measured.shape or len({len(sizes), len(spectra), len(parents)}) != 1:
             raise DataError(f"phases of shape {seen.shape} for a grid of {self.measured.shape}")
-        names, candidates = (
-            {int(label): str(text) for label, text in json.loads(data.get(f"phases_{what}") or "{}").items()}
+        names, about = (
+            {int(label): of for label, of in json.loads(data.get(f"phases_{what}") or "{}").items()}
             for what in ("names", "candidates")
         )
+        names = {label: str(name) for label, name in names.items()}
+        candidates = {label: phase_in_words(of) for label, of in about.items()}
         upper = float(data.get("phases_undiscovered_upper", np.nan))
         self.found = FoundPhases(sizes, spectra, parents, names, candidates, upper)
         np.copyto(self.measured, seen, where=seen != UNMEASURED, casting="unsafe")

@@ -16,11 +16,35 @@ window.slads = (() => {
       if (value === undefined || value === null || value === false) continue;
       if (key === "class") node.className = value;
       else if (key === "style") node.style.cssText = value;
-      else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (key.startsWith("on")) node[key] = value;  // a property, so that `fill` can pass it on
       else node.setAttribute(key, value === true ? "" : value);
     }
     node.append(...children.filter((c) => c !== null && c !== undefined && c !== ""));
     return node;
+  }
+  // What is shown is changed in place, several times a second: a button that is replaced between press and release of the
+  // mouse swallows the click, and a text that is replaced loses its selection.
+  const keyOf = (node) => (node.nodeType === 1 && node.dataset && node.dataset.uid) || "";
+  function fill(box, ...children) {
+    const fresh = children.filter((c) => c !== null && c !== undefined && c !== "").map((c) => typeof c === "string" ? document.createTextNode(c) : c);
+    const keyed = new Map([...box.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
+    fresh.forEach((node, i) => {
+      const at = box.childNodes[i], own = keyOf(node) ? keyed.get(keyOf(node)) : at && !keyOf(at) ? at : null;
+      if (!own) box.insertBefore(node, at || null);
+      else if (own.nodeName !== node.nodeName) own.replaceWith(node);
+      else {
+        if (own !== at) box.insertBefore(own, at || null);
+        become(own, node);
+      }
+    });
+    while (box.childNodes.length > fresh.length) box.lastChild.remove();
+  }
+  function become(old, fresh) {
+    if (old.nodeType !== 1) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const handler of ["onclick", "onkeydown"]) old[handler] = fresh[handler];
+    fill(old, ...fresh.childNodes);
   }
   function send(message) {
     if (inbox) inbox.value = JSON.stringify({ ...message, id: ++counter });
@@ -34,19 +58,20 @@ window.slads = (() => {
   function duration(s) {
     if (s === null || s === undefined) return "–";
     if (s < 90) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
-    if (s < 5400) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
-    return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+    const whole = Math.round(s), minutes = Math.round(s / 60);  // rounded first: there is no "1 min 60 s"
+    if (s < 5400) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   }
   const percent = (x) => x >= 0.0995 ? `${(100 * x).toFixed(0)} %` : x > 0 ? `${(100 * x).toPrecision(2)} %` : "0";
 
   function strip() {
     const run = state.run, other = state.other, box = $("strip");
-    if (!run) { box.replaceChildren(el("div", { class: "empty" }, "No map is on record yet. It appears here when a run begins.")); return; }
+    if (!run) { fill(box, el("div", { class: "empty" }, "No map is on record yet. It appears here when a run begins.")); return; }
     const fact = (name, value, unit, more) => el("div", {}, el("dt", {}, name), el("dd", {}, value, unit ? el("small", {}, " " + unit) : ""), more ? el("div", { class: "other" }, more) : "");
     const vs = (f) => other ? f(other) : "";
     const dist = (r) => r.distortion === null ? "–" : percent(r.distortion);
     const between = (r) => r.interval ? `${percent(r.interval[0])} … ${percent(r.interval[1])}` : "";
-    box.replaceChildren(
+    fill(box,
       el("div", {}, el("dt", {}, `${run.plan} · ${run.scan_id ?? run.uid.slice(0, 8)} · ${run.when}`),
         el("dd", { id: "sample" }, run.sample || "map", " ", el("span", { class: `pill ${run.status}`, id: "status", title: run.reason }, run.status)),
         el("div", { class: "progress", title: "Part of the wanted pixels" }, el("i", { style: `width:${100 * (run.done ?? run.percent / 100)}%` })),
@@ -54,7 +79,7 @@ window.slads = (() => {
       fact("measured", String(run.n), `of ${run.wanted ?? "–"} · ${run.percent.toFixed(1)} %`, vs((o) => `${o.n} · ${o.percent.toFixed(1)} %`)),
       fact("grid", run.grid, run.step, vs((o) => o.grid)),
       fact("distortion", dist(run), between(run), vs((o) => `${dist(o)} ${between(o)}`)),
-      fact(run.left_s !== null ? "left" : "time", run.left_s !== null ? duration(run.left_s) : duration(run.seconds), run.left_s !== null ? `after ${duration(run.seconds)}` : "", vs((o) => duration(o.seconds))),
+      fact(run.left_s !== null ? `left, after ${duration(run.seconds)}` : "time", run.left_s !== null ? duration(run.left_s) : duration(run.seconds), "", vs((o) => duration(o.seconds))),
       fact("rate", number(run.rate), "points/s", vs((o) => number(o.rate))),
       fact("dose", number(run.dose_nc, 4), "nC", vs((o) => `${number(o.dose_nc, 4)} nC`)));
     document.title = `${run.percent.toFixed(1)} % · ${run.sample || "map"} · slads-bluesky watch`;
@@ -62,7 +87,7 @@ window.slads = (() => {
 
   function facts() {
     const run = state.run, box = $("facts");
-    if (!run) { box.replaceChildren(); return; }
+    if (!run) { fill(box); return; }
     const parts = [];
     if (run.problem) parts.push(el("p", { class: "warning" }, run.problem));
     for (const text of run.warnings) parts.push(el("p", { class: "warning" }, text));
@@ -84,7 +109,7 @@ window.slads = (() => {
       parts.push(el("h2", {}, "Operator"));
       parts.push(el("ol", { class: "log", id: "actions" }, ...run.actions.slice().reverse().map((a) => el("li", {}, `${a.clock} ${a.who}: ${a.action} ${a.detail}`))));
     }
-    box.replaceChildren(...parts);
+    fill(box, ...parts);
   }
 
   function change(phase) {
@@ -108,7 +133,7 @@ window.slads = (() => {
         onclick: (e) => { e.stopPropagation(); compare(run.uid === other ? "" : run.uid); } }, run.uid === other ? "×" : "⇆") : ""));
     const active = document.activeElement && document.activeElement.closest ? document.activeElement.closest("li[data-uid]") : null;
     const focused = active && active.dataset.uid, top = $("runs").scrollTop;
-    $("runs").replaceChildren(...(rows.length ? rows : [el("li", { class: "none" }, "no runs")]));
+    fill($("runs"), ...(rows.length ? rows : [el("li", { class: "none" }, "no runs")]));
     $("runs").scrollTop = top;
     if (focused) { const again = $("runs").querySelector(`li[data-uid="${focused}"]`); if (again) again.focus({ preventScroll: true }); }
   }
@@ -122,12 +147,12 @@ window.slads = (() => {
     $(`${side}_title`).style.color = side === "right" && state.other ? "var(--b)" : "";
     for (const button of document.querySelectorAll(`button[data-side=${side}]`)) button.setAttribute("aria-checked", String(button.dataset.layer === about.layer));
     const box = $(`${side}_legend`);
-    if (about.kind === "phases") box.replaceChildren(...about.items.map((item) => el("span", { class: "key" }, el("i", { style: `background:${item.colour}` }), item.name)));
-    else if (about.kind === "scale") box.replaceChildren(el("span", {}, about.label), el("span", {}, about.low), el("span", { class: "scale", style: `background:linear-gradient(90deg,${about.colours.join(",")})` }), el("span", {}, about.high));
-    else box.replaceChildren(about.note || "");
+    if (about.kind === "phases") fill(box, ...about.items.map((item) => el("span", { class: "key" }, el("i", { style: `background:${item.colour}` }), item.name)));
+    else if (about.kind === "scale") fill(box, el("span", {}, about.label), el("span", {}, about.low), el("span", { class: "scale", style: `background:linear-gradient(90deg,${about.colours.join(",")})` }), el("span", {}, about.high));
+    else fill(box, about.note || "");
     const choices = about.choices || [], others = $(`${side}_choices`);
     others.hidden = !choices.length;
-    others.replaceChildren(...choices.map((name) => el("button", { type: "button", role: "radio", "data-element": name, "aria-checked": String(name === about.chosen),
+    fill(others, ...choices.map((name) => el("button", { type: "button", role: "radio", "data-element": name, "aria-checked": String(name === about.chosen),
       onclick: () => send({ do: "element", side, element: name }) }, name)));
   }
 
@@ -135,10 +160,10 @@ window.slads = (() => {
     const at = state.before, box = $("before");
     if (!box) return;
     box.hidden = !at;
-    if (!at) { box.replaceChildren(); return; }
+    if (!at) { fill(box); return; }
     const head = el("h2", {}, at.title, el("button", { type: "button", "aria-label": "Put away", onclick: () => send({ do: "put_away" }) }, "×"));
     if (at.kind === "instrument") {
-      box.replaceChildren(head, el("ol", { class: "checks" }, ...at.checks.slice().sort((a, b) => a.passed - b.passed).map((c) => el("li", { class: c.passed ? "ok" : "bad" },
+      fill(box, head, el("ol", { class: "checks" }, ...at.checks.slice().sort((a, b) => a.passed - b.passed).map((c) => el("li", { class: c.passed ? "ok" : "bad" },
         el("b", {}, c.passed ? "ok " : "not ok "), `${c.name}: ${c.message}`, c.hint ? el("small", {}, c.hint) : ""))));
       return;
     }
@@ -148,16 +173,16 @@ window.slads = (() => {
     if (at.image_png) picture.append(svg("image", { href: "data:image/png;base64," + at.image_png, width: columns, height: rows, preserveAspectRatio: "none" }));
     const size = Math.max(1, columns / 90);
     for (const p of at.first_pixels) picture.append(svg("rect", { x: (p % columns) + 0.5 - size / 2, y: Math.floor(p / columns) + 0.5 - size / 2, width: size, height: size }));
-    box.replaceChildren(head, picture, el("pre", {}, at.lines.concat(`first      ${at.n_first} pixels of the initial mask`).join("\n")));
+    fill(box, head, picture, el("pre", {}, at.lines.concat(`first      ${at.n_first} pixels of the initial mask`).join("\n")));
   }
 
   function pixel() {
     const at = state.pixel;
     $("unpin").hidden = !(at && at.pinned);
-    if (!at) { $("pixel").replaceChildren(); $("pixel_facts").replaceChildren(); return; }
-    $("pixel").replaceChildren(at.newest ? el("span", {}, "newest point") : at.pinned ? el("span", {}, "pinned") : "",
+    if (!at) { fill($("pixel")); fill($("pixel_facts")); return; }
+    fill($("pixel"), at.newest ? el("span", {}, "newest point") : at.pinned ? el("span", {}, "pinned") : "",
       el("span", {}, `${at.place} · ${at.pixel}`));
-    $("pixel_facts").replaceChildren(at.phase ? el("span", { class: "key" }, el("i", { style: `background:${at.colour}` }), el("b", {}, at.phase)) : "", at.facts.join(" · "));
+    fill($("pixel_facts"), at.phase ? el("span", { class: "key" }, el("i", { style: `background:${at.colour}` }), el("b", {}, at.phase)) : "", at.facts.join(" · "));
   }
 
   function queue() {
@@ -177,7 +202,7 @@ window.slads = (() => {
     if (q.running) rows.push(el("li", {}, el("span", { title: q.running.about }, `▶ ${q.running.sample || q.running.plan}`)));
     for (const item of q.items || []) rows.push(el("li", {}, el("span", { title: `${item.plan} ${item.about} (${item.user})` }, `${item.sample || item.plan}`),
       el("button", { type: "button", "aria-label": `Remove ${item.sample}`, onclick: () => send({ do: "remove", uid: item.uid, who: who() }) }, "×")));
-    $("q_items").replaceChildren(...rows);
+    fill($("q_items"), ...rows);
     form(q.form || []);
   }
   const who = () => ($("who") ? $("who").value : "");
