@@ -23,7 +23,7 @@ class PlaceWatch:
     def __init__(self) -> None:
         self._heard = {axis: deque[tuple[float, float]](maxlen=REMEMBERED) for axis in "xy"}
         self._read = dict.fromkeys("xy", float("-inf"))  # instrument's time of what was read last
-        self._base = dict(self._read)  # the same, of the place before
+        self._base = dict(self._read)  # the same, when the beam was lit: of the place before
         self._wanted: dict[str, float] = {}
         self._opened: float | None = None
         self._blanked: float | None = None
@@ -32,10 +32,6 @@ class PlaceWatch:
     def send(self, position: tuple[float, float]) -> None:
         """Take where this process is about to send the beam, (x, y) in µm."""
         with self._lock:
-            self._base = dict(self._read)
-            for axis, heard in self._heard.items():
-                while heard and heard[0][0] <= self._base[axis]:
-                    heard.popleft()
             self._wanted = dict(zip("xy", map(float, position), strict=True))
             self._opened = self._blanked = None
 
@@ -43,6 +39,10 @@ class PlaceWatch:
         """Take since when the beam is open, by the instrument's time, s."""
         with self._lock:
             self._opened, self._blanked = at, None
+            self._base = dict(self._read)
+            for axis, heard in self._heard.items():
+                while heard and heard[0][0] <= self._base[axis]:
+                    heard.popleft()
 
     def blanked(self, at: float) -> None:
         """Take that the beam was blanked at the instrument's time `at`, s; what is older than `opened` is ignored."""

@@ -177,6 +177,17 @@ def test_place_watch_gives_the_place_farthest_off_while_the_beam_was_lit(events,
     assert watch.farthest("x", 5.0, 4.5) == 5.0  # nothing is left of it
 
 
+def test_place_watch_of_a_beam_that_a_plan_moves_axis_by_axis_leaves_what_is_read():
+    """`bp.scan([eds], beam.x, …)` does not send the beam; a late monitor must not bring the point before."""
+    watch = PlaceWatch()
+    watch.send((9.0, 0.0))
+    for i, place in enumerate([9.0, 3.0, 4.0, 5.0, 6.0]):
+        watch.opened(10.0 * i)
+        assert watch.farthest("x", place, 10.0 * i - 1) == place
+        watch.blanked(10.0 * i + 5)
+        watch.heard("x", place, 10.0 * i - 1)
+
+
 def test_place_watch_that_was_never_sent_or_lit_leaves_what_is_read():
     watch = PlaceWatch()
     watch.heard("x", 9.0, 1.0)

@@ -48,6 +48,16 @@ def test_a_trip_takes_the_charge_of_exactly_the_points_that_it_hit(sem):
     assert charge == pytest.approx([1, 1, 1, 0.5, 0, 0.8, 1, 1, 1, 1], abs=1e-6)
 
 
+def test_a_beam_that_another_client_moves_during_a_list_is_where_the_generator_has_it(sem):
+    run = start(sem)
+    run.advance(5.5e-3, partly=True)  # half of the fourth point's dwell
+    sem.move(x_um=12.0, y_um=12.0)
+    run.advance(1.0)
+    visited = [entry.pixel for entry in sem.log]
+    assert visited == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+    assert run.hand_over(100).charge_nc == pytest.approx(np.full(10, 1e-3))
+
+
 def test_points_are_handed_over_in_order_and_once(sem):
     run = start(sem)
     run.advance(1.0)
