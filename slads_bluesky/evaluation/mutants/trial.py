@@ -27,6 +27,9 @@ KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 _PRELOADED = ("numpy", "scipy.stats", "numba", "bluesky", "event_model", "msgpack")
 
 
+_PR_SET_PDEATHSIG = 1
+
+
 class _Source(SourceFileLoader):
     """A module from a source that is not the one in its file."""
 
@@ -82,6 +85,7 @@ def try_mutant(
     child = os.fork()
     if child == 0:
         os.setsid()
+        _end_with_parent()
         code = 3
         with contextlib.suppress(BaseException):
             code = _run(name, path, source, tests, compiled)
@@ -98,6 +102,14 @@ def try_mutant(
         os.waitpid(child, 0)
     outcome = TIMED_OUT if not ready else SURVIVED if said == b"\x00" else KILLED
     return outcome, time.monotonic() - began
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process with the one that forked it, which may be cut off (Linux; prctl(2))."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(name: str, path: Path, source: str, tests: Sequence[str], compiled: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 
@@ -73,6 +74,27 @@ def test_targets_name_modules_and_tests_that_exist(request):
     for target in TARGETS:
         assert all((root / target.folder / f"{module}.py").is_file() for module in target.modules)
         assert all((root / word).is_file() for word in target.tests if word.endswith(".py"))
+
+
+CUT_OFF = """
+import os, signal, time
+from slads_bluesky.evaluation.mutants.trial import _end_with_parent
+ends, answers = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    _end_with_parent()
+    os.write(answers, b"x")
+    time.sleep(30)
+    os.write(1, b"alive")
+os.read(ends, 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_mutant_under_trial_ends_with_a_bench_that_is_killed():
+    """The child holds the other end of standard output: it is closed only when the child is gone, too."""
+    done = subprocess.run([sys.executable, "-c", CUT_OFF], stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
 
 
 @pytest.mark.slow
