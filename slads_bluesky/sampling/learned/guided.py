@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...images.labels import label_positions
+from ..imaging.coupling import coupled
 from ..imaging.guide import GuideState, ImageGuide
 from .inference import NetworkMapper, Prediction
 
 __all__ = ["GuidedMapper"]
+
+LARGE = 1 << 22
+"""Pixels above which neighbours are not coupled: all probabilities of all labels are held at once for that."""
+_LEAST_P = 1e-6
 
 
 class GuidedMapper:
@@ -38,3 +44,21 @@ class GuidedMapper:
     def __call__(self, measured: NDArray[np.int16]) -> Prediction:
         """Predict every pixel from (rows, columns) int16 labels."""
         return self._mapper(measured, self.state.evidence(measured))
+
+    def reconstruct(self, measured: NDArray[np.int16]) -> NDArray[np.uint8]:
+        """Return the map, (rows, columns): the most probable labels, with neighbours coupled where the image is used.
+
+        Picks do not depend on it.
+        """
+        evidence = self.state.evidence(measured)
+        if evidence is None or measured.size > LARGE:
+            return self._mapper(measured, evidence).labels
+        every = np.arange(measured.size)
+        values, probability = self._mapper.probabilities(measured, every)
+        logs = np.log(np.maximum(probability, _LEAST_P)) + evidence.at(
+            every
+        )  # both of the labels measured, ascending
+        known = np.full(measured.shape, -1)
+        voting = measured > 0
+        known[voting] = label_positions(measured[voting], values)
+        return values[coupled(logs.reshape(-1, *measured.shape), known).argmax(axis=0)]

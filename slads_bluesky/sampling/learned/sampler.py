@@ -326,10 +326,14 @@ class LearnedSampler(GridSampler):
         if not self.uses_network:
             return knn_reconstruct(self._measured, roi=self._inside)
         errors = self.label_errors()
-        found = self.prediction()
-        if errors.pixels.size:
-            found = (self._guided or self._mapper)(errors.without(self._measured))
-        return fill_from_nearest(found.labels.copy(), ~self._inside)
+        seen = errors.without(self._measured) if errors.pixels.size else self._measured
+        if self._guided is not None:
+            labels = self._guided.reconstruct(seen)
+        elif errors.pixels.size:
+            labels = self._mapper(seen).labels
+        else:
+            labels = self.prediction().labels.copy()
+        return fill_from_nearest(labels, ~self._inside)
 
     def distortion_estimate(self) -> float:
         """Estimate the total distortion of `reconstruct()`: the median of its forecast; NaN before there is one.

@@ -8,6 +8,7 @@ from slads_bluesky.errors import DataError
 from slads_bluesky.images.frames import check_frame, grey_planes
 from slads_bluesky.images.registration import Displacement
 from slads_bluesky.sampling.factory import make_sampler
+from slads_bluesky.sampling.imaging.coupling import coupled
 from slads_bluesky.sampling.imaging.evidence import BINS, Term, align, grey_tables, make_evidence
 from slads_bluesky.sampling.imaging.guide import ImageGuide
 from slads_bluesky.sampling.imaging.mask import guided_pixels
@@ -85,6 +86,22 @@ def test_choose_terms_shares_the_weight_among_planes_that_say_the_same(truth):
     twice = weight_of({**planes, "copy": planes["smooth"]})
     assert twice[0] == pytest.approx(twice[1], abs=0.02)
     assert sum(twice) == pytest.approx(*weight_of(planes), rel=0.2)
+
+
+def test_coupled_keeps_what_is_measured_and_a_line_and_takes_out_speckle():
+    logs = np.zeros((2, 9, 9))
+    logs[1] = -3.0
+    logs[1, 2, 2] = 1.0  # speckle
+    logs[1, 6, :] = 3.0  # a line, one pixel wide
+    known = np.full((9, 9), -1)
+    known[2, 6] = 1
+    found = coupled(logs, known).argmax(axis=0)
+    assert found[2, 2] == 0
+    assert found[2, 6] == 1
+    assert found[6].all()
+    assert found.sum() == 10
+    alone = np.exp(logs) / np.exp(logs).sum(axis=0)
+    np.testing.assert_allclose(coupled(logs, np.full((9, 9), -1), strength=0.0), alone)
 
 
 def test_guide_finds_a_displacement_and_predicts_better_with_it(truth):
