@@ -61,4 +61,5 @@ class GuidedMapper:
         known = np.full(measured.shape, -1)
         voting = measured > 0
         known[voting] = label_positions(measured[voting], values)
-        return values[coupled(logs.reshape(-1, *measured.shape), known).argmax(axis=0)]
+        best = coupled(logs.reshape(-1, *measured.shape), known).argmax(axis=0)
+        return np.asarray(values[best], np.uint8)
