@@ -134,6 +134,8 @@ class EDSReading:
                 majority_probability=float(self.mixture.probability),
                 abundances=self.mixture.abundances,
                 abundance_sd=self.mixture.abundance_sd,
+                unbounded=self.mixture.unbounded,
+                unbounded_sd=self.mixture.unbounded_sd,
             )
         return {f"{name}_{key}": {"value": v, "timestamp": self.timestamp} for key, v in values.items()}
 
@@ -184,8 +186,8 @@ def describe_eds(
     if n_parts:
         keys["majority"] = data_key(at("majority"), "integer", "<i8")
         keys["majority_probability"] = data_key(at("majority_probability"), "number", "<f8", precision=4)
-        keys["abundances"] = data_key(at("abundances"), "array", "<f8", shape=(n_parts,))
-        keys["abundance_sd"] = data_key(at("abundance_sd"), "array", "<f8", shape=(n_parts,))
+        for key in ("abundances", "abundance_sd", "unbounded", "unbounded_sd"):
+            keys[key] = data_key(at(key), "array", "<f8", shape=(n_parts,))
     return {f"{name}_{key}": value for key, value in keys.items()}
 
 

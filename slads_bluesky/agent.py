@@ -326,7 +326,7 @@ class SladsAgent:
             counts, visit = float(data.get(keys.counts, 0.0)), int(data.get(keys.visit, 0))
             take(pixel, values, counts=counts, visit=visit, real_s=float(data.get(keys.real_time, 0.0)))
         elif self._mixing is not None and parts is not None and verdict in MIXING:
-            self._mixing.ingest_mixture(pixel, *parts)
+            self._mixing.ingest_mixture(pixel, *parts, unbounded=keys.unbounded in data)
         else:
             self._sampler.ingest(pixel, label if verdict == "ok" else UNCLASSIFIED)
         self._verdicts[pixel] = verdict
@@ -339,11 +339,14 @@ class SladsAgent:
         data, keys = event["data"], self._keys
         if keys.abundances not in data:
             return None
-        parts, sd = (np.asarray(data[key], np.float64) for key in (keys.abundances, keys.abundance_sd))
+        names = keys.abundances, keys.abundance_sd
+        if keys.unbounded in data:  # of runs recorded before, the expected parts are all there is
+            names = keys.unbounded, keys.unbounded_sd
+        parts, sd = (np.asarray(data[key], np.float64) for key in names)
         majority = int(data[keys.majority])
         if parts.shape != (self._n_labels,) or sd.shape != parts.shape or not 0 <= majority <= self._n_labels:
             raise DataError(
-                f"event {event.get('seq_num')}: {keys.abundances} of shape {parts.shape} with {keys.majority} "
+                f"event {event.get('seq_num')}: {names[0]} of shape {parts.shape} with {keys.majority} "
                 f"{majority}; there are {self._n_labels} phases"
             )
         return majority, parts, sd
@@ -395,7 +398,8 @@ class SladsAgent:
             ``labels`` (rows, columns) uint8: the reconstruction; ``measured`` (rows, columns) int16: measured
             labels, 0 where unclassified, -1 where unmeasured; ``n_measured``; ``fraction`` of the grid's pixels;
             ``distortion_estimate``, NaN before there is one. With an image also ``image_used``, 1 where it is, and
-            ``image_shift_y`` and ``image_shift_x``, its displacement in pixels.
+            ``image_shift_y`` and ``image_shift_x``, its displacement in pixels. Of a sampler that takes abundances
+            also ``sharp``, ``sharp_uncertainty`` and ``area_fractions``; see `TakesMixtures.boundary_maps`.
         """
         image = {}
         if self._has_image:
@@ -407,6 +411,7 @@ class SladsAgent:
             }
         return {
             **image,
+            **({} if self._mixing is None else self._mixing.boundary_maps()),
             "labels": self._sampler.reconstruct(),
             "measured": np.asarray(self._sampler.measured, np.int16),
             "n_measured": self.n_measured,

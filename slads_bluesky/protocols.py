@@ -87,6 +87,11 @@ class Mixture(NamedTuple):
     """Posterior probability that the spectrum is of one phase only."""
     far_wrong: float
     """Probability that the part of `majority` is under 0.4: near one half the label hardly matters."""
+    unbounded: NDArray[np.float64]
+    """(L,): parts by the counts alone, without a prior; they sum to 1 and may be negative or over 1. Spectra are
+    averaged by these, not by the expected parts."""
+    unbounded_sd: NDArray[np.float64]
+    """(L,): their standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class EventKeys:
     majority: str = "eds_majority"
     abundances: str = "eds_abundances"
     abundance_sd: str = "eds_abundance_sd"
+    unbounded: str = "eds_unbounded"
+    unbounded_sd: str = "eds_unbounded_sd"
     image: str = "bse_image"
     """Of the stream ``image``: a grey-level frame of the field, on the grid of the map."""
 
@@ -165,9 +172,24 @@ class TakesMixtures(Protocol):
     """A sampler whose samples may be mixtures."""
 
     def ingest_mixture(
-        self, pixel: int, label: int, abundances: NDArray[np.float64], abundance_sd: NDArray[np.float64]
+        self,
+        pixel: int,
+        label: int,
+        abundances: NDArray[np.float64],
+        abundance_sd: NDArray[np.float64],
+        *,
+        unbounded: bool = False,
     ) -> None:
-        """Take a measured label with the part of each phase, (L,), and their standard deviations."""
+        """Take a measured label with the part of each phase, (L,), and their standard deviations.
+
+        `unbounded` says that they are those of `Mixture.unbounded`.
+        """
+
+    def boundary_maps(self) -> dict[str, NDArray[Any]]:
+        """Sharp labels, the probability that each is wrong (rows, columns), and area fractions (L, rows, columns).
+
+        Under ``sharp``, ``sharp_uncertainty`` and ``area_fractions``.
+        """
 
 
 @runtime_checkable

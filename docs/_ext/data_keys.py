@@ -59,7 +59,8 @@ def streams() -> dict[str, dict[str, Any]]:
     finding = AgentSettings(grid, 12, fraction=0.02, sampler="low-discrepancy", more=search)
     engine(adaptive_map(beam, eds, DiscoveringAgent.from_settings(finding), baseline=[sem], dwell_s=0.1))
     eds.configure({"abundances": True})
-    engine(adaptive_map(beam, eds, agent(), baseline=[sem], dwell_s=0.1))
+    mixing = SladsAgent.from_settings(AgentSettings(grid, n_labels=2, fraction=0.02, interaction_px=1.0))
+    engine(adaptive_map(beam, eds, mixing, baseline=[sem], dwell_s=0.1))
     with tempfile.TemporaryDirectory() as record:
         engine.preprocessors.append(OperatorStream(Path(record)))
         append_action(Path(record), "Ada", "pause")

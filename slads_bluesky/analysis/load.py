@@ -181,6 +181,8 @@ def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
         majority=column(keys.majority, np.int64, 0) if any(keys.majority in row for row in rows) else None,
         abundances=_vectors(rows, keys.abundances),
         abundance_sd=_vectors(rows, keys.abundance_sd),
+        unbounded=_vectors(rows, keys.unbounded),
+        unbounded_sd=_vectors(rows, keys.unbounded_sd),
         image=_image(gathered.streams.get("image", {}), keys.image, grid, start),
         lists=tuple(_lists(gathered.streams.get("lists", {}))),
         found=latest,

@@ -22,6 +22,8 @@ from ..spectra.discovery.steps import PhaseStep
 
 __all__ = ["HasDocuments", "ListDecision", "RunData", "Source", "json_of"]
 
+BOUNDARY_MAPS = ("sharp", "sharp_uncertainty", "area_fractions")
+"""Keys of a recorded map of mixed boundaries; see `protocols.TakesMixtures`."""
 Source = Callable[[], Iterable[tuple[str, dict[str, Any]]]]
 """Gives the documents of a run, from the first one each time it is called."""
 
@@ -108,6 +110,10 @@ class RunData:
     """(N, L): part of each phase, NaN where it was not read; None if it never was."""
     abundance_sd: NDArray[np.float64] | None = None
     """(N, L): their standard deviations, likewise."""
+    unbounded: NDArray[np.float64] | None = None
+    """(N, L): parts by the counts alone, likewise; see `protocols.Mixture`."""
+    unbounded_sd: NDArray[np.float64] | None = None
+    """(N, L): their standard deviations, likewise."""
     image: NDArray[np.float32] | None = None
     """(rows, columns): the grey-level frame that the map was guided by; None without one."""
     lists: tuple[ListDecision, ...] = ()
@@ -177,6 +183,20 @@ class RunData:
         return float(last.get("image_shift_y", 0.0)), float(last.get("image_shift_x", 0.0))
 
     @property
+    def boundary_maps(self) -> dict[str, NDArray[Any]]:
+        """Of the last recorded map: ``sharp``, ``sharp_uncertainty`` and ``area_fractions``, where it has them."""
+        last = self.maps[-1] if self.maps else {}
+        return {key: np.asarray(last[key]) for key in BOUNDARY_MAPS if key in last}
+
+    @property
+    def boundary_planes(self) -> dict[str, NDArray[Any]]:
+        """`boundary_maps` as images (rows, columns), the area fraction of each phase under its name."""
+        found = self.boundary_maps
+        parts = found.pop("area_fractions", np.zeros((0, *self.grid.shape), np.float32))
+        names = [*self.phases, *(f"phase {i + 1}" for i in range(len(self.phases), len(parts)))]
+        return {**found, **{f"area_fraction_{name}": part for name, part in zip(names, parts, strict=False)}}
+
+    @property
     def phase_steps(self) -> list[PhaseStep]:
         """What operators did with the phases that were found, in their order."""
         return [PhaseStep.from_json(step) for step in json_of(self.found, "steps", [])]
@@ -232,6 +252,9 @@ class RunData:
                 data[keys.majority] = int(self.majority[i])
                 data[keys.abundances] = self.abundances[i]
                 data[keys.abundance_sd] = self.abundance_sd[i]
+                if self.unbounded is not None and self.unbounded_sd is not None:
+                    data[keys.unbounded] = self.unbounded[i]
+                    data[keys.unbounded_sd] = self.unbounded_sd[i]
             yield {"seq_num": i + 1, "time": float(self.times[i]), "data": data}
 
     def spectra_of(self, n_channels: int | None = None) -> NDArray[Any]:

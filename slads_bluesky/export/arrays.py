@@ -24,9 +24,10 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
 
     Keys: ``pixels``, ``x_um``, ``y_um``, ``spectra``, ``labels``, ``probabilities``, ``verdicts``, ``erd``,
     ``live_time_s``, ``real_time_s``, ``dose_nC``, ``times`` (N, …); ``measured`` and, if recorded,
-    ``reconstruction`` and ``image`` (rows, columns), and where the image was used ``image_displacement`` (y, x): the
-    map's pixel (r, c) lies at (r + y, c + x) in it; ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON
-    text; with element maps ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
+    ``reconstruction``, ``image``, ``sharp`` and ``sharp_uncertainty`` (rows, columns), ``area_fractions``
+    (L, rows, columns), and where the image was used ``image_displacement`` (y, x): the map's pixel (r, c) lies at
+    (r + y, c + x) in it; ``energies_keV``; ``phases``; ``grid`` and ``start`` as JSON text; with element maps
+    ``element_names``, ``element_mass_fraction`` … (`elements.element_arrays`).
     """
     arrays: dict[str, NDArray[Any]] = {
         "pixels": data.pixels,
@@ -50,6 +51,7 @@ def write_npz(data: RunData, path: Path, elements: ElementMaps | None = None) ->
         arrays["spectra"] = data.spectra
     if data.reconstruction is not None:
         arrays["reconstruction"] = data.reconstruction
+    arrays |= data.boundary_maps
     if elements is not None:
         arrays |= element_arrays(elements)
     if data.image is not None:

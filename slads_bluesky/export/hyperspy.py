@@ -110,6 +110,7 @@ def _dense(data: RunData, spectra: NDArray[Any], elements: ElementMaps | None) -
     }
     if data.reconstruction is not None:
         maps["reconstruction"] = data.reconstruction
+    maps |= data.boundary_planes
     if elements is not None:
         for e, symbol in enumerate(elements.elements):
             maps[f"{symbol}_mass_fraction"] = elements.mass_fraction[e]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -201,6 +202,8 @@ def _maps(entry: Any, data: RunData) -> None:
         _field(maps, "reconstruction", reconstruction).attrs["long_name"] = "phase, " + ", ".join(
             f"{label} {phase}" for label, phase in enumerate(data.phases, start=1)
         )
+    for name, plane in data.boundary_planes.items():
+        _field(maps, re.sub(r"[^A-Za-z0-9_.]", "_", name), plane)
     _field(maps, "measured", (data.measured >= 0).astype(np.uint8))
     _field(maps, "measured_label", data.measured)
     live = np.zeros(data.grid.shape)

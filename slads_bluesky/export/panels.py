@@ -52,6 +52,16 @@ def draw_maps(figure: Any, data: RunData, truth: NDArray[np.uint8] | None) -> No
     reconstruction = data.reconstruction
     if reconstruction is not None:
         panels.append(("Reconstruction", reconstruction, phases))
+    boundaries = data.boundary_maps
+    if boundaries:
+        panels.append(("Sharp map, deconvolved", boundaries["sharp"], phases))
+        panels.append(
+            (
+                "Probability that it is wrong",
+                boundaries["sharp_uncertainty"],
+                {**grey, "cmap": "viridis", "vmax": 0.5},
+            )
+        )
     sure = data.maps[-1].get("probability") if data.maps else None
     title = "Probability of the phase"
     if sure is None:

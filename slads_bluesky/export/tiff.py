@@ -52,6 +52,13 @@ def write_tiff(data: RunData, path: Path, elements: ElementMaps | None = None) -
         _write(data, path.with_suffix(f".probability{path.suffix}"), probability, "probability of the phase"),
         *image,
     ]
+    planes = data.boundary_planes
+    if planes:
+        beside = path.with_suffix(f".sharp{path.suffix}")
+        written.append(_write(data, beside, planes.pop("sharp"), f"sharp phases, deconvolved: {legend}"))
+        about = "pages: " + ", ".join(planes)
+        stack = np.stack([plane.astype(np.float32) for plane in planes.values()])
+        written.append(_write(data, path.with_suffix(f".boundaries{path.suffix}"), stack, about))
     for e, symbol in enumerate(elements.elements if elements is not None else ()):
         assert elements is not None
         pages = np.stack(

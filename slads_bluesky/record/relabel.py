@@ -151,7 +151,14 @@ def _calls(data: RunData, classifier: Classifier) -> dict[int, dict[str, Any]]:
 def _parts(data: RunData) -> tuple[str, ...]:
     """Keys of abundances: they are of the old classifier's phases."""
     keys = data.keys
-    return keys.majority, f"{keys.majority}_probability", keys.abundances, keys.abundance_sd
+    return (
+        keys.majority,
+        f"{keys.majority}_probability",
+        keys.abundances,
+        keys.abundance_sd,
+        keys.unbounded,
+        keys.unbounded_sd,
+    )
 
 
 def _data_keys(

@@ -237,10 +237,12 @@ def _mix(data: RunData, classifier: HasMixture, part: slice, result: Verificatio
     for i in range(part.start, min(part.stop, data.n_measured)):
         recorded = data.abundances[i]
         if not np.isnan(recorded).any():
-            now = classifier.mixture(spectra[i]).abundances
-            if not np.array_equal(recorded, now):
-                pixel = int(data.pixels[i])
-                result.add(Difference(i + 1, pixel, "abundances", _short(recorded), _short(now)))
+            pixel, again = int(data.pixels[i]), classifier.mixture(spectra[i])
+            if not np.array_equal(recorded, again.abundances):
+                result.add(Difference(i + 1, pixel, "abundances", _short(recorded), _short(again.abundances)))
+            if data.unbounded is not None and not np.array_equal(data.unbounded[i], again.unbounded):
+                now = _short(again.unbounded)
+                result.add(Difference(i + 1, pixel, "unbounded", _short(data.unbounded[i]), now))
 
 
 def _short(values: Any) -> str:

@@ -17,6 +17,7 @@ with the largest part at each pixel, from K s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,17 @@ class SharpMap:
     def uncertainty(self) -> NDArray[np.float32]:
         """(rows, columns): probability that the sharp label is wrong."""
         return np.asarray(1.0 - self.probability.max(axis=0), np.float32)
+
+    def boundary_maps(self, labels: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+        """Sharp labels, the probability that each is wrong, and area fractions; see `protocols.TakesMixtures`.
+
+        `labels` are those of the phases, in their order.
+        """
+        return {
+            "sharp": np.asarray(labels, np.uint8)[self.probability.argmax(axis=0)],
+            "sharp_uncertainty": self.uncertainty,
+            "area_fractions": self.probability,
+        }
 
     @property
     def areas(self) -> NDArray[np.float64]:

@@ -93,7 +93,8 @@ def make_sampler(
     smallest_feature : int, optional
         Pixels of the smallest patch that must not be missed; see `base.GridSampler`.
     interaction_px : float, optional
-        Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` only).
+        Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` and
+        ``slads`` only).
     minimise, overhead_counts, overhead_s : str, float, float, optional
         Of ``joint``: dose, time or both, and what a visit costs besides its counts, in counts or in s; no other
         sampler takes them.
@@ -144,9 +145,9 @@ def _make(
     masks = {"labels": labels, "seed": seed, "roi": roi, "forbidden": forbidden}
     masks["smallest_feature"] = smallest_feature
     start = {} if initial is None else {"initial": initial}
-    if interaction_px and name != "learned":
+    if interaction_px and name not in ("learned", "slads"):
         raise ConfigError(
-            f"the sampler '{name}' takes no abundances; with an interaction volume use 'learned'"
+            f"the sampler '{name}' takes no abundances; with an interaction volume use 'learned' or 'slads'"
         )
     cost = {key: value for key, value in cost.items() if value is not None}
     if name != "joint" and cost:
@@ -170,6 +171,11 @@ def _make(
         return JointSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start, **cost)  # type: ignore[arg-type]
     if model is None:
         raise ConfigError("the sampler 'slads' needs a model: train one on images of the same phases")
+    if interaction_px:
+        from .slads.mixed import MixedSladsSampler
+
+        rules = {"stop_at": stop_at, "confidence": confidence}
+        return MixedSladsSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)  # type: ignore[arg-type]
     from .slads.sampler import SladsSampler
 
     return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]

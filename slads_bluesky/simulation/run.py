@@ -289,7 +289,7 @@ def run_map(
 def _interaction_px(phantom: KnownSpecimen, models: Models) -> float | None:
     """Standard deviation of the interaction volume, pixels, where models can use it; else None."""
     width = float(getattr(phantom, "interaction_px", 0.0))
-    usable = models.sampler_name == "learned" and isinstance(models.classifier, HasMixture)
+    usable = models.sampler_name in ("learned", "slads") and isinstance(models.classifier, HasMixture)
     return width if width >= LEAST_INTERACTION_PX and usable else None
 
 

@@ -25,6 +25,8 @@ __all__ = ["MixtureTest", "boundary_tolerance", "classify_mixed", "mixture_dwell
 
 POSITION_SD = 0.2
 """How well a boundary is located by one spectrum, in standard deviations of the interaction volume."""
+FALSE_MIXED = 0.02
+"""A spectrum is called mixed where one phase alone has at most this probability: of pure ones no larger part is."""
 MARGIN = 0.1
 """As in the classifier's `Mixture.far_wrong`."""
 
@@ -123,15 +125,15 @@ def classify_mixed(classifier: Any, counts: NDArray[Any], found: Mixture | None 
     Returns
     -------
     Classification
-        ``ok`` where one phase alone is the likeliest, else ``mixed``, with the label of the largest part; as the
-        classifier says where the spectrum is of none of the phases, or nearly empty.
+        ``mixed`` where one phase alone is improbable (`FALSE_MIXED`), else ``ok``, with the label of the largest
+        part; as the classifier says where the spectrum is of none of the phases, or nearly empty.
     """
     decision: Classification = classifier.classify(counts)
     few = decision.verdict == "low_counts" and float(np.sum(counts)) < LEAST_COUNTS
     if few or decision.verdict in ("unknown", "ill"):
         return decision
     parts = classifier.mixture(counts) if found is None else found
-    return Classification(parts.majority, parts.probability, "ok" if parts.pure >= 0.5 else "mixed")
+    return Classification(parts.majority, parts.probability, "ok" if parts.pure > FALSE_MIXED else "mixed")
 
 
 def mixture_dwell(

@@ -7,8 +7,10 @@ ingests what an Event would hold.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,9 +25,11 @@ from ...simulation.models import Models, prepare_models
 from ...simulation.run import make_agent
 from ...spectra.dwell import adaptive_dwell
 from ...spectra.dwell_mixed import mixture_dwell
+from ...spectra.likelihood.classifier import PhaseClassifier
 from ..figures import Figure, at_most, measured
+from .trials import Report, Store, Trial, make_trials
 
-__all__ = ["Row", "map_once", "measure_rows", "mixed_figures", "summarise"]
+__all__ = ["IMPERFECT", "Row", "classifier_of", "map_once", "measure_rows", "mixed_figures", "summarise"]
 
 Dwell = Literal["fixed", "label", "position"]
 POSITION_SD = {"label": 0.2, "position": 0.025}
@@ -34,6 +38,18 @@ CLEAR = 0.6
 """Abundance over which a wrong label counts as a misclassification."""
 AGREED = 0.0015
 """Distortion of the paper's pbsn-128."""
+ON_ITS_OWN: dict[str, tuple[str, ...]] = {
+    "topography": ("topography",),
+    "contamination": ("contamination",),
+    "scatter": ("scatter",),
+    "gradient": ("gradient",),
+    "energy drift": ("gain_per_h", "offset_ev_per_h"),
+    "beam drift": ("beam_drift_px_per_h",),
+}
+"""Imperfections that are switched on one by one, and the options that each is made of."""
+IMPERFECT = ("all", *ON_ITS_OWN)
+SHARP_BEFORE = {"pbsn-128": (0.0010, 11.0)}
+"""Distortion and dose, nC, of sharp specimens before the system knew mixtures, as the issue states them."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +59,24 @@ class Row:
     object_name: str
     sigma_px: float
     dwell: Dwell
-    imperfect: bool = False
+    imperfect: str = ""
+    """Which of `IMPERFECT` the specimen has; empty: none."""
 
     @property
     def name(self) -> str:
         """Name of its figures."""
         what = "sharp" if self.sigma_px == 0 else f"σ = {self.sigma_px:g}"
-        more = ", all imperfections" if self.imperfect else ""
+        more = {"": "", "all": ", all imperfections"}.get(self.imperfect, f", {self.imperfect}")
         dwell = "adaptive" if self.sigma_px == 0 and self.dwell != "fixed" else f"{self.dwell} dwell"
         return f"{self.object_name}, {what}, {dwell}{more}"
+
+    @property
+    def imperfections(self) -> Imperfections:
+        """What its specimens have."""
+        if self.imperfect == "all":
+            return replace(ALL, blur_px=self.sigma_px)
+        options = {name: getattr(ALL, name) for name in ON_ITS_OWN.get(self.imperfect, ())}
+        return Imperfections(blur_px=self.sigma_px or None, **options)
 
 
 def map_once(
@@ -86,10 +111,7 @@ def map_once(
     dict
         Figures; JSON only.
     """
-    base = (
-        replace(ALL, blur_px=row.sigma_px) if row.imperfect else Imperfections(blur_px=row.sigma_px or None)
-    )
-    phantom = make_object(row.object_name, seed, base)
+    phantom = make_object(row.object_name, seed, row.imperfections)
     used = models or prepare_models(row.object_name, sampler="learned", classifier="likelihood")
     agent = make_agent(phantom, used, fraction=fraction, seed=seed)
     sampler = agent.sampler
@@ -100,16 +122,23 @@ def map_once(
     eds.configure({"live_time": 10.0, "abundances": row.sigma_px > 0})
     eds.stage()
     truth, abundances, n_wanted = phantom.majority, phantom.abundances, round(fraction * phantom.truth.size)
-    labels, verdicts, pixels = [], [], []
+    labels, verdicts, pixels, counts = [], [], [], 0
     checked: list[dict[str, float]] = []
-    left = list(looks)
-    while not agent.should_stop():
+    left, deciding = list(looks), 0.0
+    while True:
+        before = time.perf_counter()
+        if agent.should_stop():
+            break
         suggestion = agent.suggest()[0]
+        deciding += time.perf_counter() - before
         beam.set(agent.grid.position(suggestion.pixel))
         eds.trigger().wait(10)
         data = {key: entry["value"] for key, entry in eds.read().items()}
+        before = time.perf_counter()
         agent.ingest({"data": {"scan_pixel": suggestion.pixel, **data}})
+        deciding += time.perf_counter() - before
         pixels.append(suggestion.pixel)
+        counts += int(data["eds_counts"])
         labels.append(int(data.get("eds_majority", data["eds_label"])))
         verdicts.append(str(data["eds_verdict"]))
         while left and len(pixels) >= left[0] * phantom.truth.size:
@@ -127,11 +156,13 @@ def map_once(
         "td_sharp": float((found != phantom.truth).mean()),
         "misclassification": float(wrong_labels.mean()),
         "dose_nc": float(beam.sem.dose_nc),
+        "counts": counts,
         "mixed": verdicts.count("mixed"),
         "refused": sum(verdicts.count(v) for v in ("unknown", "ill"))
         - int((phantom.labels.ravel()[pixels] == 0).sum()),
         "area_error": _area_error(found, phantom.truth, len(phantom.phases)),
         "boundary_px": None,
+        "decision_ms": 1e3 * deciding / len(pixels),
         "looks": checked,
     }
     if isinstance(sampler, MixedSampler):
@@ -168,22 +199,56 @@ def measure_rows(
     fraction: float | None,
     *,
     looks: Sequence[float] = (),
+    store: Store | None = None,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Map each row's specimen with `seeds` seeds; `fraction` None: 10 % of pbsn, 7 % of powder."""
+    """Map each row's specimen with `seeds` seeds; `fraction` None: 10 % of pbsn, 7 % of powder.
+
+    Maps that the `store` holds are not measured again.
+    """
+    trials = [_trial(row, seed, _fraction(row, fraction), looks) for row in rows for seed in range(seeds)]
+    found = list(make_trials(trials, store, progress).values())
     results = []
     for number, row in enumerate(rows):
-        models = prepare_models(row.object_name, sampler="learned", classifier="likelihood")
-        part = fraction if fraction is not None else (0.07 if row.object_name.startswith("powder") else 0.1)
-        maps = []
-        for seed in range(seeds):
-
-            def report(stage: str, done: float, before: float = number + seed / seeds) -> None:
-                progress(stage, (before + done / seeds) / len(rows))
-
-            maps.append(map_once(row, seed, part, models=models, looks=looks, progress=report))
-        results.append({"row": row.name, "fraction": part, **vars(row), "maps": maps, **summarise(maps)})
+        maps = found[number * seeds : (number + 1) * seeds]
+        results.append(
+            {"row": row.name, "fraction": _fraction(row, fraction), **vars(row), "maps": maps}
+            | summarise(maps)
+        )
     return results
+
+
+def _fraction(row: Row, fraction: float | None) -> float:
+    if fraction is not None:
+        return fraction
+    return 0.07 if row.object_name.startswith("powder") else 0.1
+
+
+def _trial(row: Row, seed: int, fraction: float, looks: Sequence[float]) -> Trial:
+    title = f"{row.name}, seed {seed}"
+    words = [row.object_name, f"{row.sigma_px:g}", row.dwell, row.imperfect.replace(" ", "_") or "none", seed]
+    key = "-".join(map(str, [*words, f"{fraction:g}", *(f"{look:g}" for look in looks)]))
+    work = 1.0 + 3.0 * (row.sigma_px > 0) * (4.0 if row.object_name.startswith("powder") else 1.0)
+    return Trial(key, title, work, partial(_measure, row, seed, fraction, tuple(looks)))
+
+
+def _measure(
+    row: Row, seed: int, fraction: float, looks: tuple[float, ...], report: Report
+) -> dict[str, Any]:
+    models = _models(row.object_name)
+    return map_once(row, seed, fraction, models=models, looks=looks, progress=lambda _, part: report(part))
+
+
+def classifier_of(object_name: str) -> PhaseClassifier:
+    """Return the classifier that `measure_rows` maps objects of a name with."""
+    classifier = _models(object_name).classifier
+    assert isinstance(classifier, PhaseClassifier)
+    return classifier
+
+
+@cache
+def _models(object_name: str) -> Models:
+    return prepare_models(object_name, sampler="learned", classifier="likelihood")
 
 
 def summarise(maps: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
@@ -194,10 +259,12 @@ def summarise(maps: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | Non
         "td_sharp",
         "misclassification",
         "dose_nc",
+        "counts",
         "mixed",
         "refused",
         "area_error",
         "boundary_px",
+        "decision_ms",
     ):
         known = all(one[key] is not None for one in maps)
         values = [float(one[key]) for one in maps] if known else []
@@ -244,6 +311,13 @@ def mixed_figures(results: Sequence[dict[str, Any]], error: float = 1e-3) -> lis
         kind = r["object_name"].split("-")[0]
         limits = LIMITS.get((kind, r["sigma_px"], r["dwell"] == "fixed"))
         factor = 2.0 if r["imperfect"] else 1.0
+        if r["sigma_px"] == 0 and r["dwell"] != "fixed" and r["object_name"] in SHARP_BEFORE:
+            td, dose = SHARP_BEFORE[r["object_name"]]
+            name = f"{r['row']}, median"
+            figures.append(
+                at_most(f"{name}: distortion against before", r["td_majority"]["median"], 1.05 * td)
+            )
+            figures.append(at_most(f"{name}: dose against before", r["dose_nc"]["median"], 1.05 * dose, "nC"))
         for which in ("median", "worst"):
             name = f"{r['row']}, {which}"
             value, at_sharp = r["td_majority"][which], r["td_sharp"][which]
@@ -263,6 +337,8 @@ def mixed_figures(results: Sequence[dict[str, Any]], error: float = 1e-3) -> lis
         if limits is not None and r["dwell"] != "fixed" and r["object_name"] in sharp:
             ratio = r["dose_nc"]["median"] / sharp[r["object_name"]]["dose_nc"]["median"]
             figures.append(at_most(f"{r['row']}: dose against the sharp case", ratio, factor * 3.0, "×"))
+        figures.append(measured(f"{r['row']}: dose, median", r["dose_nc"]["median"], "nC"))
+        figures.append(measured(f"{r['row']}: decision, median", r["decision_ms"]["median"], "ms"))
         if r["imperfect"]:
             rate = r["refused"]["worst"] / max(one["n"] for one in r["maps"])
             figures.append(at_most(f"{r['row']}: good spectra refused, worst", rate, 0.02))

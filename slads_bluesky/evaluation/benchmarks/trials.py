@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ...progress import Progress, no_progress
 
-__all__ = ["Report", "Trial", "make_trials"]
+__all__ = ["Report", "Store", "Trial", "make_trials"]
 
 Report = Callable[[float], None]
 """Called with the fraction of one trial that is done, 0 … 1; `make_trials` makes a progress of all trials of it."""

@@ -1,8 +1,7 @@
 """The learned sampler for specimens with an interaction volume: mixed samples say where boundaries are.
 
-The network knows sharp labels only. So the samples' abundances are deconvolved (`sampling.deconvolution`) with what
-the network says as the prior, and the sharp labels found at the samples are what it predicts from at the next batch:
-a noisy label beside a boundary is corrected by its neighbours, and one that stays uncertain does not vote.
+What the network says is the prior of the map that explains the samples' abundances (`sampling.mixtures`); where
+hold-out validation finds that the network does not know the specimen, the vote of the nearest samples is.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from ...errors import ConfigError
 from ...images.labels import fill_from_nearest
-from ...protocols import UNMEASURED
 from ..base import GridSampler
-from ..deconvolution import STEPS, SharpMap, deconvolve
+from ..deconvolution import STEPS, SharpMap
+from ..mixtures import MixedSamples, smoothed_prior, vote_prior
 from .inference import Prediction
 from .inputs import label_distances
 from .planning import Plan
@@ -28,12 +25,6 @@ __all__ = ["MixedSampler"]
 
 BATCH_STEPS = 25
 """Steps of the deconvolution at each batch, from the map of the last one."""
-SURE = 0.75
-"""Least probability of a sharp label with which a sample votes."""
-FLOOR = 0.01
-"""Least probability of each phase in what the network says."""
-AROUND = 0.7
-"""Measured pixels take what the network says of their surroundings, by a Gaussian of so many pixels."""
 
 
 class MixedSampler(LearnedSampler):
@@ -63,21 +54,28 @@ class MixedSampler(LearnedSampler):
         interaction_px: float,
         **options: Any,
     ) -> None:
-        if not 0.0 < interaction_px < 50.0:
-            raise ConfigError(f"interaction_px must be over 0 and under 50 pixels, not {interaction_px}")
         super().__init__(shape, model, labels=labels, **options)
-        self.interaction_px = float(interaction_px)
-        self._parts = np.full((*self._shape, len(self._labels)), np.nan)
-        self._part_sd = np.full((*self._shape, len(self._labels)), np.nan)
+        self._samples = MixedSamples(self._shape, self._labels, interaction_px)
         self._sharp: SharpMap | None = None
         self._last: NDArray[np.float32] | None = None
+
+    @property
+    def interaction_px(self) -> float:
+        """Standard deviation of the interaction volume, pixels."""
+        return self._samples.interaction_px
 
     def take_image(self, frame: NDArray[np.float32]) -> None:
         """Check a frame of the field; mixed samples are not guided by it."""
         GridSampler.take_image(self, frame)
 
     def ingest_mixture(
-        self, pixel: int, label: int, abundances: NDArray[np.float64], abundance_sd: NDArray[np.float64]
+        self,
+        pixel: int,
+        label: int,
+        abundances: NDArray[np.float64],
+        abundance_sd: NDArray[np.float64],
+        *,
+        unbounded: bool = False,
     ) -> None:
         """Take a sample's label with the parts of all phases; see `ingest`.
 
@@ -87,11 +85,10 @@ class MixedSampler(LearnedSampler):
             As in `ingest`; the label of the largest part.
         abundances, abundance_sd : (L,) float64
             In the order of `labels`; NaN where nothing is known.
+        unbounded : bool
+            Whether they are by the counts alone (`protocols.Mixture.unbounded`).
         """
-        row, column = divmod(int(pixel), self._shape[1])
-        if 0 <= row < self._shape[0]:
-            self._parts[row, column] = abundances
-            self._part_sd[row, column] = abundance_sd
+        self._samples.take(int(pixel), abundances, abundance_sd, unbounded)
         self._sharp = None
         self.ingest(pixel, label)
 
@@ -107,20 +104,17 @@ class MixedSampler(LearnedSampler):
 
     def _votes(self) -> NDArray[np.int16]:
         """Sharp labels of the samples as far as they are known, from all samples: what the network predicts from."""
-        found = self._deconvolved(self._mapper(self._measured), BATCH_STEPS, self._last)
+        found = self._samples.deconvolved(self._prior(self._measured), BATCH_STEPS, self._last)
         self._last = found.probability
-        return self._agreed(found)
+        return self._samples.agreed(found, self._measured)
 
-    def _agreed(self, found: SharpMap) -> NDArray[np.int16]:
-        """Labels of the samples as a deconvolved map has them, 0 where it is not sure."""
-        sharp = np.asarray(self._labels, np.int16)[found.probability.argmax(axis=0)]
-        sure = found.probability.max(axis=0) >= SURE
-        known = np.isfinite(self._parts).all(axis=2)
-        votes = self._measured.copy()
-        votes[known] = np.where(sure, sharp, 0)[known]
-        return votes if (votes > 0).any() else self._measured.copy()
+    def _prior(self, votes: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Probability of each phase at each pixel by labels of the samples, (L, rows, columns)."""
+        if not self.uses_network:
+            return vote_prior(votes, self._labels)
+        return self._network_prior(self._mapper(votes))
 
-    def _prior(self, prediction: Prediction) -> NDArray[np.float32]:
+    def _network_prior(self, prediction: Prediction) -> NDArray[np.float32]:
         """Probability of each phase at each pixel, as the network says: what it leaves goes to the nearer labels."""
         n = len(self._labels)
         own = np.searchsorted(self._labels, prediction.labels)
@@ -133,36 +127,19 @@ class MixedSampler(LearnedSampler):
         np.put_along_axis(near, own[None], 0.0, axis=0)
         out = near / np.maximum(near.sum(axis=0), 1e-9) * (1.0 - probability)
         np.put_along_axis(out, own[None], probability[None], axis=0)
-        out = np.log(np.clip(out, FLOOR, None))
-        measured = self._measured > 0
-        free = (~measured).astype(np.float32)
-        around = gaussian_filter(out * free, (0.0, AROUND, AROUND)) / np.maximum(
-            gaussian_filter(free, AROUND), 1e-3
-        )
-        out = np.exp(np.where(measured, around, out))
-        return np.asarray(out / out.sum(axis=0), np.float32)
-
-    def _deconvolved(
-        self, prediction: Prediction, steps: int = STEPS, start: NDArray[np.float32] | None = None
-    ) -> SharpMap:
-        pixels = np.flatnonzero(self._flat != UNMEASURED)
-        n = len(self._labels)
-        return deconvolve(
-            self._prior(prediction),
-            pixels,
-            self._parts.reshape(-1, n)[pixels],
-            self._part_sd.reshape(-1, n)[pixels],
-            self.interaction_px,
-            steps=steps,
-            start=start,
-        )
+        return smoothed_prior(out, self._measured > 0)
 
     def deconvolved(self) -> SharpMap:
         """Return the sharp map with its uncertainty, the areas and the abundances, from all samples."""
         if self._sharp is None:
-            first = self._deconvolved(self._mapper(self._measured))
-            self._sharp = self._deconvolved(self._mapper(self._agreed(first)))
+            first = self._samples.deconvolved(self._prior(self._measured), STEPS)
+            votes = self._samples.agreed(first, self._measured)
+            self._sharp = self._samples.deconvolved(self._prior(votes), STEPS)
         return self._sharp
+
+    def boundary_maps(self) -> dict[str, NDArray[Any]]:
+        """Return what mixed samples say beyond the map of the largest parts; see `protocols.TakesMixtures`."""
+        return self.deconvolved().boundary_maps(self._labels)
 
     def reconstruct(self) -> NDArray[np.uint8]:
         """Return the map of the phase with the largest part at each pixel, (rows, columns) uint8.

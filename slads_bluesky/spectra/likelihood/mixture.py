@@ -50,6 +50,8 @@ YIELD_SD = 0.03
 """Relative uncertainty of the ratio of two yields: topography and detector change it from spot to spot."""
 LEAST_SD = 0.3
 """No part is known better than this over the root of the counts."""
+NOTHING_KNOWN = 10.0
+"""Standard deviation of a part that no counts say anything of."""
 MARGIN = 0.1
 """A label is far wrong if its phase has less than one half by so much: near one half it hardly matters."""
 
@@ -185,7 +187,7 @@ class MixtureModel:
         n_phases = len(self._shape)
         alone = self._log_shape @ bins
         if n_phases == 1:
-            return Mixture(1, 1.0, np.ones(1), np.zeros(1), 1.0, 0.0)
+            return Mixture(1, 1.0, np.ones(1), np.zeros(1), 1.0, 0.0, np.ones(1), np.zeros(1))
         tried = self._partners(bins, int(alone.argmax()))
         pairs = [(a, b) for i, a in enumerate(tried) for b in tried[i + 1 :]]
         fine, spline, log_prior = _interpolation()
@@ -229,7 +231,43 @@ class MixtureModel:
         variance += LEAST_SD**2 / (total + 4.0)  # phases that were not tried, too
         sure = min(float(largest[best]), 1.0)
         far = max(0.0, 1.0 - float(near[best]))
-        return Mixture(best + 1, sure, mean, np.sqrt(variance), float(pure.sum()), far)
+        alone_sd = self.unbounded(bins, total, mean)
+        return Mixture(best + 1, sure, mean, np.sqrt(variance), float(pure.sum()), far, *alone_sd)
+
+    def unbounded(
+        self, bins: NDArray[np.float64], total: float, near: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Parts by the counts alone, without a prior and without bounds, and their standard deviations, (L,) each.
+
+        One step of Fisher's scoring from the parts `near`: the weighted least-squares parts, whose errors have the
+        mean 0 and are about normal at any number of counts. Parts may be negative or over 1.
+        """
+        n_phases = len(self._shape)
+        if n_phases == 1 or total <= 0.0:
+            return np.full(n_phases, 1.0 / n_phases), np.full(n_phases, NOTHING_KNOWN)
+        share = near * self._yields
+        share = (total * share / share.sum() + 1.0 / n_phases) / (total + 1.0)
+        expected = share @ self._shape
+        change = self._shape[:-1] - self._shape[-1]
+        weighted = change / expected
+        fisher = weighted @ change.T
+        covariance = np.linalg.inv(fisher)
+        free = covariance @ (weighted @ (bins / total - self._shape[-1]))
+        counts = np.append(free, 1.0 - free.sum())
+        to_all = np.vstack([np.eye(n_phases - 1), -np.ones(n_phases - 1)])
+        omega = (
+            max(self._table(*pair)[1] for pair in self._all_pairs)
+            if n_phases == 2
+            else float(self._templates.tempering[0])
+        )
+        covariance = to_all @ covariance @ to_all.T * (1.0 / total + omega)
+        volume = counts / self._yields
+        whole = max(float(volume.sum()), 1e-6)
+        area = volume / whole
+        jacobian = (np.eye(n_phases) - area[:, None]) / self._yields / whole
+        variance = np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian)
+        variance += (YIELD_SD * area * (1.0 - area)) ** 2
+        return area, np.sqrt(variance)
 
     def _triple(
         self,

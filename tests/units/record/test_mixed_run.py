@@ -52,3 +52,17 @@ def test_mixed_map_is_verified_bit_for_bit_and_a_changed_abundance_is_found(reco
     changed = verify(data, agent(), models.classifier)
     assert changed.counts["abundances"] == 1
     assert result.figures()["td_majority"] < 0.2
+
+
+def test_record_holds_the_sharp_map_and_exports_have_it(recorded, tmp_path):
+    from slads_bluesky.export.arrays import write_npz
+
+    documents, _, result = recorded
+    data = load_map([lambda: iter(documents)])
+    assert set(data.boundary_planes) == {
+        "sharp", "sharp_uncertainty", "area_fraction_Pb-Sn", "area_fraction_Sn"
+    }  # fmt: skip
+    write_npz(data, tmp_path / "map.npz")
+    with np.load(tmp_path / "map.npz") as arrays:
+        assert np.array_equal(arrays["sharp"], data.boundary_maps["sharp"])
+        assert arrays["area_fractions"].shape == (2, *result.phantom.shape)

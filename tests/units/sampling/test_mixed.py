@@ -12,8 +12,10 @@ from slads_bluesky.grid import ScanGrid
 from slads_bluesky.phantom import make_labels
 from slads_bluesky.phantom.interaction import mixed_abundances
 from slads_bluesky.sampling.deconvolution import boundary_distance, deconvolve
+from slads_bluesky.sampling.endmembers import corrected
 from slads_bluesky.sampling.factory import make_sampler
 from slads_bluesky.sampling.learned.mixed import MixedSampler
+from slads_bluesky.sampling.slads.mixed import MixedSladsSampler
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,22 @@ def test_deconvolution_of_four_phases_finds_the_truth_from_any_start():
     assert (two.sharp != truth).mean() < 0.05
 
 
+def test_a_graded_phase_is_corrected_by_its_pure_samples_and_a_true_one_is_left():
+    rng = np.random.default_rng(0)
+    shape, n = (64, 64), 800
+    pixels = rng.permutation(64 * 64)[:n]
+    true = rng.choice([0.0, 0.5, 1.0], n, p=[0.4, 0.2, 0.4])
+    across = (pixels % 64 + 0.5) / 64 - 0.5
+    for slope in (0.2, 0.0):
+        read = true * (1.0 + slope * across) + 0.05 * rng.normal(size=n)
+        parts, sd = np.column_stack([read, 1.0 - read]), np.full((n, 2), 0.05)
+        found, found_sd = corrected(shape, pixels, parts, sd, np.column_stack([true, 1.0 - true]))
+        right = (true == 0.5) & (across > 0.2)
+        assert abs((found[right, 0] - 0.5).mean()) < 0.015
+        assert found.sum(axis=1) == pytest.approx(np.ones(n))
+        assert np.abs(found_sd / 0.05 - 1.0).mean() < 0.15
+
+
 def test_samples_that_say_nothing_leave_the_prior():
     prior = np.full((2, 8, 8), 0.5, np.float32)
     prior[0], prior[1] = 0.9, 0.1
@@ -97,7 +115,7 @@ def test_the_same_sample_twice_and_a_copy_change_nothing(specimen):
     first, second = _map(truth, parts, 60, 0.05), _map(truth, parts, 60, 0.05)
     pixel = int(np.flatnonzero(second.measured.ravel() > 0)[0])
     label = int(second.measured.ravel()[pixel])
-    again = second._parts[pixel // 48, pixel % 48], second._part_sd[pixel // 48, pixel % 48]
+    again = second._samples._parts[pixel], second._samples._sd[pixel]
     second.ingest_mixture(pixel, label, *(array.copy() for array in again))
     assert first.suggest(5) == second.suggest(5)
     assert np.array_equal(first.reconstruct(), second.reconstruct())
@@ -121,5 +139,41 @@ def test_agent_takes_mixed_events_only_where_the_sampler_knows_the_interaction_v
         assert agent.sampler.measured.ravel()[5] == label
     with pytest.raises(DataError, match="shape"):
         agent.ingest({"data": {**event["data"], "eds_abundances": np.ones(3)}})
-    with pytest.raises(ConfigError, match="learned"):
+    with pytest.raises(ConfigError, match="'slads'"):
         make_sampler("low-discrepancy", (8, 8), labels=2, interaction_px=1.0)
+
+
+def test_slads_maps_mixed_samples_better_than_by_their_labels(specimen, model):
+    truth, parts = specimen
+    sampler = make_sampler("slads", truth.shape, labels=2, model=model, interaction_px=1.0)
+    rng = np.random.default_rng(0)
+    while sampler.n_measured < 300:
+        pixel = sampler.suggest()[0].pixel
+        part = float(np.clip(parts.reshape(2, -1)[0, pixel] + 0.05 * rng.normal(), 0, 1))
+        sampler.ingest_mixture(pixel, 1 if part > 0.5 else 2, np.array([part, 1 - part]), np.full(2, 0.05))
+    majority = parts.argmax(axis=0) + 1
+    wrong = (sampler.reconstruct() != majority).mean()
+    assert wrong < 0.02
+    assert wrong <= (super(MixedSladsSampler, sampler).reconstruct() != majority).mean()
+
+
+def test_where_the_network_does_not_decide_the_vote_is_the_prior(specimen, monkeypatch):
+    truth, parts = specimen
+    sampler = _map(truth, parts, 200, 0.05)
+    by_network = sampler.reconstruct()
+    monkeypatch.setattr(MixedSampler, "uses_network", False)
+    sampler.ingest(int(np.flatnonzero(sampler.measured < 0)[0]), 0)
+    by_vote = sampler.reconstruct()
+    majority = parts.argmax(axis=0) + 1
+    assert not np.array_equal(by_network, by_vote)
+    assert (by_vote != majority).mean() < 0.03
+
+
+def test_map_of_mixed_samples_holds_sharp_labels_uncertainty_and_area_fractions(specimen):
+    truth, parts = specimen
+    maps = _map(truth, parts, 200, 0.05).boundary_maps()
+    assert maps["sharp"].dtype == np.uint8
+    assert maps["area_fractions"].sum(axis=0) == pytest.approx(np.ones(truth.shape), abs=1e-5)
+    wrong = (maps["sharp"] != truth).mean()
+    assert wrong < 0.05
+    assert 0.2 < maps["sharp_uncertainty"].mean() / wrong < 5.0

@@ -64,7 +64,8 @@ def test_a_reading_has_abundances_only_where_they_were_asked_for(classifier):
     before = set(eds.describe())
     eds.configure({"abundances": True})
     assert set(eds.describe()) - before == {
-        "eds_majority", "eds_majority_probability", "eds_abundances", "eds_abundance_sd"
+        "eds_majority", "eds_majority_probability", "eds_abundances", "eds_abundance_sd", "eds_unbounded",
+        "eds_unbounded_sd",
     }  # fmt: skip
     eds.stage()
     eds.trigger()

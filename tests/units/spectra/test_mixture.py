@@ -55,6 +55,18 @@ def test_abundances_are_parts_of_the_volume_and_not_of_the_counts(known):
     assert found.pure < 1e-6
 
 
+def test_unbounded_parts_have_no_bias_at_few_counts(known):
+    classifier, spectra = known
+    expected = 0.9 * spectra[0].mean(axis=0) + 0.1 * spectra[1].mean(axis=0)
+    rng = np.random.default_rng(3)
+    found = [classifier.mixture(rng.multinomial(100, expected / expected.sum())) for _ in range(200)]
+    first = np.array([one.unbounded[0] for one in found])
+    stated = np.array([one.unbounded_sd[0] for one in found])
+    assert abs(first.mean() - 0.9) < 4.0 * first.std() / np.sqrt(200) + 0.01
+    assert 0.7 < np.sqrt((stated**2).mean()) / first.std() < 1.6
+    assert found[0].unbounded.sum() == pytest.approx(1.0)
+
+
 def test_three_phases_are_found_where_there_are_three():
     spectra = training_spectra("powder", 0, 12)
     yields = tuple(float(counts.sum(axis=1).mean()) for counts in spectra.values())
