@@ -175,7 +175,7 @@ def _make(
         from .slads.mixed import MixedSladsSampler
 
         rules = {"stop_at": stop_at, "confidence": confidence}
-        return MixedSladsSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)  # type: ignore[arg-type]
+        return MixedSladsSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)
     from .slads.sampler import SladsSampler
 
     return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
