@@ -11,12 +11,14 @@ from .grid import ScanGrid
 from .pointlist import Settling
 from .protocols import Classifier, EventKeys
 
-__all__ = ["LIST_OVERHEAD_S", "POINT_OVERHEAD_S", "AgentSettings"]
+__all__ = ["LEAST_INTERACTION_PX", "LIST_OVERHEAD_S", "POINT_OVERHEAD_S", "AgentSettings"]
 
 POINT_OVERHEAD_S = 0.011
 """Time of a point besides its dwell, over Channel Access, s; `bench point` measures it."""
 LIST_OVERHEAD_S = Settling().base_s
 """The same in a list of points, s: the beam settles."""
+LEAST_INTERACTION_PX = 0.3
+"""An interaction volume narrower than this leaves boundaries as sharp as pixels are."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
-from ..agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
+from ..agent_settings import LEAST_INTERACTION_PX, LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
 from ..agents import agent_from_settings, element_target
 from ..errors import ConfigError
 from ..grid import ScanGrid
@@ -122,11 +122,22 @@ class MapMaker:
             grid,
             classifier,
             model,
+            interaction_px=self._interaction_px(grid) if self.reads_mixtures else None,
             more=element_target(usual.elements, classifier),
             **wanted,
             **self._cost(minimise),
         )
         return agent_from_settings(settings, model)
+
+    @property
+    def reads_mixtures(self) -> bool:
+        """Whether spectra are read as mixtures: the interaction volume is known, and so are the phases."""
+        return self.settings.sampler.interaction_um is not None and self.models.classifier is not None
+
+    def _interaction_px(self, grid: ScanGrid) -> float | None:
+        """Standard deviation of the interaction volume, pixels; None where it is too small to matter."""
+        width = (self.settings.sampler.interaction_um or 0.0) / min(grid.step_um)
+        return width if width >= LEAST_INTERACTION_PX else None
 
     def _cost(self, minimise: str | None) -> dict[str, Any]:
         """What the sampler ``joint`` minimises, and what a visit costs besides its dwell; nothing for others."""
@@ -241,5 +252,7 @@ class MapMaker:
     def _stop_rule(self, error: float, cap_s: float) -> StopRule | None:
         """Make what ends each acquisition as soon as its phase is certain enough; None, with no error allowed."""
         from ..spectra.dwell import adaptive_dwell
+        from ..spectra.dwell_mixed import mixture_dwell
 
-        return adaptive_dwell(self.models.classifier, error, cap_s)
+        make = mixture_dwell if self.reads_mixtures else adaptive_dwell
+        return make(self.models.classifier, error, cap_s)

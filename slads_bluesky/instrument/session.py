@@ -71,6 +71,7 @@ class Session(MapMaker):
             {
                 "classifier": models.classifier,
                 "stop_rule": self._stop_rule(settings.dose.error, settings.dose.dwell_s),
+                **({"abundances": True} if self.reads_mixtures else {}),
             }
         )
         self.x, self.y = beam_axes(devices.beam)

@@ -178,6 +178,9 @@ class SamplerSettings(_Section):
     none."""
     seed: Annotated[Whole, Field(ge=0)] = 0
     """Random seed of the initial mask."""
+    interaction_um: Annotated[Number, Field(gt=0)] | None = None
+    """Standard deviation of the volume that X-rays come from, µm (``phantom.interaction`` computes it): spectra at
+    boundaries are read as mixtures and say where the boundary is; points only; empty: boundaries are sharp."""
     target: Literal["labels", "elements"] = "labels"
     """What pixels are chosen for: the map of the phases, or the maps of ``elements``, whose expected error falls
     most."""
@@ -203,6 +206,10 @@ class SamplerSettings(_Section):
             raise ValueError("confidence says nothing without stop_at")
         if self.name != "joint" and not (self.minimise is None and self.overhead_s is None):
             raise ValueError("minimise and overhead_s are of the sampler joint")
+        if self.interaction_um is not None and (
+            self.name not in ("learned", "slads") or self.target != "labels"
+        ):
+            raise ValueError("interaction_um takes the sampler learned or slads, and target: labels")
         return self
 
 
@@ -310,6 +317,12 @@ class InstrumentSettings(_Section):
     publishers: list[Publisher] = []
     """Where every document is sent, a line each: ``host:port`` of a 0MQ proxy, or ``kafka://host:port/topic``."""
     display: DisplaySettings = DisplaySettings()
+
+    @model_validator(mode="after")
+    def _mixtures_point_by_point(self) -> InstrumentSettings:
+        if self.acquisition == "list" and self.sampler.interaction_um is not None:
+            raise ValueError("sampler.interaction_um takes acquisition: point; lists read no mixtures")
+        return self
 
 
 def read_settings(path: str | Path) -> tuple[InstrumentSettings, YamlFile]:

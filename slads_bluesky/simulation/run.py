@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent import SladsAgent
-from ..agent_settings import LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
+from ..agent_settings import LEAST_INTERACTION_PX, LIST_OVERHEAD_S, POINT_OVERHEAD_S, AgentSettings
 from ..agents import agent_from_settings, element_target
 from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
@@ -24,10 +24,6 @@ from ..spectra.dwell_mixed import mixture_dwell
 from .models import Models
 
 __all__ = ["KnownSpecimen", "MapResult", "make_agent", "make_flyer", "run_map"]
-
-
-LEAST_INTERACTION_PX = 0.3
-"""An interaction volume narrower than this leaves boundaries as sharp as pixels are."""
 
 
 class KnownSpecimen(Specimen, Protocol):
