@@ -185,13 +185,17 @@ def measure_unknown(
 
 
 def _code() -> str:
-    """Hash of the search, its agent and this file: trials of others are not used."""
-    from ... import discovering_agent
+    """Hash of the search, its agent, the specimens and this file: trials of others are not used."""
+    from ... import discovering_agent, phantom
     from ...spectra import discovery
 
-    folder = Path(str(discovery.__file__)).parent
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted([*folder.glob("*.py"), Path(str(discovering_agent.__file__))]):
+    here = Path(__file__)
+    digest = hashlib.sha256(here.read_bytes())
+    folders = [Path(str(module.__file__)).parent for module in (discovery, phantom)]
+    files = [path for folder in folders for path in folder.glob("*.py")]
+    for path in sorted(
+        [*files, Path(str(discovering_agent.__file__)), here.with_name("unknown_specimens.py")]
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

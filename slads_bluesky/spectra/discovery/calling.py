@@ -38,38 +38,48 @@ def call_spectra(
     list of Classification, (m,) int64
         And the group that each spectrum is nearest to.
     """
-    mixture, between = found.mixture, found.between
-    posterior = found.posterior(bins)
-    # a mixture votes for its larger part
-    votes = np.array(
-        [
-            labels[(between[k].first if between[k].part >= 0.5 else between[k].second) if k in between else k]
-            for k in range(mixture.n_phases)
-        ]
-    )
+    bins = found.in_bins(bins)
+    posterior, parts = found.posterior(bins)
+    shown, every = np.asarray(labels), np.arange(len(bins))
     best = posterior.argmax(axis=1)
-    same = votes[None, :] == votes[best][:, None]
-    probabilities = (posterior * same).sum(axis=1)  # groups that show one label are one phase
-    odd = _fits_none(found, bins, best)
+    mixed = np.zeros(len(bins), bool)
+    # groups that show one label are one phase
+    of_label = np.zeros((len(bins), int(shown.max(initial=0)) + 1))
+    np.add.at(of_label.T, shown, posterior.T)
+    shapes = found.mixture.shapes
+    expected = shapes[best]
+    if parts is not None:
+        rest = np.clip(1.0 - posterior.sum(axis=1), 0.0, 1.0)
+        mixed = rest > posterior[every, best]
+        # a mixture votes for its larger part
+        best = np.where(mixed, parts.larger, best)
+        order = np.argsort(-parts.parts, axis=1, kind="stable")
+        for place, probability in enumerate((parts.sure, 1.0 - parts.sure)):
+            which = parts.phases[every, order[:, place]]
+            np.add.at(of_label, (every, shown[which]), rest * probability)
+        expected = np.where(mixed[:, None], parts.shapes(shapes), expected)
+    voted = shown[best]
+    probabilities = of_label[every, voted]
+    odd = _fits_none(found, bins, expected, best)
     calls = []
-    for k, probability, outlier in zip(best.tolist(), probabilities.tolist(), odd.tolist(), strict=True):
-        label = int(votes[k])
-        verdict: Verdict = "mixed" if k in between else "ok"
+    for label, probability, of_two, outlier in zip(
+        voted.tolist(), probabilities.tolist(), mixed.tolist(), odd.tolist(), strict=True
+    ):
+        verdict: Verdict = "mixed" if of_two else "ok"
         if outlier:
             verdict, label = "unknown", UNCLASSIFIED
-        elif probability < SURE or label == UNCLASSIFIED:
+        elif label == UNCLASSIFIED or (probability < SURE and not of_two):
             verdict = "low_counts"
         calls.append(Classification(label, min(probability, 1.0), verdict))
     return calls, best
 
 
-def _fits_none(found: Found, bins: NDArray[np.int64] | Floats, best: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each spectrum differs from its phase by more than chance and scatter explain."""
-    mixture, bins = found.mixture, found.in_bins(bins)
-    shape = mixture._shapes.mean(mixture.sums)[best]
-    total = bins.sum(axis=1, keepdims=True).astype(np.float64)
+def _fits_none(found: Found, bins: Floats, shape: Floats, best: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each spectrum differs from the shape (m, bins) of its phase by more than chance and scatter explain."""
+    total = bins.sum(axis=1, keepdims=True)
     expected: Floats = total * shape
-    spread = expected + total**2 * shape / np.maximum(mixture.sums.sum(axis=1)[best], 1.0)[:, None] + 0.25
+    known = np.maximum(found.mixture.sums.sum(axis=1)[best], 1.0)[:, None]
+    spread = expected + total**2 * shape / known + 0.25
     chi = ((bins - expected) ** 2 / spread).sum(axis=1)
     # Σ (n - e)² / e has the mean of the bins that count and a variance of 2 and of 1/e each
     share = expected / spread

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +23,7 @@ class Labels:
     def __init__(self, most: int) -> None:
         self.most = most
         self.own: list[int] = []
-        """Of each group; 0 of a mixture, and of groups for which there was no label left."""
+        """Of each group; 0 of groups for which there was no label left."""
         self.parents: dict[int, int] = {}
         """Label that each was split off from; 0: none."""
         self.names: dict[int, str] = {}
@@ -55,19 +53,17 @@ class Labels:
             del self._into[own]
         return bool(merged)
 
-    def follow(self, mixture: Mixture, between: Sequence[int], before: NDArray[np.int64]) -> None:
+    def follow(self, mixture: Mixture, before: NDArray[np.int64]) -> None:
         """Give each group the own label that most of its spectra had, or a new one.
 
         Parameters
         ----------
         mixture : Mixture
-        between : sequence of int
-            Groups that are mixtures.
         before : (n,) int64
             Own labels of the spectra before, 0 where they had none.
         """
-        hard = mixture.responsibility.argmax(axis=1)
-        groups = [k for k in range(mixture.n_phases) if k not in between]
+        hard = mixture.hard
+        groups = range(mixture.n_phases)
         shared = {
             (k, int(label)): int(((hard == k) & (before == label)).sum())
             for k in groups

@@ -6,6 +6,9 @@ Bishop, Pattern Recognition and Machine Learning, 10.2); it compares mixtures of
 
 Real spectra of one phase differ more than by counting: a spectrum of N counts weighs as one of
 N / (1 + N / `SCATTER`).
+
+Besides, a spectrum may be of two or three phases at once (`abundances`): what a mixture of phases explains needs no
+phase of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, gammaln
 
+from .abundances import Abundances, abundances_of
 from .elements import ElementPrior
 
 __all__ = ["SCATTER", "Mixture", "Shapes", "difference", "dirichlet_multinomial", "tempered"]
@@ -24,6 +28,10 @@ STRENGTH = 4.0
 """Prior counts of a shape in units of the number of bins."""
 SETTLED = 1e-3
 """Largest change of a responsibility at which a fit ends."""
+MIXTURE_STEPS = 15
+"""Iterations of a fit in which mixtures change, at most."""
+LOOKS = 2
+"""How often it is looked for what mixtures are made of while phases are fitted."""
 
 LIKENESS = (2_000.0, 20_000.0)
 """Prior counts of a shape that is near another one."""
@@ -122,19 +130,21 @@ class Mixture:
     counts : (n, bins) float64
         Tempered.
     responsibility : (n, K) float64
-        Where to start; each row sums to 1.
+        Where to start. Each row sums to 1, or with `abundances` to less: the rest is of mixtures.
     shapes : Shapes
+    abundances : Abundances, optional
+        What each spectrum is made of if it is a mixture. Without it none is.
 
     Attributes
     ----------
     responsibility : (n, K) float64
         Posterior of each phase for each spectrum.
-    bound : float
-        Of the log of the evidence, up to what depends on the spectra only.
     """
 
-    def __init__(self, counts: Floats, responsibility: Floats, shapes: Shapes) -> None:
-        self._counts, self._shapes = counts, shapes
+    def __init__(
+        self, counts: Floats, responsibility: Floats, shapes: Shapes, abundances: Abundances | None = None
+    ) -> None:
+        self._counts, self._shapes, self.abundances = counts, shapes, abundances
         self.responsibility = responsibility
         self._update()
 
@@ -145,12 +155,63 @@ class Mixture:
 
     def _update(self) -> None:
         self.sums = self.responsibility.T @ self._counts
+        if self.abundances is not None:
+            self.sums += self.abundances.sums(self._counts, self.mixed, self.n_phases)
         self.sizes = self.responsibility.sum(axis=0)
 
-    def fit(self, iterations: int = 40) -> Mixture:
-        """Iterate until nothing changes; returns itself."""
-        for _ in range(iterations):
-            again = self.posterior(self._counts)
+    @property
+    def mixed(self) -> Floats:
+        """(n,): posterior of a mixture for each spectrum."""
+        return np.asarray(np.clip(1.0 - self.responsibility.sum(axis=1), 0.0, 1.0))
+
+    @property
+    def hard(self) -> NDArray[np.int64]:
+        """(n,): the likeliest phase of each spectrum, -1 of a mixture."""
+        best = self.responsibility.argmax(axis=1)
+        return np.where(self.mixed > self.responsibility.max(axis=1), -1, best)
+
+    @property
+    def amounts(self) -> Floats:
+        """(K,): spectra of each phase, its parts of mixtures included."""
+        if self.abundances is None:
+            return np.asarray(self.sizes)
+        return np.asarray(self.sizes + self.abundances.amounts(self.mixed, self.n_phases))
+
+    @property
+    def shapes(self) -> Floats:
+        """(K, bins): expected shape of each phase."""
+        return self._shapes.mean(self.sums)
+
+    def _pair_sizes(self) -> Floats:
+        """(K, K): how many spectra are mixtures of each pair."""
+        if self.abundances is None:
+            return np.zeros((self.n_phases, self.n_phases))
+        return self.abundances.pair_sizes(self.mixed, self.n_phases)
+
+    def abundances_of(self, counts: Floats) -> Abundances | None:
+        """What spectra (m, bins) are made of if they are mixtures of the phases as they are; None of a single one."""
+        if self.n_phases < 2:
+            return None
+        return abundances_of(counts, np.exp(self._shapes.expected_log(self.sums)), self._pair_sizes())
+
+    def with_mixtures(self) -> Mixture:
+        """The same phases, fitted while spectra may be mixtures of them."""
+        mixture = self
+        for _ in range(LOOKS):
+            parts = mixture.abundances_of(self._counts)
+            again = mixture.posterior(self._counts, parts)
+            mixture = Mixture(self._counts, again, self._shapes, parts).fit(MIXTURE_STEPS)
+            if parts is None:
+                break
+        return mixture
+
+    def fit(self, iterations: int = 40, *, mixtures: bool = True) -> Mixture:
+        """Iterate until nothing changes; returns itself. `mixtures`: what they are made of changes, too."""
+        for i in range(iterations):
+            if i and mixtures and self.abundances is not None:
+                shapes = np.exp(self._shapes.expected_log(self.sums))
+                self.abundances = self.abundances.refreshed(self._counts, shapes, self._pair_sizes())
+            again = self.posterior(self._counts, self.abundances)
             change = float(np.abs(again - self.responsibility).max(initial=0.0))
             self.responsibility = again
             self._update()
@@ -158,30 +219,36 @@ class Mixture:
                 break
         return self
 
-    def posterior(self, counts: Floats) -> Floats:
-        """Posterior of each phase for spectra (m, bins): (m, K)."""
-        parts = digamma(1.0 + self.sizes) - digamma((1.0 + self.sizes).sum())
-        log = counts @ self._shapes.expected_log(self.sums).T + parts
+    def posterior(self, counts: Floats, abundances: Abundances | None = None) -> Floats:
+        """Posterior of each phase for spectra (m, bins): (m, K); with `abundances` the rest is of mixtures."""
+        sizes = self.sizes if abundances is None else np.append(self.sizes, self.mixed.sum())
+        parts = digamma(1.0 + sizes) - digamma((1.0 + sizes).sum())
+        log = counts @ self._shapes.expected_log(self.sums).T
+        if abundances is not None:
+            log = np.concatenate([log, abundances.log_likelihood[:, None]], axis=1)
+        log = log + parts
         weights = np.exp(log - log.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-    @property
-    def bound(self) -> float:
-        """Of the log of the evidence, where shapes may be any curve."""
-        return float(self._shapes.log_evidence(self.sums).sum()) + self._bound_of_parts()
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))[:, : self.n_phases]
 
     @property
     def evidence(self) -> float:
-        """As `bound`, where shapes may as well be sums of elements."""
-        return float(self._shapes.evidence(self.sums).sum()) + self._bound_of_parts()
+        """Bound of the log of the evidence, up to what depends on the spectra only."""
+        return float(self._shapes.evidence(self.sums).sum()) + self._bound_of_rest()
 
     @property
     def quick_evidence(self) -> float:
         """As `evidence`, but shapes are no sums of elements."""
-        return float(self._shapes.evidence(self.sums, quick=True).sum()) + self._bound_of_parts()
+        return float(self._shapes.evidence(self.sums, quick=True).sum()) + self._bound_of_rest()
 
-    def _bound_of_parts(self) -> float:
-        r, k = self.responsibility, self.n_phases
-        parts = gammaln(k) - gammaln(k + self.sizes.sum()) + gammaln(1.0 + self.sizes).sum()
+    def _bound_of_rest(self) -> float:
+        """What parts, membership and mixtures add to the bound."""
+        r, sizes = self.responsibility, self.sizes
+        mixtures = 0.0
+        if self.abundances is not None:
+            mixed = self.mixed
+            r, sizes = np.concatenate([r, mixed[:, None]], axis=1), np.append(sizes, mixed.sum())
+            mixtures = float(mixed @ self.abundances.rest)
+        k = len(sizes)
+        parts = gammaln(k) - gammaln(k + sizes.sum()) + gammaln(1.0 + sizes).sum()
         entropy = -float((r * np.log(np.maximum(r, 1e-300))).sum())
-        return float(parts) + entropy
+        return float(parts) + entropy + mixtures

@@ -78,7 +78,7 @@ def find_new_phases(spectra: NDArray[Any], classifier: PhaseClassifier, *, least
     if not some.size:
         return []
     found = discover(binned[some], elements=ElementPrior(classifier.element_shapes))
-    numbers = [0 if k in found.between else k + 1 for k in range(found.mixture.n_phases)]
+    numbers = range(1, found.n_phases + 1)
     calls, _ = call_spectra(found, numbers, binned[some])
     labels = np.array([call.label if call.verdict == "ok" else 0 for call in calls])
     groups = [some[labels == number] for number in numbers if number]

@@ -27,7 +27,7 @@ FIRST_SEARCH = 16
 """Spectra before the first search."""
 GROWTH = 1.25
 """Each search follows once the number of spectra has grown by this factor, or by `OUTLIERS` that fit no phase."""
-AFRESH = 1000
+AFRESH = 400
 """Spectra up to which a search starts from nothing as well."""
 OUTLIERS = 6
 BIN_CHANNELS = 8
@@ -209,7 +209,7 @@ class PhaseDiscovery:
         bins = np.array(self._bins)
         found = None
         if self._found is not None:
-            start = self._found.posterior(bins)
+            start, _ = self._found.posterior(self._found.in_bins(bins))
             found = discover(bins, start, elements=self._elements, apart=self._apart)
         if found is None or (self.n_spectra <= AFRESH and not self._apart):
             # what was found early may be the wrong hill: also from nothing, and the better of both
@@ -223,7 +223,7 @@ class PhaseDiscovery:
     def _take(self, found: Found, bins: NDArray[np.int64]) -> None:
         """Call all spectra by what was found."""
         self._found = found
-        self._labels.follow(found.mixture, list(found.between), np.array(self._own))
+        self._labels.follow(found.mixture, np.array(self._own))
         self._calls, self._own = self._called(bins)
 
     def apply(self, step: PhaseStep) -> tuple[PhaseStep, Change]:
@@ -274,7 +274,7 @@ class PhaseDiscovery:
         if len([own for own in self._labels.own if own]) >= self.most:
             return f"there are {self.most} phases, the most that there may be"
         bins, mixture = np.array(self._bins), self._found.mixture
-        responsibility = self._found.posterior(bins)
+        responsibility, _ = self._found.posterior(self._found.in_bins(bins))
         group = max(groups, key=lambda k: float(mixture.sizes[k]))
         wider = split_group(bins, responsibility, group)
         if wider is None:
@@ -284,11 +284,11 @@ class PhaseDiscovery:
         if not (len(one) and len(other)):
             return f"phase {label} cannot be split"
         weighted = joined(tempered(bins), self._found.starts)
-        split = Mixture(weighted, wider, Shapes(weighted)).fit()
+        split = Mixture(weighted, wider, Shapes(weighted)).with_mixtures()
         if split.sizes.min() < 1.0:
             return f"phase {label} cannot be split: its spectra are all alike"
         self._apart.append((one, other))
-        self._take(Found(split, self._found.between, self._found.starts), bins)
+        self._take(Found(split, self._found.starts), bins)
         return ""
 
     def _binned(self, spectrum: NDArray[np.int64]) -> NDArray[np.int64]:

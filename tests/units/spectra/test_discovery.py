@@ -8,6 +8,7 @@ import pytest
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.spectra.axis import EnergyAxis
 from slads_bluesky.spectra.discovery import ElementPrior, PhaseDiscovery, PhaseStep, discover
+from slads_bluesky.spectra.discovery.calling import call_spectra
 from slads_bluesky.spectra.discovery.mixture import Shapes
 from slads_bluesky.spectra.physics.spectrum import expected_counts
 
@@ -42,19 +43,33 @@ def test_discover_of_distinct_shapes_finds_their_number_and_members(n, counts):
     truth = np.random.default_rng(n).integers(0, n, 150)
     found = discover(binned(drawn(shapes_of(n), truth, counts)))
     assert found.n_phases == n
-    assert found.between == {}
+    assert found.mixture.mixed.max() < 0.5
     assert same_groups(found.mixture.responsibility.argmax(axis=1), truth)
 
 
-def test_discover_of_mixtures_makes_no_phase_of_them():
+def test_discover_of_mixtures_makes_no_phase_of_them_and_finds_their_parts():
     two = shapes_of(2)
-    shapes = np.vstack([two, 0.55 * two[0] + 0.45 * two[1]])
-    truth = np.array([0] * 60 + [1] * 60 + [2] * 25)
-    found = discover(binned(drawn(shapes, truth, 1500)))
+    part = np.concatenate([np.ones(60), np.zeros(60), np.linspace(0.15, 0.85, 25)])
+    spectra = np.random.default_rng(1).poisson(1500 * (part[:, None] * two[0] + (1 - part[:, None]) * two[1]))
+    found = discover(binned(spectra))
     assert found.n_phases == 2
-    ((group, between),) = found.between.items()
-    assert (found.mixture.responsibility.argmax(axis=1)[truth == 2] == group).all()
-    assert 0.4 < max(between.part, 1 - between.part) < 0.7
+    mixed = found.mixture.mixed > 0.5
+    assert mixed.tolist() == [False] * 120 + [True] * 25
+    parts = found.mixture.abundances
+    of_first = parts.parts[:, :2][parts.phases[:, :2] == found.mixture.hard[0]]
+    assert np.abs(of_first - part)[mixed].max() < 0.1
+    calls, _ = call_spectra(found, [1, 2], binned(spectra))
+    assert {call.verdict for call in calls[120:]} == {"mixed"}
+    assert calls[120].label == calls[60].label != calls[144].label == calls[0].label
+
+
+def test_pairs_of_many_phases_at_boundaries_leave_their_number_as_it_is():
+    shapes, rng = shapes_of(4), np.random.default_rng(3)
+    a, b, part = rng.integers(0, 4, 300), rng.integers(0, 4, 300), rng.uniform(0, 1, (300, 1))
+    part[:150] = 1.0
+    found = discover(binned(rng.poisson(400 * (part * shapes[a] + (1 - part) * shapes[b]))))
+    assert found.n_phases == 4
+    assert same_groups(found.mixture.hard[:150], a[:150])
 
 
 def test_discovery_of_a_phase_that_comes_late_changes_earlier_pixels_no_more_than_it_must():
