@@ -51,7 +51,15 @@ def begun(make_blobs):
 
 @pytest.mark.parametrize(
     ("shape", "n_labels", "k"),
-    [((7, 9), 2, 4), ((1, 19), 2, 4), ((6, 18), 3, 4), ((17, 2), 4, 4), ((5, 8), 2, 4), ((6, 9), 3, 1)],
+    [
+        ((7, 9), 2, 4),
+        ((1, 19), 2, 4),
+        ((6, 18), 3, 4),
+        ((17, 2), 4, 4),
+        ((5, 8), 2, 4),
+        ((6, 9), 3, 1),
+        ((3, 40), 2, 4),
+    ],
 )
 def test_small_grid_every_decision_is_the_oracles(oracle, make_blobs, shape, n_labels, k):
     truth = make_blobs(shape, 1.2, n_labels, seed=5)
