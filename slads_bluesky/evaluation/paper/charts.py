@@ -107,7 +107,8 @@ def real_chart(path: Path, results: Mapping[str, Any]) -> None:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
-    for (colour, dashes), found in zip(looks, results["methods"].values(), strict=True):
+    methods = list(results["methods"].values())
+    for (colour, dashes), found in zip(looks[: len(methods)], methods, strict=True):
         curve = np.array(found["curve"], np.float64)
         for axes, column in zip(panels, (0, 1), strict=True):
             wrong = np.maximum(1.0 - curve[:, 2], 1e-4)

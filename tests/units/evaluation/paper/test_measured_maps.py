@@ -80,7 +80,7 @@ def test_map_real_by_each_method_reaches_agreement_and_adaptive_dwell_with_less_
     assert (tmp_path / "real.png").stat().st_size > 1000
 
 
-def test_map_real_with_a_judge_compares_with_the_other_measurement(map_file):
+def test_map_real_with_a_judge_compares_with_the_other_measurement(map_file, tmp_path):
     """Judged by itself a map agrees with its full map in what that is sure of; the figures say from where on."""
     results = map_real(map_file, judge=map_file)
     assert set(results["methods"]) == set(JUDGED_METHODS)
@@ -91,6 +91,8 @@ def test_map_real_with_a_judge_compares_with_the_other_measurement(map_file):
     names = [figure.name for figure in real_figures(results)]
     assert len(names) == 2 * len(JUDGED_METHODS) + 1
     assert not real_figures({"map": "no judge"})
+    real_chart(tmp_path / "judged.png", results)
+    assert (tmp_path / "judged.png").stat().st_size > 1000
 
 
 def test_real_identity_with_another_file_classifier_or_number_of_phases_changes(map_file):
