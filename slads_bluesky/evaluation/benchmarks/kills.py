@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ..figures import Figure, at_most, equal
 __all__ = ["kill_figures", "measure_kills"]
 
 _ACQUIRE = f"{__package__}.kill_target"
+WRITER_S = 60.0
+"""The writer of the catalog may take so long for the rest of a killed or resumed run, s."""
 
 
 def measure_kills(
@@ -120,7 +123,6 @@ def _kill_and_resume(
     work: Path, i: int, how: list[str], kill_after: int, writer_too: bool, *, soft: bool
 ) -> dict[str, Any]:
     from ...analysis.load import load_map
-    from ...record import close_catalog, open_catalog
     from ...record.runs import find_run, map_runs
 
     directory = work / str(i)
@@ -136,15 +138,7 @@ def _kill_and_resume(
     chain = map_runs(find_run("-1", directory), directory)
     again = load_map([run.documents for run in chain])
     once = load_map([find_run("-1", work / "whole").documents])
-    catalog = open_catalog(directory)
-    try:
-        held = sum(
-            catalog[run.uid]["primary"]["eds_spectrum"].shape[0]
-            for run in chain
-            if "primary" in catalog[run.uid]
-        )
-    finally:
-        close_catalog(catalog)
+    held = _rows_in_catalog(directory, [run.uid for run in chain], again.n_measured)
     return {
         "killed_after": kill_after,
         "writer_too": writer_too,
@@ -157,6 +151,23 @@ def _kill_and_resume(
         ),
         "catalog": held == again.n_measured,
     }
+
+
+def _rows_in_catalog(directory: Path, uids: list[str], wanted: int) -> int:
+    """Spectra that the catalog holds of some runs; a writer that outlived its process may still be at one of them."""
+    from ...record import close_catalog, open_catalog
+
+    limit = time.monotonic() + WRITER_S
+    while True:
+        catalog = open_catalog(directory)
+        try:
+            there = [catalog[uid] for uid in uids if uid in catalog]
+            held = sum(int(run["primary"]["eds_spectrum"].shape[0]) for run in there if "primary" in run)
+        finally:
+            close_catalog(catalog)
+        if held >= wanted or time.monotonic() > limit:
+            return held
+        time.sleep(0.5)
 
 
 def _resume(directory: Path, soft: bool) -> None:
