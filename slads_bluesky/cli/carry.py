@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,14 @@ Guide = Annotated[
     Path | None,
     typer.Option(metavar="IMAGE", help="Image of the same field that guides the element maps, such as BSE."),
 ]
+Standards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--standard",
+        metavar="FILE=FORMULA[:SYMBOLS]",
+        help="Spectrum of a standard for the compositions, and what it is the standard of.",
+    ),
+]
 Oxygen = Annotated[str, typer.Option(metavar="measured|stoichiometry", help="Where oxygen comes from.")]
 
 
@@ -54,6 +63,7 @@ def export(
     elements: Elements = None,
     guide: Guide = None,
     oxygen: Oxygen = "measured",
+    standard: Standards = None,
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
@@ -72,7 +82,7 @@ def export(
         data, figures = None, {"uid": run.uid}
     maps = None
     if elements is not None and data is not None:
-        maps = compute_elements(data, elements, guide, oxygen)
+        maps = compute_elements(data, elements, guide, oxygen, standard or ())
     with working(console, f"writing {path.name}"):
         written = export_map(data, path, maps) if data is not None else export_run(run.documents(), path)
     for file in written:
@@ -86,6 +96,7 @@ def report(
     elements: Elements = None,
     guide: Guide = None,
     oxygen: Oxygen = "measured",
+    standard: Standards = None,
     catalog: Where = None,
     json_file: Json = None,
 ) -> None:
@@ -97,22 +108,28 @@ def report(
     check_writable(json_file)
     console = make_console()
     _, data = open_map(uid, catalog)
-    maps = compute_elements(data, elements, guide, oxygen) if elements is not None else None
+    maps = None
+    if elements is not None:
+        maps = compute_elements(data, elements, guide, oxygen, standard or ())
     with working(console, f"writing {path.name}"):
         write_report(data, path, known_truth(data), maps)
     console.print(str(path))
     write_json(json_file, {**summarize(data)[1], "file": str(path)})
 
 
-def compute_elements(data: RunData, elements: str, guide: Path | None, oxygen: str) -> ElementMaps:
+def compute_elements(
+    data: RunData, elements: str, guide: Path | None, oxygen: str, standards: Sequence[str] = ()
+) -> ElementMaps:
     """Element maps as the command line asks for them."""
+    from ..analysis.quantification.sources import read_standard
     from ..export.elements import maps_of_run, read_guide
     from ..progress import tracker
 
     symbols = None if elements == "auto" else [s.strip() for s in elements.split(",") if s.strip()]
     image = read_guide(guide, data.grid.shape) if guide is not None else None
+    known = [read_standard(text) for text in standards]
     with tracker("element maps") as progress:
-        return maps_of_run(data, symbols, image=image, oxygen=oxygen, progress=progress)
+        return maps_of_run(data, symbols, image=image, oxygen=oxygen, standards=known, progress=progress)
 
 
 def serve(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.elements.maps import ElementMaps, element_maps
+from ..analysis.quantification.standards import Standard
 from ..analysis.run_data import RunData
 from ..files import atomic_write
 from ..images.files import read_image
@@ -27,6 +28,7 @@ def maps_of_run(
     *,
     image: NDArray[np.generic] | None = None,
     oxygen: str = "measured",
+    standards: Sequence[Standard] = (),
     progress: Progress = no_progress,
 ) -> ElementMaps:
     """Compute the element maps of a recorded map.
@@ -40,6 +42,8 @@ def maps_of_run(
     image : (rows, columns) array, optional
         A guide of the same field, such as a BSE image.
     oxygen : {"measured", "stoichiometry"}
+    standards : sequence of Standard
+        For the compositions of the phases.
     progress : callable
 
     Raises
@@ -48,7 +52,13 @@ def maps_of_run(
         Naming what is missing.
     """
     return element_maps(
-        data, conditions_of_map(data), elements=elements, image=image, oxygen=oxygen, progress=progress
+        data,
+        conditions_of_map(data),
+        elements=elements,
+        image=image,
+        oxygen=oxygen,
+        standards=standards,
+        progress=progress,
     )
 
 

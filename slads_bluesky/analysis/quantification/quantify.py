@@ -33,6 +33,8 @@ IGNORED_FRACTION = 1e-3
 CORRELATED = 0.5
 EDGE_KEV = 0.1
 POOR_MISFIT = 3.0
+SAME_BEAM = 0.02
+"""Most that the beam energies of spectrum and standard may differ by, as a part of them."""
 TOTAL_SD = 0.01
 """How sure it is that the elements asked for are all there is, where that is taken."""
 BELIEVABLE = 3.0
@@ -129,6 +131,12 @@ def quantify(
     wanted_lines = {atomic_number(symbol): shell for symbol, shell in (lines or {}).items()}
     every = tuple(sorted({*measured, *aside, *([OXYGEN] if by_valence else [])}))
     shapes = {family: shape for s in standards for family, shape in s.fit.shapes.items()}
+    for standard in standards:
+        if abs(standard.conditions.beam_energy_kev / conditions.beam_energy_kev - 1.0) > SAME_BEAM:
+            raise ConfigError(
+                f"standard {standard.name}: measured at {standard.conditions.beam_energy_kev:g} keV, "
+                f"the spectrum at {conditions.beam_energy_kev:g} keV"
+            )
     standards = settled_doses(standards)
     fractions = _start(measured, oxide)
     fit: SpectralFit | None = None
@@ -180,16 +188,21 @@ def _choose(
     """Choose for each element the family that is known best."""
     families: list[Family] = []
     sensitivity, relative, used = [], [], []
+    variance = np.maximum(np.diag(fit.covariance), 1e-300)
     for z in measured:
+        # an element has one amplitude: a line that stands out by chance is no better than one that is absent
+        of = [i for i, family in enumerate(fit.families) if family[0] == z]
+        common = float((fit.amplitude[of] / variance[of]).sum() / (1.0 / variance[of]).sum()) if of else 0.0
         best: tuple[float, Family, float, float, Standard | None] | None = None
-        for i, family in enumerate(fit.families):
-            if family[0] != z or lines.get(z, family[1]) != family[1]:
+        for i in of:
+            family = fit.families[i]
+            if lines.get(z, family[1]) != family[1]:
                 continue
             if fit.main_kev[i] < conditions.lowest_kev((z,)) + EDGE_KEV and z not in lines:
                 continue  # half of the line lies under the first channel of the fit
             overvoltage = conditions.beam_energy_kev / fit.edge_kev[i]
-            size = max(abs(float(fit.amplitude[i])), 1e-30)
-            spread = min(float(np.sqrt(fit.covariance[i, i])) / size, 10.0)
+            size = max(common, 1e-3 * float(np.abs(fit.amplitude).max()), 1e-30)
+            spread = float(np.sqrt(variance[i])) / size
             model = GENERATION_SD[family[1]] + (0.1 if overvoltage < 1.4 else 0.0)
             found: tuple[float, float] | None = None
             source: Standard | None = None

@@ -3,30 +3,33 @@
 The map with fewer counts (``p45/…12bit….bcf``, about 122 counts a pixel) is measured in a part of its pixels; the
 other one (``p45_dacite.npz``, about 615) is the judge. Each phase's template is its mean spectrum in the map that is
 measured, over the pixels of the segmentation in the npz; labels of measured pixels, choice of pixels and
-reconstruction use the measured counts only.
+reconstruction use the measured counts only. Pixels are chosen twice: for the map of the phases, and for the elements
+whose maps are judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...agent_settings import AgentSettings
 from ...analysis.elements.maps import ElementMaps, SparseSpectra, map_elements
 from ...analysis.quantification.geometry import Conditions
 from ...errors import DataError
-from ...sampling.factory import make_sampler
-from ...sampling.learned.model import shipped_model
+from ...grid import ScanGrid
 from ...spectra.axis import EnergyAxis
 from ...spectra.io.maps import SpectrumMap, read_map
 from ...spectra.physics.composition import atomic_number
 from ...spectra.physics.detector import Detector
+from ...spectra.physics.windows import element_windows
 from ..figures import Figure, at_least, at_most, measured
+from .element_sampling import driven
 
-__all__ = ["dacite_figures", "measure_dacite", "sparse_of"]
+__all__ = ["WAYS", "dacite_figures", "measure_dacite", "sparse_of"]
 
 SOURCE = "p45/P45_12bit_packed_8bit.bcf"
 JUDGE = "p45_dacite.npz"
@@ -36,14 +39,26 @@ HALF_WINDOW_KEV = 0.07
 TOP_KEV = 10.5
 BEAM_KEV, TAKEOFF_DEG, RESOLUTION_EV = 15.0, 35.0, 130.0
 Z90 = 1.644854
+WAYS: Mapping[str, str] = {
+    "": "pixels for the phases",
+    "_with_bse": "pixels for the phases, guided by BSE",
+    "_chosen": "pixels for the elements",
+    "_chosen_with_bse": "pixels for the elements, guided by BSE",
+}
+"""Endings of the keys of a row: for what the pixels were chosen, and whether the image guides the maps."""
 BIN = 4
 """Channels of 10 eV that are put together for the labels."""
 
 
 def sparse_of(
-    counts: NDArray[Any], axis: EnergyAxis, templates: NDArray[np.float64], fraction: float, seed: int
+    counts: NDArray[Any],
+    axis: EnergyAxis,
+    templates: NDArray[np.float64],
+    fraction: float,
+    seed: int,
+    elements: Sequence[str] = (),
 ) -> tuple[SparseSpectra, NDArray[np.uint8]]:
-    """Measure a part of a map's pixels, chosen by the learned sampler.
+    """Measure a part of a map's pixels, chosen by the learned sampler or for the maps of some elements.
 
     Parameters
     ----------
@@ -53,6 +68,8 @@ def sparse_of(
         Mean spectrum of each phase.
     fraction : float
     seed : int
+    elements : sequence of str
+        For whose maps the pixels are chosen; none: for the map of the phases.
 
     Returns
     -------
@@ -71,23 +88,22 @@ def sparse_of(
     shapes = binned(templates) + 1e-4
     shapes /= shapes.sum(axis=1, keepdims=True)
     labels = np.argmax(binned(counts).reshape(rows * columns, -1) @ np.log(shapes).T, axis=1) + 1
-    present = tuple(range(1, len(templates) + 1))
-    sampler = make_sampler("learned", (rows, columns), labels=present, model=shipped_model(), seed=seed)
-    pixels: list[int] = []
-    while len(pixels) < round(fraction * rows * columns):
-        pixel = sampler.suggest()[0].pixel
-        sampler.ingest(pixel, int(labels[pixel]))
-        pixels.append(pixel)
-    chosen = np.array(pixels, np.int64)
+    names = tuple(f"phase {label}" for label in range(1, len(templates) + 1))
+    windows = {e: list(of) for e, of in element_windows(elements, axis, BEAM_KEV).items()} if elements else {}
+    settings = AgentSettings(
+        ScanGrid((rows, columns)), len(names), names, fraction, seed,
+        more={"elements": windows} if windows else {},
+    )  # fmt: skip
+    agent, pixels = driven(settings, counts.reshape(rows * columns, n), lambda pixel: int(labels[pixel]))
     sparse = SparseSpectra(
-        counts.reshape(rows * columns, n)[chosen],
+        counts.reshape(rows * columns, n)[pixels],
         axis,
-        chosen,
-        np.ones(len(chosen)),
-        np.full(len(chosen), np.nan),
-        labels[chosen],
-        sampler.reconstruct(),
-        tuple(f"phase {label}" for label in present),
+        pixels,
+        np.ones(len(pixels)),
+        np.full(len(pixels), np.nan),
+        labels[pixels],
+        agent.sampler.reconstruct(),
+        names,
     )
     return sparse, labels.reshape(rows, columns).astype(np.uint8)
 
@@ -95,13 +111,15 @@ def sparse_of(
 def measure_dacite(
     data: Path, *, fraction: float = 0.1, seed: int = 0, progress: Callable[[str, float], None]
 ) -> dict[str, Any] | None:
-    """Map the elements from a part of the pixels, without and with the BSE image as a guide.
+    """Map the elements from a part of the pixels, without and with the BSE image as a guide; see the module.
 
     Returns
     -------
     dict or None
         ``rows``: for each element the correlation with the judge of the full raster, of the phase means, and of the
-        maps; ``coverage``: part of the judge's pixels in the 90 % intervals. None without the files.
+        maps from pixels chosen for the phases (``maps``, with the image ``maps_with_bse``) and for the elements
+        (``maps_chosen``, ``maps_chosen_with_bse``); ``coverage…``: part of the judge's pixels in the 90 % intervals
+        of each. None without the files.
     """
     if not ((data / SOURCE).is_file() and (data / JUDGE).is_file()):
         return None
@@ -115,14 +133,19 @@ def measure_dacite(
     templates = np.array([
         counts.reshape(-1, keep)[flat == label].mean(axis=0) for label in range(1, int(flat.max()) + 1)
     ])  # fmt: skip
-    progress("dacite: sampling", 0.0)
-    sparse, _ = sparse_of(counts, axis, templates, fraction, seed)
     conditions = Conditions(BEAM_KEV, TAKEOFF_DEG, detector=Detector(resolution_ev=RESOLUTION_EV))
     options: dict[str, Any] = {"elements": ELEMENTS, "ignored": ("C",)}
-    progress("dacite: element maps", 0.3)
-    plain = map_elements(sparse, conditions, **options)
-    progress("dacite: with the BSE image", 0.6)
-    guided = map_elements(sparse, conditions, image=_bse(data / SOURCE), **options)
+    image = _bse(data / SOURCE)
+    maps: dict[str, ElementMaps] = {}
+    agreement = {}
+    for k, (name, chosen_for) in enumerate((("", ()), ("_chosen", tuple(LINES_KEV)))):
+        progress("dacite: sampling" + (" for the elements" if chosen_for else ""), 0.45 * k)
+        sparse, _ = sparse_of(counts, axis, templates, fraction, seed, chosen_for)
+        agreement[name] = float((sparse.labels == judge.labels).mean())
+        progress("dacite: element maps", 0.45 * k + 0.2)
+        maps[name] = map_elements(sparse, conditions, **options)
+        progress("dacite: with the BSE image", 0.45 * k + 0.3)
+        maps[name + "_with_bse"] = map_elements(sparse, conditions, image=image, **options)
     progress("dacite: the judge", 0.9)
     truth, truth_variance = _judged(judge, conditions, options)
     rows = []
@@ -132,21 +155,19 @@ def measure_dacite(
         def correlation(values: NDArray[np.float64], seen: NDArray[np.float64] = seen) -> float:
             return float(np.corrcoef(values.ravel(), seen)[0, 1])
 
-        net, variance = truth[symbol], truth_variance[symbol]
-        rows.append(
-            {
-                "element": symbol,
-                "full_raster": correlation(_window(source, energy)),
-                "phase_means": correlation(_means(plain, symbol)),
-                "maps": correlation(plain.intensity[plain.index(symbol)]),
-                "maps_with_bse": correlation(guided.intensity[guided.index(symbol)]),
-                "coverage": _covered(plain, symbol, net, variance),
-                "coverage_with_bse": _covered(guided, symbol, net, variance),
-            }
-        )
+        row: dict[str, Any] = {
+            "element": symbol,
+            "full_raster": correlation(_window(source, energy)),
+            "phase_means": correlation(_means(maps[""], symbol)),
+        }
+        for name, one in maps.items():
+            row["maps" + name] = correlation(one.intensity[one.index(symbol)])
+            row["coverage" + name] = _covered(one, symbol, truth[symbol], truth_variance[symbol])
+        rows.append(row)
     return {
         "fraction": fraction,
-        "agreement_of_labels": float((sparse.labels == judge.labels).mean()),
+        "agreement_of_labels": agreement[""],
+        "agreement_of_labels_chosen": agreement["_chosen"],
         "rows": rows,
     }
 
@@ -221,16 +242,16 @@ def dacite_figures(found: dict[str, Any]) -> list[Figure]:
     out: list[Figure] = []
     for row in found["rows"]:
         symbol = row["element"]
-        for key, title in (("maps", "maps"), ("maps_with_bse", "maps guided by BSE")):
+        for key, title in WAYS.items():
             name = f"dacite, {symbol}, {title}: correlation with the second measurement"
             if symbol in ("Si", "Al", "Na", "Mg"):
-                out.append(at_least(name, row[key], round(row["phase_means"], 3)))
+                out.append(at_least(name, row["maps" + key], round(row["phase_means"], 3)))
             elif symbol in ("Ca", "Fe"):
-                out.append(at_least(name, row[key], round(row["full_raster"], 3)))
+                out.append(at_least(name, row["maps" + key], round(row["full_raster"], 3)))
             else:
-                out.append(measured(name, row[key]))
-    for key, title in (("coverage", "maps"), ("coverage_with_bse", "maps guided by BSE")):
-        mean = 100 * float(np.mean([row[key] for row in found["rows"]]))
+                out.append(measured(name, row["maps" + key]))
+    for key, title in WAYS.items():
+        mean = 100 * float(np.mean([row["coverage" + key] for row in found["rows"]]))
         name = f"dacite, {title}: second measurements inside the 90 % intervals"
         out += [at_least(name, mean, 85.0, "%"), at_most(name, mean, 95.0, "%")]
     return out

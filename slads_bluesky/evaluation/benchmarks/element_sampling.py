@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from ...agent import SladsAgent
 from ...agent_settings import AgentSettings
+from ...agents import agent_from_settings
 from ...analysis.elements.maps import ElementMaps, SparseSpectra, map_elements
-from ...element_agent import ElementAgent
 from ...grid import ScanGrid
 from ...spectra.physics.composition import symbol_of
 from ...spectra.physics.windows import element_windows
 from ..figures import Figure, at_most, measured
 from .graded import AXIS, CONDITIONS, CRYSTAL, ELEMENTS, FRACTION, TOP, ZONINGS, GradedSpecimen
 
-__all__ = ["TARGETS", "element_sampling_figures", "measure_element_sampling"]
+__all__ = ["TARGETS", "driven", "element_sampling_figures", "measure_element_sampling"]
 
 TARGETS = ("labels", "elements")
 CHOSEN = ("Na", "Al", "Si", "Ca")
@@ -64,6 +64,39 @@ def measure_element_sampling(
     return rows
 
 
+def driven(
+    settings: AgentSettings, counts: NDArray[np.integer], label_of: Callable[[int], int]
+) -> tuple[SladsAgent, NDArray[np.int64]]:
+    """Let the agent of some settings measure until it stops.
+
+    Parameters
+    ----------
+    settings : AgentSettings
+        With ``more["elements"]`` for an `ElementAgent`.
+    counts : (rows × columns, n_channels) integer array
+        What each pixel would show.
+    label_of : callable
+        Label of the spectrum of a pixel.
+
+    Returns
+    -------
+    agent : SladsAgent
+    pixels : (N,) int64
+        In their order.
+    """
+    agent = agent_from_settings(settings)
+    pixels: list[int] = []
+    while not agent.should_stop():
+        (at,) = agent.suggest()
+        event = {
+            "scan_pixel": at.pixel, "eds_label": label_of(at.pixel), "eds_verdict": "ok",
+            "eds_spectrum": counts[at.pixel],
+        }  # fmt: skip
+        agent.ingest({"data": event})
+        pixels.append(at.pixel)
+    return agent, np.array(pixels, np.int64)
+
+
 def _mapped(
     specimen: GradedSpecimen,
     counts: NDArray[np.int32],
@@ -78,25 +111,11 @@ def _mapped(
         ScanGrid(specimen.labels.shape), len(PHASES), PHASES, fraction, seed,
         more={"elements": windows} if target == "elements" else {},
     )  # fmt: skip
-    agent = (ElementAgent if target == "elements" else SladsAgent).from_settings(settings)
-    pixels, votes = [], []
-    while not agent.should_stop():
-        (at,) = agent.suggest()
-        label = int(np.argmax(counts[at.pixel] @ log.T - templates.sum(axis=1))) + 1
-        agent.ingest(
-            {
-                "data": {
-                    "scan_pixel": at.pixel, "eds_label": label, "eds_verdict": "ok",
-                    "eds_spectrum": counts[at.pixel],
-                }
-            }
-        )  # fmt: skip
-        pixels.append(at.pixel)
-        votes.append(label)
-    chosen = np.array(pixels, np.int64)
+    votes = np.argmax(counts @ log.T - templates.sum(axis=1), axis=1).astype(np.int64) + 1
+    agent, chosen = driven(settings, counts, lambda pixel: int(votes[pixel]))
     sparse = SparseSpectra(
         counts[chosen], AXIS, chosen, np.ones(len(chosen)), np.full(len(chosen), np.nan),
-        np.array(votes, np.int64), agent.sampler.reconstruct(), PHASES,
+        votes[chosen], agent.sampler.reconstruct(), PHASES,
     )  # fmt: skip
     return map_elements(sparse, CONDITIONS, elements=ELEMENTS, ignored=())
 

@@ -32,7 +32,7 @@ def bench_elements(
     json_file: Json = None,
 ) -> None:
     """Measure quantification against certified glasses, and element maps; parts without their data say 'skipped'."""
-    from ..benchmarks.dacite import dacite_figures, measure_dacite
+    from ..benchmarks.dacite import WAYS, dacite_figures, measure_dacite
     from ..benchmarks.element_sampling import element_sampling_figures, measure_element_sampling
     from ..benchmarks.glasses import glass_figures, measure_glasses
     from ..benchmarks.graded import ZONINGS, graded_figures, measure_graded
@@ -102,14 +102,12 @@ def bench_elements(
                 output.results["dacite"] = dacite
                 output.table(
                     "Dacite, a tenth of the pixels: correlation with the second measurement",
-                    ("element", "full raster", "phase means", "maps", "maps with BSE", "inside 90 %"),
+                    ("element", "full raster", "phase means", *WAYS.values(), "inside 90 %, each"),
                     [
                         [
-                            *(
-                                r[k]
-                                for k in ("element", "full_raster", "phase_means", "maps", "maps_with_bse")
-                            ),
-                            f"{r['coverage']:.1%}",
+                            *(r[k] for k in ("element", "full_raster", "phase_means")),
+                            *(r["maps" + way] for way in WAYS),
+                            ", ".join(f"{r['coverage' + way]:.0%}" for way in WAYS),
                         ]
                         for r in dacite["rows"]
                     ],
