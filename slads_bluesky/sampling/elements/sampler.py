@@ -36,6 +36,10 @@ UNSEEN_SILL, UNSEEN_LENGTH = 0.03, 1.0 / 6.0
 and its length in units of the map's side."""
 UNSEEN_PHASE = 5e-4
 """Probability, of a pixel that the network is quite sure of, that it is of another phase all the same."""
+GAP_EVERY = 6
+"""Every so many-th pick is the pixel that is farthest from all measured ones: a grain that nobody saw, of an element
+that nobody knows there, is in no expectation. In the dacite of `bench elements` half of the variance of iron is in
+0.3 % of the pixels."""
 LAZY = 32
 NARROW, WIDE = 1, 5
 
@@ -264,6 +268,7 @@ class _Plan:
             of = np.flatnonzero(self._label == label)
             self._fall[of] = self._falls(label, of)
         self._closed = (self._seen.ravel() != UNMEASURED) | ~self._labels.allowed.ravel()
+        self._gap = ndimage.distance_transform_edt(self._seen == UNMEASURED)
         for pixel in self._pending:
             self._measure(int(pixel))
         self._ready = True
@@ -305,6 +310,14 @@ class _Plan:
         """Choose one more pixel; False if none is left."""
         if not self._ready:
             self._prepare()
+        if len(self._picks) % GAP_EVERY == GAP_EVERY - 1:
+            gap = np.where(self._closed, -1.0, self._gap.ravel())
+            first = int(np.argmax(gap))
+            if gap[first] < 0.0:
+                return False
+            self._picks.append(Suggestion(first, float(self._of_phase[first] + self._fall[first])))
+            self._measure(first)
+            return True
         while True:
             worth = np.where(self._closed, -np.inf, self._of_phase + self._fall)
             best = np.argpartition(-worth, min(LAZY, worth.size - 1))[: LAZY + 1]
@@ -334,6 +347,12 @@ class _Plan:
         self._closed[pixel] = True
         rows, columns = self._seen.shape
         row, column = divmod(pixel, columns)
+        # no pixel farther off than the largest gap comes any nearer
+        reach = int(np.ceil(self._gap.max()))
+        top, left = max(0, row - reach), max(0, column - reach)
+        around = self._gap[top : row + reach + 1, left : column + reach + 1]
+        y, x = np.ogrid[: around.shape[0], : around.shape[1]]
+        np.minimum(around, np.hypot(y + top - row, x + left - column), out=around)
         h = int(np.clip(0.7 * self._distance[row, column], NARROW, WIDE))
         near = self._of_phase.reshape(rows, columns)[
             max(0, row - h) : row + h + 1, max(0, column - h) : column + h + 1
