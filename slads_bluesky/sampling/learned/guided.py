@@ -55,9 +55,8 @@ class GuidedMapper:
             return self._mapper(measured, evidence).labels
         every = np.arange(measured.size)
         values, probability = self._mapper.probabilities(measured, every)
-        logs = np.log(np.maximum(probability, _LEAST_P)) + evidence.at(
-            every
-        )  # both of the labels measured, ascending
+        # both are of the labels that were measured, ascending
+        logs = np.log(np.maximum(probability, _LEAST_P)) + evidence.at(every)
         known = np.full(measured.shape, -1)
         voting = measured > 0
         known[voting] = label_positions(measured[voting], values)

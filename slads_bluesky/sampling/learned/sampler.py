@@ -327,7 +327,7 @@ class LearnedSampler(GridSampler):
             return knn_reconstruct(self._measured, roi=self._inside)
         errors = self.label_errors()
         seen = errors.without(self._measured) if errors.pixels.size else self._measured
-        if self._guided is not None:
+        if self._guided is not None and self._guided.state.used:
             labels = self._guided.reconstruct(seen)
         elif errors.pixels.size:
             labels = self._mapper(seen).labels
