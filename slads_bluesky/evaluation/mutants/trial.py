@@ -73,7 +73,7 @@ def try_mutant(
     limit_s : float
         A mutant that takes longer counts as noticed.
     compiled : bool
-        Whether numba compiles what it is asked to: without its files, that takes a minute a mutant.
+        Whether numba compiles what it is asked to: a minute for each mutant of a module that it compiles itself.
 
     Returns
     -------
@@ -123,10 +123,9 @@ def _run(name: str, path: Path, source: str, tests: Sequence[str], compiled: boo
     os.dup2(null, 1)
     os.dup2(null, 2)
     with tempfile.TemporaryDirectory(prefix="slads-mutant-") as scratch:
-        if (
-            "numba" in sys.modules
-        ):  # its cache knows a module by the date of its file, not by what was compiled
-            sys.modules["numba"].config.CACHE_DIR = scratch
+        if "numba" in sys.modules:
+            if "numba" in source:  # its cache knows a module by its file's date, not by what was compiled
+                sys.modules["numba"].config.CACHE_DIR = scratch
             sys.modules["numba"].config.DISABLE_JIT = not compiled
         options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--basetemp={scratch}/tmp"]
         return int(pytest.main([*options, *tests]))
