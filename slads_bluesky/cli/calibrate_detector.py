@@ -54,6 +54,10 @@ def calibrate_detector(
     for name, sd in found.sd.items():
         table.add_row(name, f"{found.mean[name]:.2f}" if name in found.mean else "–", f"{sd:.2f}")
     console.print(table)
+    if found.dropped:
+        console.print(
+            f"left as without a calibration, since the other materials do not predict it: {', '.join(found.dropped)}"
+        )
     console.print(
         f"energy scale: gain {100 * found.gain:+.3f} %, offset {1e3 * found.offset_kev:+.2f} eV; "
         f"resolution {found.true_resolution_ev(found.resolution_ev):.1f} eV; used from {found.low_kev:.3f} keV"
@@ -67,5 +71,6 @@ def calibrate_detector(
             "resolution_ev": found.true_resolution_ev(found.resolution_ev),
             "mean": dict(found.mean),
             "sd": dict(found.sd),
+            "dropped": list(found.dropped),
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from ...files import check_writable, write_json
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
+
+    from ..kept import Kept
 
 __all__ = ["register"]
 
@@ -33,6 +37,10 @@ def bench_spectra(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer spectra a figure, in about a minute.")
     ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="keep each part here; parts that it holds are not measured again"),
+    ] = None,
     json_file: Json = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
@@ -41,6 +49,7 @@ def bench_spectra(
     from rich.console import Console
 
     from ...errors import ConfigError
+    from ..kept import Kept
 
     check_writable(json_file)
     for folder in (nist, data):
@@ -52,23 +61,28 @@ def bench_spectra(
     if dacite is not None and not dacite.is_file():
         dacite = None
     console = Console()
-    rng = np.random.default_rng([seed, 0xBE7C])
+    kept = Kept(keep, f"{seed} {quick}")
     figures: dict[str, Any] = {"seed": seed, "quick": quick}
-    figures["speed"] = _speed(console, rng)
-    figures["physics"] = _physics(console, nist)
-    figures["error"] = _error(console, rng, quick)
-    figures["reliability"] = _reliability(console, rng, quick)
-    figures["objects"] = _objects(console, rng, quick, seed)
-    figures["verdicts"] = _verdicts(console, rng, quick)
-    figures["dose"] = _dose(console, rng, quick)
-    figures["nist"] = _nist(console, nist, rng, quick)
-    figures["dacite"] = _dacite(console, dacite, rng, quick)
-    rows = _figures(console, figures, data, rng, quick)
+    parts: dict[str, Callable[[np.random.Generator], Any]] = {
+        "speed": lambda rng: _speed(console, rng),
+        "physics": lambda rng: _physics(console, nist),
+        "error": lambda rng: _error(console, rng, quick),
+        "reliability": lambda rng: _reliability(console, rng, quick),
+        "objects": lambda rng: _objects(console, rng, quick, seed),
+        "verdicts": lambda rng: _verdicts(console, rng, quick),
+        "dose": lambda rng: _dose(console, rng, quick),
+        "nist": lambda rng: _nist(console, nist, rng, quick),
+        "dacite": lambda rng: _dacite(console, dacite, rng, quick),
+    }
+    for i, (name, measure) in enumerate(parts.items()):
+        rng = np.random.default_rng([seed, 0xBE7C, i])  # its own: a part that is kept moves no other
+        figures[name] = kept(name, partial(measure, rng))
+    rows = _figures(console, figures, data, seed, quick, kept)
     write_json(json_file, {**figures, "figures": rows})
 
 
 def _figures(
-    console: Console, tables: dict[str, Any], data: Path | None, rng: np.random.Generator, quick: bool
+    console: Console, tables: dict[str, Any], data: Path | None, seed: int, quick: bool, kept: Kept
 ) -> list[dict[str, Any]]:
     """Print the figures beside their goals, and return the rows for JSON."""
     from ..benchmarks.detectors import measure_detectors
@@ -89,7 +103,11 @@ def _figures(
     ]
     if data is not None and (data / "bruker_k309").is_dir():
         found, tables["detectors"] = measure_detectors(
-            data, 15 if quick else 60, rng, lambda stage, part: console.print(f"{100 * part:3.0f} % {stage}")
+            data,
+            15 if quick else 60,
+            seed,
+            lambda stage, part: console.print(f"{100 * part:3.0f} % {stage}"),
+            kept,
         )
         figures += found
     else:

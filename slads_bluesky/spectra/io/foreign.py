@@ -22,6 +22,8 @@ from .measured import MeasuredSpectra, checked_counts
 __all__ = ["energy_axis_of", "foreign_signals", "read_foreign"]
 
 
+OPTIONS: Mapping[str, Mapping[str, Any]] = {".pts": {"SI_dtype": np.uint16}}
+"""What a reader is asked for besides the file; its own type for .pts holds 254 counts in a channel of a pixel."""
 DIFFERENCE = re.compile(r"(^|, )Difference \d+ - \d+$")
 """Title of a Phenom project's entry that is the difference of two spectra."""
 
@@ -53,7 +55,7 @@ def foreign_signals(path: Path) -> list[Mapping[str, Any]]:
     if plugin is None:
         raise ConfigError(f"{path}: the installed rosettasciio does not read {suffix}")
     try:
-        signals = list(import_module(plugin["api"]).file_reader(str(path)))
+        signals = list(import_module(plugin["api"]).file_reader(str(path), **OPTIONS.get(suffix, {})))
     except ImportError as error:
         raise ConfigError(
             f"{path}: reading it needs {error.name}, pip install 'slads-bluesky[hyperspy]'"

@@ -80,6 +80,8 @@ class DetectorCalibration:
         strength of line families, has a ``sd`` only.
     low_kev : float
         Energy under which the strobe peak and the noise lie.
+    dropped : tuple of str
+        Nuisances left as they are without a calibration: what others had shown did not predict a left-out material.
     """
 
     materials: tuple[str, ...]
@@ -91,6 +93,7 @@ class DetectorCalibration:
     mean: Mapping[str, float] = field(default_factory=dict)
     sd: Mapping[str, float] = field(default_factory=dict)
     low_kev: float = 0.12
+    dropped: tuple[str, ...] = ()
 
     def true_axis(self, axis: EnergyAxis) -> EnergyAxis:
         """Energies that the channels of an axis really have."""
@@ -125,7 +128,9 @@ class DetectorCalibration:
             raise ConfigError(f"{path}: version {data.get('version')!r} of a {KIND} is not known")
         try:
             made = cls(**{k: v for k, v in data.items() if k not in ("kind", "version")})
-            made = replace(made, materials=tuple(map(str, made.materials)))
+            made = replace(
+                made, materials=tuple(map(str, made.materials)), dropped=tuple(map(str, made.dropped))
+            )
             if data["version"] == 1:
                 factor = {name: sd / getattr(COMPUTED, name) for name, sd in FIRST_SD.items()}
                 mean = {name: value * factor.get(name, 1.0) for name, value in made.mean.items()}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..jit import compiled
 
-__all__ = ["fit_phase", "fit_to_the_end", "log_occam", "promised_rise"]
+__all__ = ["fit_phase", "fit_to_the_end", "log_occam", "newton_step", "promised_rise", "spectrum_at"]
 
 FLOOR = 1e-3
 """Part of a template's bin that a nuisance cannot take away."""
@@ -28,10 +28,14 @@ TOLERANCE = 0.005
 """A step that promises to raise the maximum by less is not made."""
 REFRESH_COUNTS = 2000.0
 """Total from which on the Fisher matrix is computed again at each step."""
+LINE_SEARCH, LEAST_PART = 6, 0.4
+"""How often a step that does not raise the maximum is shortened, and to which part of itself."""
+LEAST_GAINED = 0.02
+"""A step that raised the maximum by less is the last."""
 
 
 @compiled
-def _spectrum(
+def spectrum_at(
     shape: NDArray[np.float64],
     directions: NDArray[np.float64],
     theta: NDArray[np.float64],
@@ -125,7 +129,7 @@ def _solve_free(
 
 
 @compiled
-def _newton_step(
+def newton_step(
     total: float,
     score: NDArray[np.float64],
     hessian: NDArray[np.float64],
@@ -141,24 +145,33 @@ def _newton_step(
         step[k] = 0.0
     if total > REFRESH_COUNTS:
         _solve_free(total, score, hessian, low, high, precision, theta, step)
+    left = np.empty(size)
+    for k in range(size):
+        left[k] = score[k] - precision[k] * step[k]
+    for k in range(size):
+        if step[k] != 0.0:
+            change = total * step[k]
+            for j in range(size):
+                left[j] -= change * hessian[k, j]
     for _ in range(SWEEPS):
         moved = 0.0
         for k in range(size):
-            diagonal = precision[k] + total * hessian[k, k]
-            slope = score[k] - precision[k] * step[k]
-            for j in range(size):
-                slope -= total * hessian[k, j] * step[j]
-            new = min(max(theta[k] + step[k] + slope / diagonal, low[k]), high[k]) - theta[k]
-            moved = max(moved, abs(new - step[k]))
+            change = left[k] / (precision[k] + total * hessian[k, k])
+            new = min(max(theta[k] + step[k] + change, low[k]), high[k]) - theta[k]
+            change = new - step[k]
+            if change == 0.0:
+                continue
+            moved = max(moved, abs(change))
             step[k] = new
+            left[k] -= precision[k] * change
+            change *= total
+            for j in range(size):
+                left[j] -= change * hessian[k, j]
         if moved < 1e-3:
             break
     promised = 0.0
     for k in range(size):
-        curved = precision[k] * step[k]
-        for j in range(size):
-            curved += total * hessian[k, j] * step[j]
-        promised += step[k] * (score[k] - 0.5 * curved)
+        promised += 0.5 * step[k] * (score[k] + left[k])
     return promised
 
 
@@ -185,7 +198,7 @@ def promised_rise(
     slope_at = np.dot(directions, weight)
     for k in range(size):
         score[k] = slope_at[k] - precision[k] * theta[k]
-    return _newton_step(total, score, fisher, low, high, precision, theta, step)
+    return newton_step(total, score, fisher, low, high, precision, theta, step)
 
 
 @compiled
@@ -204,7 +217,7 @@ def fit_to_the_end(
 ) -> tuple[float, bool]:
     """Do what `fit_phase` does; returns the maximum, and whether it was reached within the steps."""
     size = len(theta)
-    scale = _spectrum(shape, directions, theta, mu)
+    scale = spectrum_at(shape, directions, theta, mu)
     sums = np.dot(directions, np.ones(len(shape)))
     value = _objective(bins, mu, theta, precision)
     weight = np.empty(len(shape))
@@ -219,7 +232,7 @@ def fit_to_the_end(
         slope_at = np.dot(directions, weight)
         for k in range(size):
             score[k] = (slope_at[k] - total * sums[k]) / scale - precision[k] * theta[k]
-        promised = _newton_step(total, score, hessian, low, high, precision, theta, step)
+        promised = newton_step(total, score, hessian, low, high, precision, theta, step)
         if promised < TOLERANCE:
             return value, True
         if iteration > 0 and total > REFRESH_COUNTS:
@@ -230,15 +243,15 @@ def fit_to_the_end(
             for k in range(size):
                 for j in range(size):
                     hessian[k, j] = (information[k, j] - sums[k] * sums[j]) / (scale * scale)
-            promised = _newton_step(total, score, hessian, low, high, precision, theta, step)
+            promised = newton_step(total, score, hessian, low, high, precision, theta, step)
             if promised < TOLERANCE:
                 return value, True
         factor = 1.0
         gained = 0.0
-        for _ in range(6):
+        for _ in range(LINE_SEARCH):
             for k in range(size):
                 trial[k] = theta[k] + factor * step[k]
-            trial_scale = _spectrum(shape, directions, trial, trial_mu)
+            trial_scale = spectrum_at(shape, directions, trial, trial_mu)
             found = _objective(bins, trial_mu, trial, precision)
             if found > value:
                 gained = found - value
@@ -249,8 +262,8 @@ def fit_to_the_end(
                 for g in range(len(shape)):
                     mu[g] = trial_mu[g]
                 break
-            factor *= 0.4
-        if gained < 0.02:
+            factor *= LEAST_PART
+        if gained < LEAST_GAINED:
             return value, gained > 0.0  # no factor helped: the matrix was a bad one, another may do
     return value, False
 

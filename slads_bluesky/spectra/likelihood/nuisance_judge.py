@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from ..jit import compiled
+from .few_counts import few_bins, fit_few
 from .kernel import chi_square
 from .marginal import fit_phase, fit_to_the_end, log_occam, promised_rise
 from .nuisance import Nuisance
@@ -50,6 +51,8 @@ PLAIN = 1e-12
 """Posterior that all others together may have beside a phase that a spectrum is plainly of, at most."""
 SURE = 0.5
 """Part of a limit up to which a cheap estimate of what is compared with it decides; over it, all is computed."""
+LEAST_COARSENED = 0.02
+"""N ω from which on the evidence of computed phases is that of N / (1 + N ω) counts; under it the two are one."""
 FIRST_STEPS = 3
 ALL_STEPS = 10
 
@@ -86,7 +89,8 @@ class NuisanceModel(NamedTuple):
     no_changes: NDArray[np.float64]
     """(2, n_bins) of zeros."""
     numbers: NDArray[np.float64]
-    """(3,): tempering ω, log prior odds of one alternative to one phase, and 1 if phases may be left unfitted."""
+    """(4,): tempering ω, log prior odds of one alternative to one phase, 1 if phases may be left unfitted, and 1 if
+    the evidence is that of fewer counts."""
     log_shape: NDArray[np.float64]
     """(L, n_bins): ln p."""
     log_envelope: NDArray[np.float64]
@@ -134,7 +138,7 @@ def make_nuisance_model(
         limits.mixture - expected[:, :, None] * LEVELS,
         near,
         np.zeros((2, shape.shape[1])),
-        np.array([templates.tempering[0], log_outside, float(_is_centred(nuisance))]),
+        np.array([templates.tempering[0], log_outside, float(_is_centred(nuisance)), float(computed.any())]),
         np.log(shape),
         np.log(shape + envelope),
         np.ascontiguousarray(ratio),
@@ -242,9 +246,15 @@ def plainly_of(
     if model.numbers[2] == 0.0 or total <= 0.0:
         return -1
     temper = 1.0 / (1.0 + total * model.numbers[0])
+    coarse = model.numbers[3] == 1.0 and total * model.numbers[0] > LEAST_COARSENED
     plain = np.dot(model.log_shape, bins)
     best = int(plain.argmax())
-    least = plain[best] - log_occam(total, model.eigenvalues[best])
+    occam = (
+        log_occam(total * temper, model.eigenvalues[best]) / temper
+        if coarse
+        else log_occam(total, model.eigenvalues[best])
+    )
+    least = plain[best] - occam
     most = np.dot(model.log_envelope, bins)
     room = np.log(PLAIN) / temper
     for i in range(n_phases):
@@ -293,33 +303,47 @@ def judge_nuisance(
     """
     n_phases = len(model.shape)
     temper = 1.0 / (1.0 + total * model.numbers[0])
-    fitted = _worth_fitting(bins, total, temper, model, posterior)
+    # `judged`: what the evidence is computed from, tempered already if `scale` is 1
+    coarse = model.numbers[3] == 1.0 and total * model.numbers[0] > LEAST_COARSENED
+    judged, worth, scale = bins, total, temper
+    if coarse:
+        judged, worth, scale = bins * temper, total * temper, 1.0
+    fitted = _worth_fitting(judged, worth, scale, model, posterior)
+    filled = few_bins(judged, worth, model.numbers[2] == 1.0)
     ended = np.zeros(n_phases, np.bool_)
-    best = -1
-    for i in range(n_phases):
-        theta[i] = 0.0
-        if not fitted[i]:
-            continue
-        value, ended[i] = fit_to_the_end(
-            bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
-            model.precision[i], FIRST_STEPS, theta[i], mu[i],
-        )  # fmt: skip
-        posterior[i] = value - log_occam(total, model.eigenvalues[i])
-        if best < 0 or posterior[i] > posterior[best]:
-            best = i
-    top = posterior[best]
-    narrow = 0.0
-    for i in range(n_phases):
-        if fitted[i] and not ended[i] and posterior[i] > top - CLOSE:
-            value = fit_phase(
-                bins, total, model.shape[i], model.directions[i], model.fisher[i], model.low[i], model.high[i],
-                model.precision[i], ALL_STEPS, theta[i], mu[i],
-            )  # fmt: skip
-            posterior[i] = value - log_occam(total, model.eigenvalues[i])
+    best, top = -1, 0.0
+    for turn in range(2):
+        for i in range(n_phases):
+            if turn == 0:
+                theta[i] = 0.0
+            if not fitted[i] or ended[i] or (turn == 1 and posterior[i] <= top - CLOSE):
+                continue
+            steps = FIRST_STEPS if turn == 0 else ALL_STEPS
+            value, whole = 0.0, False
+            if len(filled) > 0:
+                value, ended[i], whole = fit_few(
+                    judged, worth, filled, model.shape[i], model.directions[i], model.fisher[i], model.low[i],
+                    model.high[i], model.precision[i], steps, theta[i], mu[i],
+                )  # fmt: skip
+            if not whole:
+                value, ended[i] = fit_to_the_end(
+                    judged, worth, model.shape[i], model.directions[i], model.fisher[i], model.low[i],
+                    model.high[i], model.precision[i], steps, theta[i], mu[i],
+                )  # fmt: skip
+            posterior[i] = value - log_occam(worth, model.eigenvalues[i])
+            if turn == 0 and (best < 0 or posterior[i] > posterior[best]):
+                best = i
+        if turn == 0:
+            top = posterior[best]
     for i in range(n_phases):
         if posterior[i] > posterior[best]:
             best = i
-    narrow = posterior[best] + log_occam(total, model.eigenvalues[best])
+    narrow = posterior[best] + log_occam(worth, model.eigenvalues[best])
+    if coarse:  # the tests of the fit are those of all counts
+        narrow = fit_phase(
+            bins, total, model.shape[best], model.directions[best], model.fisher[best], model.low[best],
+            model.high[best], model.precision[best], ALL_STEPS, theta[best], mu[best],
+        )  # fmt: skip
     high = -np.inf
     for k in range(len(outside)):
         high = max(high, outside[k])
@@ -327,7 +351,7 @@ def judge_nuisance(
     for k in range(len(outside)):
         away += np.exp((outside[k] - high) * temper)
     for i in range(n_phases):
-        posterior[i] *= temper
+        posterior[i] *= scale
     posterior[n_phases] = high * temper + np.log(away) + model.numbers[1]
     top = max(posterior[best], posterior[n_phases])
     norm = 0.0
@@ -367,10 +391,17 @@ def judge_nuisance(
             return best, posterior[best], ACCEPTED
     wide_theta = theta[best].copy()
     wide_mu = mu[best].copy()
-    wide = fit_phase(
-        bins, total, model.shape[best], model.directions[best], model.fisher[best], model.wide_low[best],
-        model.wide_high[best], model.wide_precision[best], ALL_STEPS, wide_theta, wide_mu,
-    )  # fmt: skip
+    wide, whole = 0.0, False
+    if len(filled) > 0 and not coarse:
+        wide, _, whole = fit_few(
+            bins, total, filled, model.shape[best], model.directions[best], model.fisher[best],
+            model.wide_low[best], model.wide_high[best], model.wide_precision[best], ALL_STEPS, wide_theta, wide_mu,
+        )  # fmt: skip
+    if not whole:
+        wide = fit_phase(
+            bins, total, model.shape[best], model.directions[best], model.fisher[best], model.wide_low[best],
+            model.wide_high[best], model.wide_precision[best], ALL_STEPS, wide_theta, wide_mu,
+        )  # fmt: skip
     # Quasi-likelihood: what no composition explains is the model's own error, and makes every ratio that much less.
     expected = 0.0
     for g in range(len(bins)):

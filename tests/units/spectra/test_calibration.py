@@ -12,8 +12,10 @@ from slads_bluesky.cli import app
 from slads_bluesky.errors import ConfigError, DataError
 from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
 from slads_bluesky.spectra.io.emsa import write_emsa
-from slads_bluesky.spectra.likelihood.calibration import _common_values, calibrate
+from slads_bluesky.spectra.likelihood.calibration import calibrate
+from slads_bluesky.spectra.likelihood.common_values import MaterialFit, common_values
 from slads_bluesky.spectra.likelihood.computed import DetectorCalibration
+from slads_bluesky.spectra.likelihood.holdout import validated
 from slads_bluesky.spectra.likelihood.nuisance import COMPUTED
 
 KNOWN = {"Fe": "Fe", "Al2O3": "Al2O3", "CaF2": "CaF2"}
@@ -140,28 +142,81 @@ def test_calibrate_detector_command_and_the_classifier_that_uses_it(tmp_path):
     assert load_classifier(tmp_path / "m").classify(counts)[::2] == (1, "ok")
 
 
+def shows(amplitude, information, names=("continuum",)):
+    """What a material shows of some nuisances: its own maximum, before the prior draws it to 0."""
+    size = len(names)
+    information = np.asarray(information, float).reshape(size, size)
+    drawn = np.linalg.solve(information + np.eye(size), information @ np.atleast_1d(amplitude))
+    return MaterialFit(tuple(names), drawn, information, 1.0)
+
+
 def test_common_values_of_what_materials_do_not_show_stay_as_uncertain_as_they_were():
-    value, sd = _common_values([(np.array([a]), np.array([[1e-3]]), 1.0) for a in (0.01, -0.02, 0.0)])
+    value, sd = common_values([shows(a, 1e-3) for a in (10.0, -20.0, 0.0)], ["continuum"])
     assert abs(value[0]) < 0.1
     assert sd[0] > 0.95
 
 
 def test_common_values_of_materials_that_agree_are_theirs_and_of_others_are_wide():
-    sure = np.array([[100.0]])
-    agree, narrow = _common_values([(np.array([a]), sure, 1.0) for a in (1.9, 2.0, 2.1)])
+    agree, narrow = common_values([shows(a, 100.0) for a in (1.9, 2.0, 2.1)], ["continuum"])
     assert agree[0] == pytest.approx(1.95, abs=0.1)
     assert narrow[0] < 0.6
-    _, wide = _common_values([(np.array([a]), sure, 1.0) for a in (-2.0, 2.0, 0.0)])
+    _, wide = common_values([shows(a, 100.0) for a in (-2.0, 2.0, 0.0)], ["continuum"])
     assert wide[0] == 1.0
 
 
 def test_common_values_of_one_line_each_are_found_together():
     """A single line shows the sum of gain and offset only; lines at two energies show both."""
-    truth = np.array([1.5, -1.0])
-    fits = []
+    truth, fits = np.array([1.5, -1.0]), []
     for energy in (0.3, 1.0, 3.0):
         direction = np.array([energy, 1.0])
-        information = 400.0 * np.outer(direction, direction)
-        fits.append((np.linalg.solve(information + np.eye(2), information @ truth), information, 1.0))
-    found, _ = _common_values(fits)
+        fits.append(shows(truth, 400.0 * np.outer(direction, direction), ("gain", "offset")))
+    found, _ = common_values(fits, ["gain", "offset"])
     assert np.abs(found - truth).max() < 0.25
+
+
+def test_common_values_that_are_not_learnt_stay_where_they_were_and_bias_no_other():
+    truth = np.array([1.5, -1.0])
+    fits = [shows(truth, 400.0 * np.outer(d, d), ("gain", "offset")) for d in ([0.3, 1.0], [3.0, 1.0])]
+    found, sd = common_values(fits, ["gain", "offset"], {"offset": -1.0})
+    assert found == pytest.approx(truth, abs=0.3)
+    assert found[1] == -1.0
+    assert sd[1] == 1.0
+
+
+def test_hold_out_keeps_what_predicts_the_others_and_drops_what_does_not():
+    """The materials agree on the continuum; each has another tail, and what two have misleads about the third."""
+    names = ("continuum", "tail", "line")
+    tails = (-1.5, 1.5, -1.5, 1.5)
+    fits = [shows((2.0 + 0.1 * t, t, 0.3 * t), 100.0 * np.eye(3), names) for t in tails]
+    found = validated(fits, {})
+    assert "continuum" not in found.dropped
+    assert "tail" in found.dropped
+    assert found.gain > 0.0
+
+
+def test_hold_out_of_materials_that_contradict_each_other_learns_nothing():
+    fits = [shows((3.0 * s, 3.0 * s, 3.0 * s), 100.0 * np.eye(3), ("gain", "low", "line")) for s in (-1, 1)]
+    assert set(validated(fits, {}).dropped) == {"gain", "low", "line"}
+
+
+def test_hold_out_compares_with_the_value_without_a_calibration():
+    """Seen from a scale that has been moved by 2, no calibration is at -2, where these materials are."""
+    fits = [shows((-2.0 + e, 0.0), 100.0 * np.eye(2), ("gain", "line")) for e in (-1.2, 0.0, 1.2)]
+    kept = validated(fits, {"gain": 0.0}).gain
+    assert kept > validated(fits, {"gain": -2.0}).gain
+
+
+def test_a_material_with_a_wrong_composition_makes_no_calibration_worse_than_none():
+    """Called Al2O3, it is pure aluminium with twice the carbon: the others are still predicted as well as before."""
+    known = spectra(KNOWN)
+    known["Al2O3"] = ("Al2O3", spectra({"Al": "Al"}, seed=3)["Al"][1])
+    calibration = calibrate(known, STATED)
+    compositions = {"SiO2": "SiO2", "MgO": "MgO", "Ti": "Ti"}
+    plain = PhaseClassifier.from_compositions(compositions, STATED)
+    better = PhaseClassifier.from_compositions(compositions, STATED, calibration=calibration)
+    rng = np.random.default_rng(4)
+    for label, (_, counts) in enumerate(spectra(compositions, seed=1).values(), start=1):
+        for total in (200, 2000):
+            drawn = rng.multinomial(total, counts / counts.sum(), size=10)
+            good = [(c.classify_batch(drawn)[0] == label).mean() for c in (plain, better)]
+            assert good[1] >= good[0]

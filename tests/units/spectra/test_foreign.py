@@ -272,6 +272,110 @@ def test_spd_map_has_the_scale_of_the_spc_beside_it(tmp_path):
     assert read_spectra(path).beam_energy_kev == 15.0
 
 
+# ---- JEOL: a tree of named values, and a stream of events, each a word whose upper four bits say what it is
+
+
+def _tree(content):
+    """Write nested fields as JEOL's programs do: 1, name, type, length, value, what it holds, -1."""
+    out = b""
+    for name, value in content.items():
+        raw, kind, inside = b"", 0, {}
+        if isinstance(value, dict):
+            inside = value
+        elif isinstance(value, str):
+            kind, raw = 12, value.encode() + b"\0"
+        elif isinstance(value, int):
+            kind, raw = 3, struct.pack("<i", value)
+        else:
+            kind, raw = 5, struct.pack("<d", value)
+        key = name.encode() + b"\0"
+        page = name.startswith("PAGE") or name.startswith("PARAMPAGE")
+        if page:  # its value completes its name
+            head, _, tail = name.partition("_")
+            key, kind, raw = head.encode() + b"\0", 12, tail.encode() + b"\0"
+        out += b"\x01" + struct.pack("<i", len(key)) + key + struct.pack("<2i", kind, len(raw)) + raw
+        out += _tree(inside) + b"\xff"
+    return out
+
+
+def pts(path, counts):
+    """Write counts (n, n, channels), n a power of 2, as a JEOL map of one frame."""
+    n = len(counts)
+    tree = {
+        "PTTD Data": {
+            "AnalyzableMap MeasData": {
+                "Meas Cond": {"Pixels": f"{n}x{n}", "Tpl": "T3"},
+                "MeasCond": {"Mag": 500.0, "AccKV": 15.0},
+                "Doc": {
+                    "CoefA": 0.01, "CoefB": 0.0, "DwellTime(msec)": 1.0, "Sweep": 1, "RealTime": 64.0,
+                },
+            }
+        },
+        "PTTD Param": {
+            "Params": {
+                "PARAMPAGE0_SEM": {
+                    "ScanSize": 100.0, "DirAng": 0.0, "DetT": "EX", "ElevAng": 25.0, "MnKaRES": 129.0,
+                },
+                "PARAMPAGE1_EDXRF": {"Tpl": {"T3": {"DigZ": 96}}},
+            }
+        },
+    }  # fmt: skip
+    header = bytes(12) + _tree(tree) + b"\xff"
+    words = []
+    for y, row in enumerate(counts):
+        words.append(0x9000 | y * (4096 // n))
+        for x, spectrum in enumerate(row):
+            words.append(0x8000 | x * (4096 // n))
+            words += [0xB000 | channel for channel in np.repeat(np.arange(len(spectrum)), spectrum)]
+    start = 512
+    head = struct.pack("<I8s6I", 304, b"JED", 0, 0, start, len(header), start + len(header), 2 * len(words))
+    head = head + bytes(128 + 132) + struct.pack("<d", 45000.0)
+    path.write_bytes(head.ljust(start, b"\0") + header + np.array(words, "<u2").tobytes())
+    return path
+
+
+def test_pts_map_is_read_whole_where_a_channel_holds_more_than_a_byte(tmp_path):
+    counts = np.zeros((8, 8, 4096), np.int64)
+    counts[..., 90:300] = np.random.default_rng(5).poisson(0.3, (8, 8, 210))
+    counts[2, 3, 200] = 300  # the reader's own type ends at 254
+    found = read_map(pts(tmp_path / "m.pts", counts))
+    np.testing.assert_array_equal(found.counts, counts)
+    assert (found.axis.width_kev, found.axis.offset_kev) == pytest.approx((0.01, -0.96))
+    spectra = read_spectra(tmp_path / "m.pts")
+    assert (spectra.beam_energy_kev, spectra.takeoff_deg, spectra.resolution_ev) == (15.0, 25.0, 129.0)
+
+
+def jeol_eds(path, counts):
+    """Write one spectrum as JEOL's Analysis Station does."""
+    text = lambda value, size: value.encode().ljust(size, b"\0")  # noqa: E731
+    head = struct.pack("<I6bd", 1, *[0] * 6, 45000.0) + text("spot", 80) + text("me", 32)
+    head += struct.pack("<i10d", 1, *[0.0] * 10)
+    head += struct.pack("<i5d4d", 7, 0.0, 0.0, 0.1, 45.0, 0.01, 20.0, 24.0, 16.0, 1000.0)
+    head += struct.pack("<i4di4d", 0, *[0.0] * 4, 0, *[0.0] * 4)
+    head += struct.pack("<2d", 0.01, -0.1) + text("Live", 32) + struct.pack("<id", 0, 0.0) + text("T3", 32)
+    body = struct.pack("<i", len(counts)) + np.asarray(counts, "<i4").tobytes()
+    foot = struct.pack("<4i", 0, 0, 0, 0) + struct.pack("<i", 5)
+    foot += text("EX", 16) + text("SEM", 16) + text("Port1", 16) + struct.pack("<2d", 15.0, 1.0) + bytes(38)
+    foot += struct.pack("<6di", 129.0, 10.0, 0.0, 0.0, 35.0, 0.0, 0) + struct.pack("<d5H", 100.0, *[0] * 5)
+    foot += struct.pack("<5d", 10.0, 45.0, 0.0, 25.0, 10.0) + text("Be", 4) + struct.pack("<Hd", 4, 0.0)
+    foot += text("C", 16) + struct.pack("<6H5d2d", *[0] * 6, *[0.0] * 5, 0.0, 0.0)
+    foot += text("Si", 4) + struct.pack("<H3d", 14, 0.0, 0.0, 0.5)
+    path.write_bytes(head + body + foot)
+    return path
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # its reader leaves the file open
+def test_jeol_spectrum_is_read_with_its_header(tmp_path):
+    counts = np.random.default_rng(6).poisson(30.0, 1024)
+    found = read_spectra(jeol_eds(tmp_path / "a.eds", counts))
+    np.testing.assert_array_equal(found.counts, counts[None])
+    assert (found.axis.width_kev, found.axis.offset_kev) == pytest.approx((0.01, -0.1))
+    assert (found.beam_energy_kev, found.live_time_s, found.takeoff_deg) == (15.0, 20.0, 25.0)
+    assert found.resolution_ev == 129.0
+
+
 @pytest.mark.parametrize("what", ["zip of a later version", "header that is cut"])
 def test_npz_map_that_zip_or_numpy_cannot_parse_is_named(tmp_path, what):
     """Found by fuzzing: each library under the reader has errors of its own."""

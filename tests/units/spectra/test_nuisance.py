@@ -8,7 +8,8 @@ import pytest
 from slads_bluesky.errors import ConfigError
 from slads_bluesky.spectra import Detector, EnergyAxis, PhaseClassifier, expected_counts, load_classifier
 from slads_bluesky.spectra.likelihood.computed import composition_sd, computed_phase
-from slads_bluesky.spectra.likelihood.marginal import fit_phase
+from slads_bluesky.spectra.likelihood.few_counts import few_bins, fit_few
+from slads_bluesky.spectra.likelihood.marginal import fit_phase, log_occam
 from slads_bluesky.spectra.likelihood.nuisance_judge import _worth_fitting, judge_nuisance
 from slads_bluesky.spectra.likelihood.settings import ClassifierSettings
 from slads_bluesky.spectra.physics.composition import Composition
@@ -50,6 +51,57 @@ def test_fit_at_its_maximum_gains_nothing_by_other_amplitudes(minerals):
     for _ in range(300):
         other = np.clip(theta + rng.normal(0.0, 0.3, len(theta)), model.low[0], model.high[0])
         assert posterior(other) <= best + 0.05
+
+
+@pytest.mark.parametrize("total", [5, 60, 700])
+def test_fit_of_few_counts_finds_what_the_fit_of_all_bins_finds(minerals, total):
+    """From its start to its end, of right and of wrong phases; where a bin is at its floor it says so."""
+    model, rng = minerals._engine._model, np.random.default_rng(total)
+    wholes = 0
+    for bins in rng.multinomial(total, model.shape[1], size=5).astype(float):
+        filled = few_bins(bins, float(total), True)
+        assert (bins[filled] > 0).all()
+        assert bins[filled].sum() == total
+        for phase in range(len(model.shape)):
+            found = []
+            rest = (
+                model.shape[phase], model.directions[phase], model.fisher[phase], model.low[phase],
+                model.high[phase], model.precision[phase], 12,
+            )  # fmt: skip
+            for first in ((bins, float(total), filled), (bins, float(total))):
+                theta, mu = np.zeros(model.low.shape[1]), np.empty(model.shape.shape[1])
+                fit = fit_few if len(first) == 3 else fit_phase
+                value = fit(*first, *rest, theta, mu)
+                found.append((value, mu))
+            (value, ended, whole), mu = found[0]
+            if whole:
+                wholes += 1
+                assert value == pytest.approx(found[1][0], abs=0.02)
+                np.testing.assert_allclose(mu, found[1][1], atol=1e-3)
+            assert ended or total > 60
+    assert wholes >= 5  # of the right phase, at least
+    assert len(few_bins(bins, float(total), False)) == 0
+
+
+def test_evidence_of_computed_phases_is_that_of_as_many_counts_as_they_are_worth(axis):
+    """A wrong composition is judged by its prior at any dose, not by which phase the model misfits least."""
+    pair = PhaseClassifier.from_compositions(
+        {"glass": {"Si": 0.46, "O": 0.53, "Ca": 0.01}, "SiO2": "SiO2"}, axis
+    )
+    model = pair._engine._model
+    shape = 0.5 * model.shape[0] + 0.5 * model.shape[1]
+    for total in (5000.0, 3e6):
+        share = 1.0 / (1.0 + total * model.numbers[0])
+        log = []
+        for phase in range(2):
+            theta, mu = np.zeros(model.low.shape[1]), np.empty(len(shape))
+            value = fit_phase(
+                total * share * shape, total * share, model.shape[phase], model.directions[phase],
+                model.fisher[phase], model.low[phase], model.high[phase], model.precision[phase], 40, theta, mu,
+            )  # fmt: skip
+            log.append(value - log_occam(total * share, model.eigenvalues[phase]))
+        posterior = pair._engine.judge(total * shape, total)[3]
+        assert np.log(posterior[0] / posterior[1]) == pytest.approx(log[0] - log[1], abs=0.05)
 
 
 def test_families_add_up_to_the_lines_of_the_material():
