@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
+    from ..figures import Figure
     from ..kept import Kept
 
 __all__ = ["register"]
@@ -74,18 +75,16 @@ def bench_spectra(
         "nist": lambda rng: _nist(console, nist, rng, quick),
         "dacite": lambda rng: _dacite(console, dacite, rng, quick),
     }
+    of_detectors, figures["detectors"] = _detectors(console, data, seed, quick, kept)
     for i, (name, measure) in enumerate(parts.items()):
         rng = np.random.default_rng([seed, 0xBE7C, i])  # its own: a part that is kept moves no other
         figures[name] = kept(name, partial(measure, rng))
-    rows = _figures(console, figures, data, seed, quick, kept)
+    rows = _figures(console, figures, of_detectors)
     write_json(json_file, {**figures, "figures": rows})
 
 
-def _figures(
-    console: Console, tables: dict[str, Any], data: Path | None, seed: int, quick: bool, kept: Kept
-) -> list[dict[str, Any]]:
+def _figures(console: Console, tables: dict[str, Any], of_detectors: list[Figure]) -> list[dict[str, Any]]:
     """Print the figures beside their goals, and return the rows for JSON."""
-    from ..benchmarks.detectors import measure_detectors
     from ..figures import as_rows, at_most, measured
 
     rows = [row for table in tables["error"].values() for row in table]
@@ -101,17 +100,7 @@ def _figures(
             if key.startswith("classify_")
         ],
     ]
-    if data is not None and (data / "bruker_k309").is_dir():
-        found, tables["detectors"] = measure_detectors(
-            data,
-            15 if quick else 60,
-            seed,
-            lambda stage, part: console.print(f"{100 * part:3.0f} % {stage}"),
-            kept,
-        )
-        figures += found
-    else:
-        _skipped(console, "Real detectors", "--data DIR with bruker_k309/ and the others")
+    figures += of_detectors
     _table(
         console,
         "Figures and goals",
@@ -119,6 +108,21 @@ def _figures(
         [[f.name, f.text, f.goal, {True: "yes", False: "no", None: ""}[f.holds]] for f in figures],
     )
     return as_rows(figures)
+
+
+def _detectors(
+    console: Console, data: Path | None, seed: int, quick: bool, kept: Kept
+) -> tuple[list[Figure], dict[str, Any]]:
+    from ..benchmarks.detectors import measure_detectors
+
+    if data is None or not (data / "bruker_k309").is_dir():
+        _skipped(console, "Real detectors", "--data DIR with bruker_k309/ and the others")
+        return [], {}
+
+    def shown(stage: str, part: float) -> None:
+        console.print(f"{100 * part:3.0f} % {stage}")
+
+    return measure_detectors(data, 15 if quick else 60, seed, shown, kept)
 
 
 def _table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
