@@ -89,8 +89,8 @@ class NuisanceModel(NamedTuple):
     no_changes: NDArray[np.float64]
     """(2, n_bins) of zeros."""
     numbers: NDArray[np.float64]
-    """(4,): tempering ω, log prior odds of one alternative to one phase, 1 if phases may be left unfitted, and 1 if
-    the evidence is that of fewer counts."""
+    """(5,): tempering ω, log prior odds of one alternative to one phase, 1 if phases may be left unfitted, 1 if the
+    evidence is that of fewer counts, and 1 if `few_counts` may fit."""
     log_shape: NDArray[np.float64]
     """(L, n_bins): ln p."""
     log_envelope: NDArray[np.float64]
@@ -114,6 +114,7 @@ def make_nuisance_model(
     ratio = mixture_log_ratio(shape)
     expected = (ratio * shape[:, None, :]).sum(axis=2)
     precision = 1.0 / nuisance.wider**2
+    centred_already = float(_is_centred(nuisance))
     rates = (NEAR_RATE, 0.5 * false_alarm_rate)
     near = np.array(
         [[_near_limits(f, w, rate) for rate in rates] for f, w in zip(fisher, precision, strict=True)]
@@ -138,7 +139,9 @@ def make_nuisance_model(
         limits.mixture - expected[:, :, None] * LEVELS,
         near,
         np.zeros((2, shape.shape[1])),
-        np.array([templates.tempering[0], log_outside, float(_is_centred(nuisance)), float(computed.any())]),
+        np.array(
+            [templates.tempering[0], log_outside, centred_already, float(computed.any()), centred_already]
+        ),
         np.log(shape),
         np.log(shape + envelope),
         np.ascontiguousarray(ratio),
@@ -309,7 +312,7 @@ def judge_nuisance(
     if coarse:
         judged, worth, scale = bins * temper, total * temper, 1.0
     fitted = _worth_fitting(judged, worth, scale, model, posterior)
-    filled = few_bins(judged, worth, model.numbers[2] == 1.0)
+    filled = few_bins(judged, worth, model.numbers[4] == 1.0)
     ended = np.zeros(n_phases, np.bool_)
     best, top = -1, 0.0
     for turn in range(2):

@@ -300,7 +300,7 @@ def test_phases_left_unfitted_change_no_verdict(minerals, axis, counts):
     """The envelope of the nuisances only saves time: with every phase fitted, all is the same."""
     model = minerals._engine._model
     assert model.numbers[2] == 1.0
-    every = model._replace(numbers=np.array([*model.numbers[:2], 0.0]))
+    every = model._replace(numbers=np.array([*model.numbers[:2], 0.0, *model.numbers[3:]]))
     rng = np.random.default_rng(6)
     theta, mu = np.empty(model.low.shape), np.empty(model.shape.shape)
     one, other = np.empty(len(model.shape) + 1), np.empty(len(model.shape) + 1)
