@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from .labels import check_label_image
 __all__ = ["read_image", "read_label_image"]
 
 SUFFIXES = (".npy", ".png", ".tif", ".tiff")
+MOST_COMPRESSED = 1500
+"""No compression of TIFF makes more than this of a byte: Deflate 1032, LZW with codes of 12 bits some 1400."""
+_UNCOMPRESSED = 1
 
 
 def read_image(path: str | Path) -> NDArray[Any]:
@@ -60,7 +64,19 @@ def _first_page(file: Path) -> NDArray[Any]:
             second = None
         if second is not None and second.shape == first.shape:
             raise ValueError("it holds a stack of images; export the one that is meant")
+        _check_size(first, file.stat().st_size)
         return np.asarray(first.asarray())
+
+
+def _check_size(page: Any, n_bytes: int) -> None:
+    """Refuse a page whose header states more than its file can hold, before anything of that size is made."""
+    stated, there = math.prod(page.chunked), min(len(page.dataoffsets), len(page.databytecounts))
+    if there < stated:
+        raise ValueError(f"it holds {there} of the {stated} parts that its header states")
+    bits = np.max(page.bitspersample)  # a tuple where channels differ
+    most = 8 * n_bytes * (1 if page.compression == _UNCOMPRESSED else MOST_COMPRESSED)
+    if page.size * bits > most:
+        raise ValueError(f"{page.size} samples do not fit into a file of {n_bytes} bytes")
 
 
 def read_label_image(path: str | Path) -> NDArray[np.uint8]:

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from slads_bluesky.errors import DataError
-from slads_bluesky.images.files import read_image
+from slads_bluesky.images.files import read_image, read_label_image
+from slads_bluesky.images.frames import read_frame
 
 ENDLESS = (
     "c-nQ)M^lqg6o>KO8^PWSC|F`dMFb?VV*v$Au!|i~K@*9hM!|xJz1Q#O(uE5bE?s-g#4(c@&df9OzvVpl&Pk^mOvN0c3Q<Ti15rti"
@@ -39,3 +40,22 @@ def test_tiff_stack_is_refused_and_a_thumbnail_is_left_out(tmp_path):
             writer.write(image, metadata=None)
     with pytest.raises(DataError, match=r"stack\.tif: .*a stack of images"):
         read_image(tmp_path / "stack.tif")
+
+
+@pytest.mark.parametrize("reader", [read_label_image, read_frame])
+@pytest.mark.parametrize(
+    ("compression", "tags", "words"),
+    [
+        (None, {"ImageLength": 1 << 30, "RowsPerStrip": 1 << 30}, "do not fit into a file"),
+        ("zlib", {"ImageLength": 1 << 30, "RowsPerStrip": 1 << 30}, "do not fit into a file"),
+        (None, {"ImageLength": 1 << 30}, "parts that its header states"),
+    ],
+)
+def test_tiff_that_states_more_than_it_holds_is_refused_at_once(reader, compression, tags, words, tmp_path):
+    file = tmp_path / "labels.tif"
+    tifffile.imwrite(file, np.ones((12, 12), np.uint8), compression=compression)
+    with tifffile.TiffFile(file, mode="r+b") as opened:
+        for name, value in tags.items():
+            opened.pages[0].tags[name].overwrite(value, dtype="I")
+    with pytest.raises(DataError, match=words):
+        reader(file)
