@@ -110,6 +110,8 @@ window.slads = (() => {
       parts.push(el("ol", { class: "log", id: "actions" }, ...run.actions.slice().reverse().map((a) => el("li", {}, `${a.clock} ${a.who}: ${a.action} ${a.detail}`))));
     }
     fill(box, ...parts);
+    const asked = run.phases.find((phase) => phase.label === changed);
+    if (asked && $("phase") && $("phase").open) $("phase_about").textContent = asked.about || "";
   }
 
   function change(phase) {
