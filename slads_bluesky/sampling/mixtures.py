@@ -122,8 +122,8 @@ def vote_prior(votes: NDArray[np.int16], labels: tuple[int, ...]) -> NDArray[np.
     >>> import numpy as np
     >>> votes = np.full((4, 8), -1, np.int16)
     >>> votes[:, 0], votes[:, 7] = 1, 2
-    >>> vote_prior(votes, (1, 2))[0, 2].round(1).tolist()
-    [0.9, 0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.1]
+    >>> (10 * vote_prior(votes, (1, 2))[0, 2]).round().astype(int).tolist()  # tenths
+    [9, 10, 8, 6, 4, 2, 0, 1]
     """
     n = len(labels)
     samples = np.argwhere(votes > 0)
