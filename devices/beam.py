@@ -35,6 +35,11 @@ UNITS = {
 """Units in which the PVs of a beam must be."""
 
 
+def now(signal: EpicsSignalRO) -> float:
+    """Ask for a value, whoever monitors it: pyepics has one PV of a name, whose monitor answers all its signals."""
+    return float(signal.get(use_monitor=False))
+
+
 def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None:
     """Put `value` with completion, then call `then`; what goes wrong becomes the status's exception."""
 
@@ -246,7 +251,7 @@ class SEMBeam(Device):  # type: ignore[misc]
     @property
     def position(self) -> tuple[float, float]:
         """(x, y) in µm."""
-        return float(self.x.get()), float(self.y.get())
+        return now(self.x), now(self.y)
 
     def check_value(self, position: tuple[float, float]) -> None:
         """Raise InstrumentError for a position outside the field."""
@@ -340,7 +345,7 @@ class SEMBeam(Device):  # type: ignore[misc]
         for key in BEAM_FIELDS:
             signal = getattr(self, key)
             try:
-                value = float(signal.get())
+                value = now(signal)
             except Exception as error:
                 kind = DeviceAwayError if is_away(error) else InstrumentError
                 raise kind(f"{self.name}: {signal.pvname}: {in_one_line('', error)}") from error
@@ -399,12 +404,15 @@ class SEMBeam(Device):  # type: ignore[misc]
         """Monitor where the beam is and whether it is blanked; to be called when its PVs have answered."""
         self.blanker.watch()
         if hasattr(self.x, "_read_pv") and not self._monitored:  # not of a fake device
-            # clients of their own: what is read must never come from a monitor
+            # signals of their own: what is read must never come from a monitor (see `now`)
             self._monitored = tuple(
                 type(self.dose)(signal.pvname, name=f"{signal.name}_heard") for signal in (self.x, self.y)
             )
             for axis, signal in zip("xy", self._monitored, strict=True):
                 signal.subscribe(partial(self._heard, axis))
+                readback = getattr(self, axis)
+                now(readback)
+                self._places.begins(axis, readback.timestamp or 0.0)
 
     def _heard(self, axis: str, *, value: Any, timestamp: float | None = None, **_: Any) -> None:
         self._places.heard(axis, float(value), timestamp or 0.0)

@@ -29,6 +29,14 @@ class PlaceWatch:
         self._blanked: float | None = None
         self._lock = threading.Lock()
 
+    def begins(self, axis: str, at: float) -> None:
+        """Take the instrument's time of where the beam is before it is sent anywhere, s.
+
+        What a monitor brings of it, however late, is not a place of the first point.
+        """
+        with self._lock:
+            self._read[axis] = max(self._read[axis], float(at))
+
     def send(self, position: tuple[float, float]) -> None:
         """Take where this process is about to send the beam, (x, y) in µm."""
         with self._lock:
@@ -76,6 +84,8 @@ class PlaceWatch:
             if self._opened is None or axis not in self._wanted:
                 return value
             wanted, opened = self._wanted[axis], self._opened
+            if at <= opened:  # it has been there since before the beam was lit, whatever monitors bring late
+                return value
             until = self._blanked if self._blanked is not None else float("inf")
             there = [value]
             before = (

@@ -177,6 +177,20 @@ def test_place_watch_gives_the_place_farthest_off_while_the_beam_was_lit(events,
     assert watch.farthest("x", 5.0, 4.5) == 5.0  # nothing is left of it
 
 
+def test_place_watch_of_a_place_that_nobody_read_says_nothing_of_the_next_point():
+    """Under pyepics the monitor of the point's own move often comes after the point."""
+    watch = PlaceWatch()
+    watch.begins("x", 1.0)
+    watch.heard("x", 0.0, 1.0)  # where it was at first, brought late
+    watch.heard("x", 8.0, 2.0)  # somebody moved it between two maps
+    watch.send((3.0, 0.0))
+    watch.opened(3.5)
+    assert watch.farthest("x", 3.0, 3.0) == 3.0
+    watch.heard("x", 3.0, 3.0)
+    watch.heard("x", 11.0, 3.6)
+    assert watch.farthest("x", 3.0, 3.7) == 11.0
+
+
 def test_place_watch_of_a_beam_that_a_plan_moves_axis_by_axis_leaves_what_is_read():
     """`bp.scan([eds], beam.x, …)` does not send the beam; a late monitor must not bring the point before."""
     watch = PlaceWatch()
