@@ -160,6 +160,14 @@ class GridSampler:
         """Return up to `n` pixels by the sampler's own policy; n ≥ 1, and at least one pixel is left."""
         raise NotImplementedError
 
+    def ingest(self, pixel: int, label: int) -> None:
+        """Take a measured label; see `protocols.Sampler`."""
+        raise NotImplementedError
+
+    def reconstruct(self) -> NDArray[np.uint8]:
+        """Return the map, (rows, columns); see `protocols.Sampler`."""
+        raise NotImplementedError
+
     @property
     def covers_smallest_feature(self) -> bool:
         """Whether 99 % of the patches of the smallest feature hold a measured pixel, if one was asked for."""

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...images.labels import fill_from_nearest
 from ..base import GridSampler
-from ..deconvolution import STEPS, SharpMap
-from ..mixtures import MixedSamples, smoothed_prior, vote_prior
+from ..mixed import MapsMixtures
+from ..mixtures import smoothed_prior, vote_prior
 from .inference import Prediction
 from .inputs import label_distances
 from .planning import Plan
@@ -27,7 +26,7 @@ BATCH_STEPS = 25
 """Steps of the deconvolution at each batch, from the map of the last one."""
 
 
-class MixedSampler(LearnedSampler):
+class MixedSampler(MapsMixtures, LearnedSampler):
     """A `LearnedSampler` whose samples have abundances.
 
     Parameters
@@ -55,47 +54,12 @@ class MixedSampler(LearnedSampler):
         **options: Any,
     ) -> None:
         super().__init__(shape, model, labels=labels, **options)
-        self._samples = MixedSamples(self._shape, self._labels, interaction_px)
-        self._sharp: SharpMap | None = None
+        self._expect_mixtures(interaction_px)
         self._last: NDArray[np.float32] | None = None
-
-    @property
-    def interaction_px(self) -> float:
-        """Standard deviation of the interaction volume, pixels."""
-        return self._samples.interaction_px
 
     def take_image(self, frame: NDArray[np.float32]) -> None:
         """Check a frame of the field; mixed samples are not guided by it."""
         GridSampler.take_image(self, frame)
-
-    def ingest_mixture(
-        self,
-        pixel: int,
-        label: int,
-        abundances: NDArray[np.float64],
-        abundance_sd: NDArray[np.float64],
-        *,
-        unbounded: bool = False,
-    ) -> None:
-        """Take a sample's label with the parts of all phases; see `ingest`.
-
-        Parameters
-        ----------
-        pixel, label : int
-            As in `ingest`; the label of the largest part.
-        abundances, abundance_sd : (L,) float64
-            In the order of `labels`; NaN where nothing is known.
-        unbounded : bool
-            Whether they are by the counts alone (`protocols.Mixture.unbounded`).
-        """
-        self._samples.take(int(pixel), abundances, abundance_sd, unbounded)
-        self._sharp = None
-        self.ingest(pixel, label)
-
-    def ingest(self, pixel: int, label: int) -> None:
-        """Take a measured label; see `LearnedSampler.ingest`."""
-        self._sharp = None
-        super().ingest(pixel, label)
 
     def _next_batch(self) -> None:
         super()._next_batch()
@@ -128,26 +92,3 @@ class MixedSampler(LearnedSampler):
         out = near / np.maximum(near.sum(axis=0), 1e-9) * (1.0 - probability)
         np.put_along_axis(out, own[None], probability[None], axis=0)
         return smoothed_prior(out, self._measured > 0)
-
-    def deconvolved(self) -> SharpMap:
-        """Return the sharp map with its uncertainty, the areas and the abundances, from all samples."""
-        if self._sharp is None:
-            first = self._samples.deconvolved(self._prior(self._measured), STEPS)
-            votes = self._samples.agreed(first, self._measured)
-            self._sharp = self._samples.deconvolved(self._prior(votes), STEPS)
-        return self._sharp
-
-    def boundary_maps(self) -> dict[str, NDArray[Any]]:
-        """Return what mixed samples say beyond the map of the largest parts; see `protocols.TakesMixtures`."""
-        return self.deconvolved().boundary_maps(self._labels)
-
-    def reconstruct(self) -> NDArray[np.uint8]:
-        """Return the map of the phase with the largest part at each pixel, (rows, columns) uint8.
-
-        Before the first phase is measured every pixel holds the lowest label. Pixels outside the region of interest
-        hold the label of the nearest pixel inside.
-        """
-        if not (self._measured > 0).any():
-            return super().reconstruct()
-        majority = np.asarray(self._labels, np.uint8)[self.deconvolved().abundances.argmax(axis=0)]
-        return fill_from_nearest(majority, ~self._inside)
