@@ -11,16 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import compiled
-from .marginal import (
-    FLOOR,
-    LEAST_GAINED,
-    LEAST_PART,
-    LINE_SEARCH,
-    REFRESH_COUNTS,
-    TOLERANCE,
-    newton_step,
-    spectrum_at,
-)
+from .marginal import REFRESH_COUNTS, climb, spectrum_at
 
 __all__ = ["few_bins", "fit_few"]
 
@@ -62,12 +53,12 @@ def fit_few(
     theta: NDArray[np.float64],
     mu: NDArray[np.float64],
 ) -> tuple[float, bool, bool]:
-    """Do what `marginal.fit_to_the_end` does, with the bins `filled` (m,) alone.
+    """Do what `marginal.climb` does, with the bins `filled` (m,) alone.
 
     Its third value says whether the result is that: no bin is held at its floor. Else the fit is to be continued.
     """
     size, n = len(theta), len(filled)
-    counts, plain = np.empty(n), np.empty(n)
+    counts, plain, here = np.empty(n), np.empty(n), np.empty(n)
     near = np.empty((size, n))
     for i in range(n):
         counts[i] = bins[filled[i]]
@@ -76,63 +67,6 @@ def fit_few(
         row = directions[k]
         for i in range(n):
             near[k, i] = row[filled[i]]
-    here, there, weight = np.empty(n), np.empty(n), np.empty(n)
-    score, step, trial = np.empty(size), np.empty(size), np.empty(size)
-    value = _objective_at(counts, plain, near, theta, precision, here)
-    ended = False
-    for _ in range(steps):
-        for i in range(n):
-            weight[i] = counts[i] / here[i]
-        for k in range(size):
-            slope = 0.0
-            for i in range(n):
-                slope += near[k, i] * weight[i]
-            score[k] = slope - precision[k] * theta[k]
-        if newton_step(total, score, fisher, low, high, precision, theta, step) < TOLERANCE:
-            ended = True
-            break
-        factor, gained = 1.0, 0.0
-        for _ in range(LINE_SEARCH):
-            for k in range(size):
-                trial[k] = theta[k] + factor * step[k]
-            found = _objective_at(counts, plain, near, trial, precision, there)
-            if found > value:
-                gained = found - value
-                value = found
-                for k in range(size):
-                    theta[k] = trial[k]
-                for i in range(n):
-                    here[i] = there[i]
-                break
-            factor *= LEAST_PART
-        if gained < LEAST_GAINED:
-            ended = gained > 0.0
-            break
-    whole = abs(spectrum_at(shape, directions, theta, mu) - 1.0) < ROUNDING
+    value, ended = climb(counts, total, plain, near, fisher, low, high, precision, steps, theta, here, False)
+    whole = abs(spectrum_at(shape, directions, theta, mu, True) - 1.0) < ROUNDING
     return value, ended, whole
-
-
-@compiled
-def _objective_at(
-    counts: NDArray[np.float64],
-    plain: NDArray[np.float64],
-    near: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    here: NDArray[np.float64],
-) -> float:
-    """Fill `here` (m,) with the spectrum at θ; return what `marginal` maximises."""
-    for i in range(len(here)):
-        here[i] = plain[i]
-    for k in range(len(theta)):
-        amplitude = theta[k]
-        if amplitude != 0.0:
-            for i in range(len(here)):
-                here[i] += amplitude * near[k, i]
-    value = 0.0
-    for i in range(len(here)):
-        here[i] = max(here[i], FLOOR * plain[i])
-        value += counts[i] * np.log(here[i])
-    for k in range(len(theta)):
-        value -= 0.5 * precision[k] * theta[k] * theta[k]
-    return value

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..jit import compiled
 
-__all__ = ["fit_phase", "fit_to_the_end", "log_occam", "newton_step", "promised_rise", "spectrum_at"]
+__all__ = ["REFRESH_COUNTS", "climb", "fit_phase", "log_occam", "promised_rise", "spectrum_at"]
 
 FLOOR = 1e-3
 """Part of a template's bin that a nuisance cannot take away."""
@@ -40,14 +40,17 @@ def spectrum_at(
     directions: NDArray[np.float64],
     theta: NDArray[np.float64],
     mu: NDArray[np.float64],
+    every: bool,
 ) -> float:
-    """Fill `mu` with the spectrum at θ, of sum 1; return the sum that it had."""
+    """Fill `mu` with the spectrum at θ; of `every` bin its sum is made 1. Return the sum that it had, else 1."""
     n_bins = len(shape)
     change = np.dot(theta, directions)
     total = 0.0
     for g in range(n_bins):
         mu[g] = max(shape[g] + change[g], FLOOR * shape[g])
         total += mu[g]
+    if not every:
+        return 1.0
     for g in range(n_bins):
         mu[g] /= total
     return total
@@ -202,7 +205,7 @@ def promised_rise(
 
 
 @compiled
-def fit_to_the_end(
+def climb(
     bins: NDArray[np.float64],
     total: float,
     shape: NDArray[np.float64],
@@ -214,11 +217,16 @@ def fit_to_the_end(
     steps: int,
     theta: NDArray[np.float64],
     mu: NDArray[np.float64],
+    every: bool,
 ) -> tuple[float, bool]:
-    """Do what `fit_phase` does; returns the maximum, and whether it was reached within the steps."""
+    """Do what `fit_phase` does; returns the maximum, and whether it was reached within the steps.
+
+    The arrays hold `every` bin, or only those with counts, where directions are centred and no bin is at its floor:
+    the sum of all bins is 1 then.
+    """
     size = len(theta)
-    scale = spectrum_at(shape, directions, theta, mu)
-    sums = np.dot(directions, np.ones(len(shape)))
+    scale = spectrum_at(shape, directions, theta, mu, every)
+    sums = np.dot(directions, np.ones(len(shape))) if every else np.zeros(size)
     value = _objective(bins, mu, theta, precision)
     weight = np.empty(len(shape))
     score = np.empty(size)
@@ -251,7 +259,7 @@ def fit_to_the_end(
         for _ in range(LINE_SEARCH):
             for k in range(size):
                 trial[k] = theta[k] + factor * step[k]
-            trial_scale = spectrum_at(shape, directions, trial, trial_mu)
+            trial_scale = spectrum_at(shape, directions, trial, trial_mu, every)
             found = _objective(bins, trial_mu, trial, precision)
             if found > value:
                 gained = found - value
@@ -283,7 +291,7 @@ def fit_phase(
     mu: NDArray[np.float64],
 ) -> float:
     """Fit a phase; fills `theta` (K,), whose values it starts from, and `mu` (n_bins,). Returns the maximum."""
-    return fit_to_the_end(bins, total, shape, directions, fisher, low, high, precision, steps, theta, mu)[0]
+    return climb(bins, total, shape, directions, fisher, low, high, precision, steps, theta, mu, True)[0]
 
 
 @compiled

@@ -20,7 +20,7 @@ from scipy.special import gammaincinv
 from ..jit import compiled
 from .few_counts import few_bins, fit_few
 from .kernel import chi_square
-from .marginal import fit_phase, fit_to_the_end, log_occam, promised_rise
+from .marginal import climb, fit_phase, log_occam, promised_rise
 from .nuisance import Nuisance
 from .templates import MIXTURE, Templates, mixture_log_ratio
 from .verdicts import LEVELS, make_thresholds
@@ -329,9 +329,9 @@ def judge_nuisance(
                     model.high[i], model.precision[i], steps, theta[i], mu[i],
                 )  # fmt: skip
             if not whole:
-                value, ended[i] = fit_to_the_end(
+                value, ended[i] = climb(
                     judged, worth, model.shape[i], model.directions[i], model.fisher[i], model.low[i],
-                    model.high[i], model.precision[i], steps, theta[i], mu[i],
+                    model.high[i], model.precision[i], steps, theta[i], mu[i], True,
                 )  # fmt: skip
             posterior[i] = value - log_occam(worth, model.eigenvalues[i])
             if turn == 0 and (best < 0 or posterior[i] > posterior[best]):
