@@ -137,6 +137,8 @@ class Mixture:
 
     Attributes
     ----------
+    counts, shape_prior, abundances
+        As given: `shape_prior` is `shapes`.
     responsibility : (n, K) float64
         Posterior of each phase for each spectrum.
     """
@@ -144,7 +146,7 @@ class Mixture:
     def __init__(
         self, counts: Floats, responsibility: Floats, shapes: Shapes, abundances: Abundances | None = None
     ) -> None:
-        self._counts, self._shapes, self.abundances = counts, shapes, abundances
+        self.counts, self.shape_prior, self.abundances = counts, shapes, abundances
         self.responsibility = responsibility
         self._update()
 
@@ -154,9 +156,9 @@ class Mixture:
         return int(self.responsibility.shape[1])
 
     def _update(self) -> None:
-        self.sums = self.responsibility.T @ self._counts
+        self.sums = self.responsibility.T @ self.counts
         if self.abundances is not None:
-            self.sums += self.abundances.sums(self._counts, self.mixed, self.n_phases)
+            self.sums += self.abundances.sums(self.counts, self.mixed, self.n_phases)
         self.sizes = self.responsibility.sum(axis=0)
 
     @property
@@ -180,7 +182,7 @@ class Mixture:
     @property
     def shapes(self) -> Floats:
         """(K, bins): expected shape of each phase."""
-        return self._shapes.mean(self.sums)
+        return self.shape_prior.mean(self.sums)
 
     def _pair_sizes(self) -> Floats:
         """(K, K): how many spectra are mixtures of each pair."""
@@ -192,15 +194,15 @@ class Mixture:
         """What spectra (m, bins) are made of if they are mixtures of the phases as they are; None of a single one."""
         if self.n_phases < 2:
             return None
-        return abundances_of(counts, np.exp(self._shapes.expected_log(self.sums)), self._pair_sizes())
+        return abundances_of(counts, np.exp(self.shape_prior.expected_log(self.sums)), self._pair_sizes())
 
     def with_mixtures(self) -> Mixture:
         """The same phases, fitted while spectra may be mixtures of them."""
         mixture = self
         for _ in range(LOOKS):
-            parts = mixture.abundances_of(self._counts)
-            again = mixture.posterior(self._counts, parts)
-            mixture = Mixture(self._counts, again, self._shapes, parts).fit(MIXTURE_STEPS)
+            parts = mixture.abundances_of(self.counts)
+            again = mixture.posterior(self.counts, parts)
+            mixture = Mixture(self.counts, again, self.shape_prior, parts).fit(MIXTURE_STEPS)
             if parts is None:
                 break
         return mixture
@@ -209,9 +211,9 @@ class Mixture:
         """Iterate until nothing changes; returns itself. `mixtures`: what they are made of changes, too."""
         for i in range(iterations):
             if i and mixtures and self.abundances is not None:
-                shapes = np.exp(self._shapes.expected_log(self.sums))
-                self.abundances = self.abundances.refreshed(self._counts, shapes, self._pair_sizes())
-            again = self.posterior(self._counts, self.abundances)
+                shapes = np.exp(self.shape_prior.expected_log(self.sums))
+                self.abundances = self.abundances.refreshed(self.counts, shapes, self._pair_sizes())
+            again = self.posterior(self.counts, self.abundances)
             change = float(np.abs(again - self.responsibility).max(initial=0.0))
             self.responsibility = again
             self._update()
@@ -223,7 +225,7 @@ class Mixture:
         """Posterior of each phase for spectra (m, bins): (m, K); with `abundances` the rest is of mixtures."""
         sizes = self.sizes if abundances is None else np.append(self.sizes, self.mixed.sum())
         parts = digamma(1.0 + sizes) - digamma((1.0 + sizes).sum())
-        log = counts @ self._shapes.expected_log(self.sums).T
+        log = counts @ self.shape_prior.expected_log(self.sums).T
         if abundances is not None:
             log = np.concatenate([log, abundances.log_likelihood[:, None]], axis=1)
         log = log + parts
@@ -233,12 +235,12 @@ class Mixture:
     @property
     def evidence(self) -> float:
         """Bound of the log of the evidence, up to what depends on the spectra only."""
-        return float(self._shapes.evidence(self.sums).sum()) + self._bound_of_rest()
+        return float(self.shape_prior.evidence(self.sums).sum()) + self._bound_of_rest()
 
     @property
     def quick_evidence(self) -> float:
         """As `evidence`, but shapes are no sums of elements."""
-        return float(self._shapes.evidence(self.sums, quick=True).sum()) + self._bound_of_rest()
+        return float(self.shape_prior.evidence(self.sums, quick=True).sum()) + self._bound_of_rest()
 
     def _bound_of_rest(self) -> float:
         """What parts, membership and mixtures add to the bound."""

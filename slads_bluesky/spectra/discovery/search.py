@@ -180,7 +180,7 @@ def _split(mixture: Mixture, tried: set[bytes]) -> tuple[Mixture, bytes] | None:
 
     With it comes the key of what was split, for `tried`.
     """
-    shapes = mixture._shapes
+    shapes = mixture.shape_prior
     found: list[tuple[float, int, bytes, Mixture]] = []
     for k in range(mixture.n_phases):
         members, own = _members(mixture, k)
@@ -212,11 +212,11 @@ def _members(mixture: Mixture, k: int) -> tuple[NDArray[np.int64], Floats]:
     """Spectra of which a phase has the largest part, and those of their counts (m, bins) that are its own."""
     members, parts = mixture.hard == k, mixture.abundances
     if parts is None:
-        return np.flatnonzero(members), mixture._counts[members]
+        return np.flatnonzero(members), mixture.counts[members]
     mixed = (mixture.mixed > 0.5) & (parts.larger == k)
     rows = np.flatnonzero(members | mixed)
     share = (parts.share[rows] * (parts.phases[rows] == k)[:, :, None]).sum(axis=1)
-    return rows, mixture._counts[rows] * np.where(mixed[rows, None], share, 1.0)
+    return rows, mixture.counts[rows] * np.where(mixed[rows, None], share, 1.0)
 
 
 def _halved(mixture: Mixture, k: int, members: NDArray[np.int64], halves: Floats) -> Mixture:
@@ -227,7 +227,7 @@ def _halved(mixture: Mixture, k: int, members: NDArray[np.int64], halves: Floats
         of_new = members[halves[:, 1] > 0.5]
         phases[of_new] = np.where(phases[of_new] == k, mixture.n_phases, phases[of_new])
         parts = replace(parts, phases=phases)
-    return Mixture(mixture._counts, wider, mixture._shapes, parts)
+    return Mixture(mixture.counts, wider, mixture.shape_prior, parts)
 
 
 def _new_among_mixtures(mixture: Mixture, tried: set[bytes]) -> list[tuple[float, int, bytes, Mixture]]:
@@ -241,7 +241,7 @@ def _new_among_mixtures(mixture: Mixture, tried: set[bytes]) -> list[tuple[float
     parts = mixture.abundances
     if parts is None:
         return []
-    counts, shapes, found = mixture._counts, mixture._shapes, []
+    counts, shapes, found = mixture.counts, mixture.shape_prior, []
     mixed = mixture.mixed > 0.5
     for k in range(mixture.n_phases):
         members = np.flatnonzero(mixed & (parts.larger == k))
@@ -319,7 +319,7 @@ def _cuts(counts: Floats, shape: Floats) -> Iterator[NDArray[np.bool_]]:
 def _merge(mixture: Mixture, apart: Sequence[Apart]) -> Mixture:
     """Merge pairs of phases as long as that loses no evidence."""
     while mixture.n_phases > 1:
-        means, now = mixture._shapes.mean(mixture.sums), mixture.evidence
+        means, now = mixture.shape_prior.mean(mixture.sums), mixture.evidence
         kept = _groups_apart(mixture, apart)
         pairs = [pair for pair in combinations(range(mixture.n_phases), 2) if pair not in kept]
         near = sorted(pairs, key=lambda p: float(np.abs(means[p[0]] - means[p[1]]).sum()))[:6]
@@ -339,13 +339,13 @@ def _joined(mixture: Mixture, a: int, b: int) -> Mixture:
     fewer[:, a] += mixture.responsibility[:, b]
     if mixture.n_phases == 2:
         fewer = np.ones_like(fewer)  # nothing is a mixture of one phase
-    return Mixture(mixture._counts, fewer, mixture._shapes, _renamed(mixture, b, a))
+    return Mixture(mixture.counts, fewer, mixture.shape_prior, _renamed(mixture, b, a))
 
 
 def _without(mixture: Mixture, k: int) -> Mixture:
     """The same without phase k: its spectra are of none until it is fitted."""
     fewer = np.delete(mixture.responsibility, k, axis=1)
-    return Mixture(mixture._counts, fewer, mixture._shapes, _renamed(mixture, k, 0))
+    return Mixture(mixture.counts, fewer, mixture.shape_prior, _renamed(mixture, k, 0))
 
 
 def _renamed(mixture: Mixture, gone: int, into: int) -> Abundances | None:
@@ -363,11 +363,11 @@ def _pruned(mixture: Mixture, apart: Sequence[Apart]) -> Mixture:
     while mixture.n_phases > 2:
         kept = {k for pair in _groups_apart(mixture, apart) for k in pair}
         now, hard = mixture.evidence, mixture.hard
-        expected = mixture._shapes.expected_log(mixture.sums)
+        expected = mixture.shape_prior.expected_log(mixture.sums)
         for k in np.argsort(mixture.sizes).tolist():
             if k in kept:
                 continue
-            fewer, own, between = _without(mixture, k), mixture._counts[hard == k], _lies_between(mixture, k)
+            fewer, own, between = _without(mixture, k), mixture.counts[hard == k], _lies_between(mixture, k)
             if not between and _explained(fewer, own) < float((own @ expected[k]).sum()) - NEARLY:
                 continue
             less = fewer.with_mixtures()
@@ -384,7 +384,7 @@ def _lies_between(mixture: Mixture, k: int) -> bool:
     others = np.delete(np.arange(mixture.n_phases), k)
     shapes, totals = mixture.shapes[others], np.maximum(mixture.sums.sum(axis=1)[others], 1.0)
     # its own spectra, where there are some: what is shared with it of mixtures follows its shape
-    pure = mixture.responsibility[:, k] @ mixture._counts
+    pure = mixture.responsibility[:, k] @ mixture.counts
     own = pure if mixture.sizes[k] >= FEWEST else mixture.sums[k]
     total = float(own.sum())
     found = abundances_of(own[None], shapes)
@@ -401,7 +401,7 @@ def _lies_between(mixture: Mixture, k: int) -> bool:
 
 def _explained(mixture: Mixture, counts: Floats) -> float:
     """Log of the likelihood of spectra (m, bins) by the phases and by mixtures of them."""
-    log = counts @ mixture._shapes.expected_log(mixture.sums).T
+    log = counts @ mixture.shape_prior.expected_log(mixture.sums).T
     parts = mixture.abundances_of(counts)
     if parts is not None:
         log = np.concatenate([log, parts.log_likelihood[:, None]], axis=1)
