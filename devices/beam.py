@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from ophyd import Component as Cpt
 from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import DeviceAwayError, InstrumentError, in_one_line, is_away
-from .beamwatch import BlankerWatch
+from .blanker import Blanker
 from .connect import connect
 from .encoding import check_units, usual_units
 from .guard import InstrumentGuard
@@ -21,6 +20,7 @@ from .kept import KeptSettings
 from .monitors import MonitorCheck
 from .placewatch import PlaceWatch
 from .reading import BEAM_FIELDS, data_key
+from .signals import now, put, put_if_there
 from .status import QuickStatus
 
 __all__ = ["Blanker", "SEMBeam"]
@@ -33,167 +33,6 @@ UNITS = {
     "settle_time_s": "s",
 }  # fmt: skip
 """Units in which the PVs of a beam must be."""
-
-
-def now(signal: EpicsSignalRO) -> float:
-    """Ask for a value, whoever monitors it: pyepics has one PV of a name, whose monitor answers all its signals."""
-    return float(signal.get(use_monitor=False))
-
-
-def put(signal: EpicsSignal, value: Any, status: QuickStatus, then: Any) -> None:
-    """Put `value` with completion, then call `then`; what goes wrong becomes the status's exception."""
-
-    def completed(**_: Any) -> None:
-        try:
-            then()
-        except Exception as error:
-            status.set_exception(error)
-
-    try:
-        if isinstance(signal, EpicsSignal):
-            signal.put(value, use_complete=True, callback=completed)
-        else:  # of a device that `ophyd.sim.make_fake_device` made: the put is all there is
-            signal.put(value)
-            completed()
-    except Exception as error:
-        status.set_exception(not_taken(signal, error))
-
-
-def not_taken(signal: EpicsSignal, error: Exception) -> InstrumentError:
-    """Say in one line why a signal did not take a value."""
-    if is_away(error) and not signal.connected:
-        return DeviceAwayError(
-            f"{signal.name}: {getattr(signal, 'setpoint_pvname', signal.name)} does not answer"
-        )
-    return (DeviceAwayError if is_away(error) else InstrumentError)(in_one_line(signal.name, error))
-
-
-def put_if_there(signal: EpicsSignal, value: Any) -> bool:
-    """Put a value on the way out of something, where nothing may be raised; whether it was put, or else logged."""
-    try:
-        if signal.connected:
-            signal.put(value)
-            return True
-    except Exception as error:
-        if not is_away(error):
-            raise
-    _log.error("%s: %s does not answer; it is not set to %s", signal.name, signal.setpoint_pvname, value)
-    return False
-
-
-ANSWER_S = 5.0
-"""How long the state of the blanker may take to arrive, s."""
-
-
-class Blanker(Device):  # type: ignore[misc]
-    """The beam blanker: set it to True to blank."""
-
-    setpoint = Cpt(EpicsSignal, "Blank", put_complete=True, kind=Kind.omitted)
-    readback = Cpt(EpicsSignalRO, "Blank_RBV", kind=Kind.omitted)
-
-    confirmed_blanked = False
-    """Whether the last command of this object, and one that was confirmed, was to blank."""
-    lit = False
-    """Whether the last command of this object was to unblank."""
-    guard: InstrumentGuard | None = None
-    """Of the beam that this is the blanker of."""
-    places: PlaceWatch | None = None
-    """Likewise."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._watch = BlankerWatch()
-        self._watching = False
-        self._lit_since: float | None = None
-        self._lit_s = 0.0
-
-    def watch(self) -> None:
-        """Monitor the state from now on; to be called when its PVs have answered."""
-        if not self._watching:
-            self._watching = True
-            self.readback.subscribe(self._heard)
-
-    def _heard(self, *, value: Any, timestamp: float | None = None, **_: Any) -> None:
-        self._watch.state(value, timestamp or 0.0)
-        if value and self.places is not None:
-            self.places.blanked(timestamp or 0.0)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the beam, which this object has lit, was blanked by somebody else since `read_open`."""
-        return self._watch.interrupted
-
-    def read_open(self) -> bool:
-        """Ask for the state; whether it is open. What the monitor brings is compared with its time."""
-        blanked, at = self.state()
-        if not blanked:
-            self._watch.opened(at)
-            if self.places is not None:
-                self.places.opened(at)
-        return not blanked
-
-    def was_interrupted(self) -> bool:
-        """Return `interrupted`, after asking for the state as well, which a late monitor may not have brought."""
-        return self.lit and (self.interrupted or self.state()[0])
-
-    def state(self) -> tuple[bool, float]:
-        """Ask whether the beam is blanked, and since when by the instrument's time, s."""
-        pv = getattr(self.readback, "_read_pv", None)
-        if pv is None:  # of a device that `ophyd.sim.make_fake_device` made
-            return bool(self.readback.get()), 0.0
-        found = pv.get_with_metadata(form="time", use_monitor=False, timeout=ANSWER_S)
-        if found is None:
-            raise DeviceAwayError(f"{self.name}: {self.readback.pvname} does not answer")
-        return bool(found["value"]), float(found["timestamp"] or 0.0)
-
-    @property
-    def lit_s(self) -> float:
-        """How long the beam may have been lit by this object so far, s: from each command to its opposite's end."""
-        since = self._lit_since
-        return self._lit_s + (time.monotonic() - since if since is not None else 0.0)
-
-    def note_dark(self) -> None:
-        """Take that the beam is blanked, as confirmed."""
-        since, self._lit_since = self._lit_since, None
-        if since is not None:
-            self._lit_s += time.monotonic() - since
-
-    def set(self, blanked: bool) -> QuickStatus:
-        """Blank or unblank; done when the microscope confirms it.
-
-        Raises
-        ------
-        InstrumentError
-            If the beam is to be lit and another process uses the instrument.
-        """
-        if not blanked and self.guard is not None:
-            self.guard.look()
-            self.guard.check_free()
-        status = QuickStatus()
-        self.confirmed_blanked = False
-        self.note_lit(not blanked)
-
-        def confirmed() -> None:
-            self.confirmed_blanked = bool(blanked)
-            if blanked:
-                self.note_dark()
-            status.set_finished()
-
-        put(self.setpoint, int(bool(blanked)), status, confirmed)
-        return status
-
-    def note_lit(self, lit: bool) -> None:
-        """Take what the last command was; while the beam is lit, the instrument is given beats."""
-        self._watch.command(lit)
-        self.lit = lit
-        if lit and self._lit_since is None:
-            self._lit_since = time.monotonic()
-        if self.guard is not None:
-            self.guard.lit(lit)
-
-    def get(self) -> bool:
-        """Whether the beam is blanked."""
-        return bool(self.readback.get(use_monitor=False))
 
 
 class SEMBeam(Device):  # type: ignore[misc]

@@ -14,11 +14,12 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError
 from ..grid import ScanGrid
-from .beam import SEMBeam, put
+from .beam import SEMBeam
 from .connect import connect
 from .frames import FRAME_DWELL_S, describe_field, describe_frame, frame_field, read_field
 from .framewatch import FrameWatch
 from .listscan import put_and_wait
+from .signals import put
 from .status import QuickStatus
 
 __all__ = ["BSEDetector"]

@@ -16,7 +16,7 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import InstrumentError, is_away
 from ..protocols import Classifier, StopRule
-from .beam import SEMBeam, put, put_if_there
+from .beam import SEMBeam
 from .beamwatch import BeamWatch
 from .connect import connect
 from .kept import KeptSettings
@@ -36,6 +36,7 @@ from .reading import (
     weigh,
 )
 from .saturation import check_saturation
+from .signals import put, put_if_there
 from .status import QuickStatus
 
 __all__ = ["EDSDetector"]

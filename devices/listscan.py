@@ -19,9 +19,9 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, Kind
 
 from ..errors import DeviceAwayError, InstrumentError, is_away
 from ..pointlist import PointList, Settling
-from .beam import put, put_if_there
 from .connect import connect
 from .mapping import MappingBuffer
+from .signals import put, put_if_there
 from .status import QuickStatus
 
 __all__ = ["EpicsListEngine", "MappingEDS", "PointListScan", "ScanGenerator"]
