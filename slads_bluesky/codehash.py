@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,13 +33,21 @@ def _source(module: str) -> Path | None:
     return None
 
 
+def _statements(block: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements of a block and of the blocks in it; of expressions, which import nothing, none."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(block, field, ()):
+            yield child
+            yield from _statements(child)
+
+
 def _imports(module: str, path: Path) -> set[str]:
     """Modules of this package that a source file imports, its packages' ``__init__`` and stub included."""
     is_package = path.name == "__init__.py"
     found: set[str] = set()
     stub = path.with_suffix(".pyi")
     for file in (path, *([stub] if stub.is_file() else [])):
-        for node in ast.walk(ast.parse(file.read_bytes())):
+        for node in _statements(ast.parse(file.read_bytes())):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

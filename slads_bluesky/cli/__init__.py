@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SladsError
+from ..memory import collect_rarely
 from ..terminal import make_console, show_any_text
 from .examples import add_examples
 
@@ -92,6 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; user errors become one line on stderr and exit code 2."""
     # threads of torch that spin while they wait would take the cores of the IOC and of the catalog's writer
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    collect_rarely()
     show_any_text()
     try:
         code = app(arguments, standalone_mode=False, prog_name="slads-bluesky")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ..callbacks.headless import is_headless
 from ..errors import SladsError
+from ..memory import collection_paused
 from ..terminal import make_console
 from .partial import PartialSession, StartupError
 from .parts import Devices, MapModels, connect_devices, make_devices, make_models, start_microscope
@@ -125,7 +126,7 @@ def open_session(path: str | Path, *, partial: bool = False) -> Session | Partia
 
         return open_catalog(settings.catalog.uri or settings.catalog.directory or default_directory())
 
-    with ThreadPoolExecutor(3, thread_name_prefix="slads-start") as pool:
+    with collection_paused(), ThreadPoolExecutor(3, thread_name_prefix="slads-start") as pool:
         opened = pool.submit(startup.tried, "catalog", catalog)
         models = pool.submit(startup.tried, "models", lambda: make_models(settings, file))
         microscope = None

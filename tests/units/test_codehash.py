@@ -48,3 +48,17 @@ def test_code_hash_changes_with_a_source(tmp_path, monkeypatch):
     finally:
         imported_sources.cache_clear()
         code_hash.cache_clear()
+
+
+def test_imported_sources_find_an_import_in_any_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(codehash, "_ROOT", tmp_path)
+    blocks = ("if x:\n    {}", "try:\n    pass\nfinally:\n    {}", "try:\n    pass\nexcept ValueError:\n    {}",
+              "for i in x:\n    pass\nelse:\n    {}", "match x:\n    case 1:\n        {}",
+              "class A:\n    async def f(self):\n        with x:\n            {}")  # fmt: skip
+    for i, block in enumerate(blocks):
+        (tmp_path / f"found{i}.py").write_text("")
+        (tmp_path / f"block{i}.py").write_text(block.format(f"from . import found{i}"))
+        assert {p.name for p in imported_sources(f"slads_bluesky.block{i}")} == {
+            f"block{i}.py",
+            f"found{i}.py",
+        }

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from slads_bluesky.errors import RecordError, SladsError
+from slads_bluesky.memory import collection_paused
 
 from ..journal.reading import JournalTail
 from .left_out import first_line, note_left_out, note_written
@@ -299,7 +300,8 @@ def main() -> int:
         return 0
     where, journal_dir = first["catalog"], first["journal"]
     try:
-        catalog = open_catalog(where, catch_up=False)
+        with collection_paused():
+            catalog = open_catalog(where, catch_up=False)
     except SladsError as error:
         report({"problem": str(error)})
         return 1
