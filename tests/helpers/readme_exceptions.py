@@ -9,12 +9,12 @@ _CHECKS = "what .ci/run runs"
 NOT_RUN = {
     "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e . && .venv/bin/slads-bluesky demo":
     f"{_INSTALL}; test_demo.py runs the demo",
-    "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest -n 3 "
+    "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest -n 4 "
     "--dist loadfile":
     "these very tests; .ci/run takes the command from the README",
     "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e . && . .venv/bin/activate": _INSTALL,
     "$ python3 -m venv .venv": _INSTALL,
-    "$ .venv/bin/pytest -n 3 --dist loadfile            # everything": "these very tests",
+    "$ .venv/bin/pytest -n 4 --dist loadfile            # everything": "these very tests",
     "$ .venv/bin/ruff format . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports": _CHECKS,
     "$ .venv/bin/slads-bluesky bench coverage     # lines of the runtime that the tests reach, at least 90 %":
     "all tests again, two times; each command has a test that runs it on less",

@@ -186,6 +186,18 @@ def test_distortion_estimate_after_each_label_is_that_of_a_sampler_without_a_pas
             fresh.ingest(pixel, int(truth.flat[pixel]))
         assert fresh.distortion_interval() == found[n - 1]
     assert len(set(found)) > 6
+    assert sampler.distortion_bound() == sampler.distortion_bound(0.95) > sampler.distortion_bound(0.5)
+    assert isinstance(sampler.stop_function, float)
+
+
+def test_sampler_without_a_seed_takes_that_of_zero(make_blobs):
+    truth = make_blobs((7, 9), 1.2, 2, seed=3)
+    model = SladsModel(THETA, (1, 2), k=4, radius=3)
+    taken = [
+        measure(SladsSampler(truth.shape, model, labels=2, initial=0.3, **seed), truth, 12)
+        for seed in ({}, {"seed": 0}, {"seed": 1})
+    ]
+    assert taken[0] == taken[1] != taken[2]
 
 
 def test_reconstruction_of_measured_labels_is_the_oracles(oracle, begun):
