@@ -147,6 +147,7 @@ class SladsAgent:
             minimise=settings.minimise,
             overhead_counts=settings.overhead_counts,
             overhead_s=settings.overhead_s,
+            image_network=settings.image_network,
         )
         return cls(
             grid,

@@ -57,6 +57,9 @@ class AgentSettings:
     overhead_s : float, optional
         The same as time, s: counts at the rate of the spectra so far. `POINT_OVERHEAD_S` point by point,
         `LIST_OVERHEAD_S` in point lists.
+    image_network : str, optional
+        Hash of the model by which the sampler ``learned`` uses an image (`sampling.learned.model.image_model`);
+        None as in maps recorded before there was one.
     model_hashes : mapping of str to str
         SHA-256 of the models ``sampler`` and ``classifier``.
     keys : EventKeys
@@ -86,6 +89,7 @@ class AgentSettings:
     minimise: str | None = None
     overhead_counts: float | None = None
     overhead_s: float | None = None
+    image_network: str | None = None
     model_hashes: Mapping[str, str] = field(default_factory=dict)
     keys: EventKeys = field(default_factory=EventKeys)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +141,7 @@ class AgentSettings:
                 minimise=None if sampler.get("minimise") is None else str(sampler["minimise"]),
                 overhead_counts=_number(sampler, "overhead_counts"),
                 overhead_s=_number(sampler, "overhead_s"),
+                image_network=None if sampler.get("image_network") is None else str(sampler["image_network"]),
                 model_hashes={str(k): str(v) for k, v in (configuration.get("model_hashes") or {}).items()},
                 keys=EventKeys(**(configuration.get("keys") or {})),
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
@@ -172,6 +177,7 @@ class AgentSettings:
                 **({} if self.minimise is None else {"minimise": self.minimise}),
                 **({} if self.overhead_counts is None else {"overhead_counts": self.overhead_counts}),
                 **({} if self.overhead_s is None else {"overhead_s": self.overhead_s}),
+                **({} if self.image_network is None else {"image_network": self.image_network}),
             },
             "model_hashes": dict(self.model_hashes),
             **self.more,

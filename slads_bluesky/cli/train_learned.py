@@ -54,6 +54,23 @@ def train_learned(
     label_noise: Annotated[
         float, typer.Option(help="Largest share of wrong labels in the states to learn from.", min=0, max=0.5)
     ] = 0.0,
+    framed: Annotated[
+        float,
+        typer.Option(
+            help="Share of the states with a frame of the field beside the labels: above 0 the network sees images.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
+    pool: Annotated[int | None, typer.Option(help="Images held; the oldest make room.", min=8)] = None,
+    fresh: Annotated[int | None, typer.Option(help="New images in each 500 steps.", min=1)] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate before it is let down.", min=1e-6)] = None,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            help="Learn the calibration runs of the error forecast at the end, some minutes on the CPU."
+        ),
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the interrupted training of the same output file.")
     ] = False,
@@ -98,7 +115,17 @@ def train_learned(
     side, images = check_images([read_label_image(path) for path in paths], [str(path) for path in paths])
     first = LearnedModel.load(start) if start is not None else shipped_model() if paths else None
     usual = ADAPT if paths else CONTINUE if first is not None else TrainingSettings()
-    settings = replace(usual, side=side, seed=seed, label_noise=label_noise, batch=batch or usual.batch)
+    settings = replace(
+        usual,
+        side=side,
+        seed=seed,
+        label_noise=label_noise,
+        batch=batch or usual.batch,
+        framed=framed,
+        rate=rate or usual.rate,
+        pool=pool or usual.pool,
+        fresh=fresh or usual.fresh,
+    )
     if first is not None and widths is not None:
         raise ConfigError("--widths cannot be given with a model to start from: it has its own")
     settings = replace(settings, widths=_widths(widths) or (first.widths if first else settings.widths))
@@ -130,7 +157,7 @@ def train_learned(
             if resume:
                 schedule = load_checkpoint(state_file, trainer, schedule, facts)
             begun = time.monotonic() - schedule.elapsed
-            mean = 0.0
+            mean, first_step = 0.0, 0.0
 
             def keep() -> None:
                 schedule.elapsed = time.monotonic() - begun
@@ -140,6 +167,7 @@ def train_learned(
 
             for loss in trainer.run(schedule.rates(lambda: time.monotonic() - begun), processes):
                 mean = loss if mean == 0.0 else mean + 0.02 * (loss - mean)
+                first_step = first_step or time.monotonic()
                 done = trainer.steps if steps else min(seconds, time.monotonic() - begun)
                 if trainer.steps % KEEP_EVERY == 0 or interrupted:
                     keep()
@@ -153,10 +181,14 @@ def train_learned(
     model = trainer.model({**facts, "command": command, "steps_held": schedule.held})
     model.save(output)
     state_file.unlink(missing_ok=True)
-    trained = time.monotonic() - begun
-    # The file is whole without them; an interruption here costs only the interval.
-    with tracker("calibration runs of the error forecast") as shown:
-        model = with_calibration_runs(model, first, images, seed=seed, progress=shown)
+    trained, ran = time.monotonic() - begun, time.monotonic() - first_step
+    if framed and first is not None:
+        # The forecast is made of what a network predicts, whatever it sees: that of the labels alone holds for it.
+        model = replace(model, calibration_runs=first.calibration_runs)
+    elif calibration:
+        # The file is whole without them; an interruption here costs only the interval.
+        with tracker("calibration runs of the error forecast") as shown:
+            model = with_calibration_runs(model, first, images, seed=seed, progress=shown)
     model.save(output)
     taken = time.monotonic() - begun
     write_json(
@@ -165,6 +197,7 @@ def train_learned(
             "steps": trainer.steps,
             "seconds": taken,
             "steps_per_s": trainer.steps / trained if trained > 0 else None,
+            "steps_per_s_after_the_first": (trainer.steps - 1) / ran if ran > 0 else None,
             "cross_entropy": mean,
             "sha256": model.sha256,
             "seed": seed,

@@ -18,7 +18,16 @@ from ..errors import DataError
 from .background import frame_background
 from .files import read_image
 
-__all__ = ["check_frame", "fit_frame", "grey_planes", "line_offsets", "noise_level", "read_frame"]
+__all__ = [
+    "check_frame",
+    "fit_frame",
+    "grey_planes",
+    "line_offsets",
+    "noise_level",
+    "patch_plane",
+    "read_frame",
+    "rough_plane",
+]
 
 LARGE = 1 << 21
 """Pixels above which the slow filters are left out."""
@@ -167,13 +176,26 @@ def grey_planes(frame: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     level -= frame_background(level, lines[:, 0])
     planes |= {"smooth": ndimage.gaussian_filter(level, 0.7), "median": ndimage.median_filter(level, 3)}
     if frame.size <= LARGE:
-        from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
+        from skimage.restoration import denoise_tv_chambolle
 
         planes["flat"] = denoise_tv_chambolle(level / 6.0, weight=0.25, max_num_iter=60) * 6.0  # type: ignore[no-untyped-call]
-        planes["patches"] = denoise_nl_means(
-            level, patch_size=3, patch_distance=5, h=0.6, sigma=1.0, fast_mode=True
-        )
+        planes["patches"] = patch_plane(level)
+    planes["rough"] = rough_plane(level)
+    return {name: np.asarray(plane, np.float32) for name, plane in planes.items()}
+
+
+def patch_plane(level: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return grey levels in units of their noise, (rows, columns), denoised by non-local means."""
+    from skimage.restoration import denoise_nl_means
+
+    found: NDArray[np.floating] = denoise_nl_means(
+        level, patch_size=3, patch_distance=5, h=0.6, sigma=1.0, fast_mode=True
+    )
+    return found
+
+
+def rough_plane(level: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the logarithm of the local variance of grey levels in units of their noise, (rows, columns)."""
     mean = ndimage.gaussian_filter(level, 1.0)
     variance = ndimage.gaussian_filter((level - mean) ** 2, 1.0)
-    planes["rough"] = _ROUGH * 0.5 * np.log(variance + 0.05)
-    return {name: np.asarray(plane, np.float32) for name, plane in planes.items()}
+    return np.asarray(_ROUGH * 0.5 * np.log(variance + 0.05))

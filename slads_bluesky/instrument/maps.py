@@ -16,6 +16,7 @@ from ..agents import agent_from_settings, element_target
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..protocols import StopRule
+from ..sampling.factory import image_network
 from ..spectra.dwell_counts import CountTarget
 from .parts import Devices, MapModels
 from .settings import InstrumentSettings
@@ -110,7 +111,15 @@ class MapMaker:
             if judge.counts is not None:
                 counts = (judge.first_counts or 4 * judge.counts, judge.counts)
             return discovering_agent(
-                grid, self.eds, self.sem, model, most=judge.most_phases, part=part, counts=counts, **wanted
+                grid,
+                self.eds,
+                self.sem,
+                model,
+                most=judge.most_phases,
+                part=part,
+                counts=counts,
+                image_network=image_network(usual.name),
+                **wanted,
             )
         if classifier is None:
             raise ConfigError(
@@ -118,11 +127,13 @@ class MapMaker:
                 "with collect_spectra, train one with `slads-bluesky train classifier`, and name it as "
                 "classifier.file in instrument.yml"
             )
+        interaction_px = self._interaction_px(grid) if self.reads_mixtures else None
         settings = AgentSettings.for_models(
             grid,
             classifier,
             model,
-            interaction_px=self._interaction_px(grid) if self.reads_mixtures else None,
+            interaction_px=interaction_px,
+            image_network=image_network(usual.name, interaction_px),
             more=element_target(usual.elements, classifier),
             **wanted,
             **self._cost(minimise),

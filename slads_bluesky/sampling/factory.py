@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..protocols import Sampler
 
-__all__ = ["load_model", "make_sampler", "needs_training", "sampler_names"]
+__all__ = ["image_network", "load_model", "make_sampler", "needs_training", "sampler_names"]
 
 STATIC = ("random", "low-discrepancy")
 
@@ -55,6 +55,15 @@ def load_model(name: str, path: str | Path) -> Any:
     raise ConfigError(f"the sampler '{name}' takes no model")
 
 
+def image_network(name: str, interaction_px: float | None = None) -> str | None:
+    """Return the hash of the model by which a new map's sampler uses an image; None for one that has none."""
+    if name != "learned" or interaction_px:
+        return None
+    from .learned.model import shipped_image_model
+
+    return shipped_image_model().sha256
+
+
 def make_sampler(
     name: str,
     shape: tuple[int, int],
@@ -73,6 +82,7 @@ def make_sampler(
     overhead_counts: float | None = None,
     overhead_s: float | None = None,
     image: NDArray[np.float32] | None = None,
+    image_network: str | None = "shipped",
 ) -> Sampler:
     """Make a sampler.
 
@@ -100,6 +110,9 @@ def make_sampler(
         sampler takes them.
     image : (rows, columns) array, optional
         Grey-level frame of the field; see `base.GridSampler.take_image`.
+    image_network : str, optional
+        Hash of the model by which ``learned`` uses an image, or "shipped"; None for a map recorded before there was
+        one.
     roi, forbidden : (rows, columns) bool arrays, optional
         Region that is mapped, and pixels that must not be measured.
     stop_at : float, optional
@@ -118,7 +131,8 @@ def make_sampler(
     """
     sampler = _make(
         name, shape, labels, model, seed, initial, roi, forbidden, stop_at, confidence, smallest_feature,
-        interaction_px, {"minimise": minimise, "overhead_counts": overhead_counts, "overhead_s": overhead_s},
+        interaction_px, image_network,
+        {"minimise": minimise, "overhead_counts": overhead_counts, "overhead_s": overhead_s},
     )  # fmt: skip
     if image is not None:
         sampler.take_image(image)
@@ -139,6 +153,7 @@ def _make(
     confidence: float | None,
     smallest_feature: int | None,
     interaction_px: float | None,
+    image_network: str | None,
     cost: dict[str, Any],
 ) -> Any:
     check_name(name)
@@ -159,12 +174,13 @@ def _make(
     if name == "learned" and interaction_px:
         from .learned.mixed import MixedSampler
 
-        rules = {"stop_at": stop_at, "confidence": confidence}
+        rules: dict[str, Any] = {"stop_at": stop_at, "confidence": confidence}
         return MixedSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)  # type: ignore[arg-type]
     if name == "learned":
         from .learned.sampler import LearnedSampler
 
-        return LearnedSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]
+        rules = {"stop_at": stop_at, "confidence": confidence, "image_network": image_network}
+        return LearnedSampler(shape, model, **rules, **masks, **start)  # type: ignore[arg-type]
     if name == "joint":
         from .joint.sampler import JointSampler
 

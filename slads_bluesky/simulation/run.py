@@ -18,6 +18,7 @@ from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
 from ..grid import ScanGrid
 from ..protocols import HasMixture, Specimen, StopRule
+from ..sampling.factory import image_network
 from ..simulated import simulation_metadata
 from ..spectra.dwell import adaptive_dwell
 from ..spectra.dwell_mixed import mixture_dwell
@@ -171,6 +172,7 @@ def make_agent(
         confidence=confidence,
         smallest_feature=smallest_feature,
         interaction_px=_interaction_px(phantom, models),
+        image_network=image_network(models.sampler_name, _interaction_px(phantom, models)),
         more=element_target(elements, models.classifier),
         minimise=minimise,
         overhead_s=None if minimise is None else LIST_OVERHEAD_S if lists else POINT_OVERHEAD_S,

@@ -16,7 +16,16 @@ from scipy import ndimage
 
 from ...images.registration import Displacement, displaced, shading_terms
 
-__all__ = ["BINS", "AlignedPlanes", "ImageEvidence", "Term", "align", "grey_tables", "make_evidence"]
+__all__ = [
+    "BINS",
+    "AlignedPlanes",
+    "ImageEvidence",
+    "Term",
+    "align",
+    "grey_tables",
+    "into_bins",
+    "make_evidence",
+]
 
 BINS = 256
 _TAIL = 0.1
@@ -104,11 +113,15 @@ def align(
             grey -= a[0] * ys[:, None] + a[1] * xs
             if a.size > 2:
                 grey -= a[2] * ys[:, None] ** 2 + a[3] * ys[:, None] * xs + a[4] * xs**2
-        low, high = np.percentile(grey, [_TAIL, 100.0 - _TAIL])
-        step = max(float(high - low), 1e-6) / BINS
-        bins[name] = np.clip((grey - low) / step, 0, BINS - 1).astype(np.uint8)
-        width[name] = step
+        bins[name], width[name] = into_bins(grey)
     return AlignedPlanes(bins, width, where)
+
+
+def into_bins(grey: NDArray[np.floating]) -> tuple[NDArray[np.uint8], float]:
+    """Cut a plane, (rows, columns), into `BINS` bins; return the bins and the width of one."""
+    low, high = np.percentile(grey, [_TAIL, 100.0 - _TAIL])
+    step = max(float(high - low), 1e-6) / BINS
+    return np.clip((grey - low) / step, 0, BINS - 1).astype(np.uint8), step
 
 
 def grey_tables(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,11 @@ from ...images.registration import Displacement, label_displacement
 from ..masks import check_allowed
 from .evidence import AlignedPlanes, ImageEvidence, Term, align, make_evidence
 from .mask import guided_pixels
-from .selection import Predict, choose_terms
+from .selection import NETWORK, Predict, choose_terms
 
 __all__ = ["EXPONENT", "GuideState", "ImageGuide"]
+
+Seeing = Callable[[AlignedPlanes], Predict]
 
 HALF_CERTAIN = 4.0
 """Least gain of a displacement in half of the labels; see `images.registration.CERTAIN`."""
@@ -50,7 +54,9 @@ class ImageGuide:
         mask = check_allowed((plane.shape[0], plane.shape[1]), allowed)
         return guided_pixels(plane, fraction, seed=self._seed, allowed=mask)
 
-    def validated(self, predict: Predict, measured: NDArray[np.int16]) -> GuideState:
+    def validated(
+        self, predict: Predict, measured: NDArray[np.int16], seeing: Seeing | None = None
+    ) -> GuideState:
         """Register the frame with the labels and decide by hold-out validation how it is used.
 
         Parameters
@@ -59,6 +65,8 @@ class ImageGuide:
             What the labels alone say; see `selection.Predict`.
         measured : (rows, columns) int16
             Labels, 0 where unclassified, -1 where unmeasured.
+        seeing : callable, optional
+            Returns, for planes as they lie under the map, what a network says that sees them.
         """
         pixels = np.flatnonzero(measured.reshape(-1) > 0)
         labels = measured.reshape(-1)[pixels].astype(np.int64)
@@ -83,7 +91,11 @@ class ImageGuide:
             if best is None or state.gain > best.gain:
                 best = state
         assert best is not None
-        return best
+        if seeing is None or not best.used:
+            return best
+        rng = np.random.default_rng([self._seed, pixels.size, 0x1A])
+        network = seeing(best.aligned)
+        return GuideState(best.aligned, *choose_terms(once, measured, best.aligned, rng, network))
 
     def _displacement(self, pixels: NDArray[np.int64], labels: NDArray[np.int64]) -> Displacement:
         """Displacement of the frame that all labels and two halves of them agree on; none if they do not.
@@ -110,21 +122,23 @@ class GuideState:
         """Mean gain in the logarithm of the probability of a hidden label."""
         self.displacement: Displacement = aligned.displacement
         """Between the frame and the map."""
-        used = {term.plane for term in terms}
-        self._aligned = AlignedPlanes(
-            {name: plane for name, plane in aligned.bins.items() if name in used},
-            aligned.width,
-            aligned.displacement,
-        )
+        self.aligned = aligned
+        """The frame's planes as they lie under the map."""
 
     @property
     def used(self) -> bool:
         """Whether the frame is used."""
         return bool(self.terms)
 
+    @property
+    def network_weight(self) -> float:
+        """Weight of a network that sees the frame, against that of the labels alone; 0 … 1."""
+        return sum(term.weight for term in self.terms if term.plane == NETWORK)
+
     def evidence(self, measured: NDArray[np.int16]) -> ImageEvidence | None:
         """What the frame says, learnt from all labels of `measured`; None where it is not used."""
         pixels = np.flatnonzero(measured.reshape(-1) > 0)
-        if not self.terms or pixels.size == 0:
+        planes = [term for term in self.terms if term.plane != NETWORK]
+        if not planes or pixels.size == 0:
             return None
-        return make_evidence(self._aligned, self.terms, pixels, measured.reshape(-1)[pixels].astype(np.int64))
+        return make_evidence(self.aligned, planes, pixels, measured.reshape(-1)[pixels].astype(np.int64))

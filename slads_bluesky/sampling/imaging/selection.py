@@ -15,7 +15,7 @@ without).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ from scipy import optimize
 from ...protocols import UNMEASURED
 from .evidence import BINS, AlignedPlanes, Term, grey_tables
 
-__all__ = ["Predict", "choose_terms"]
+__all__ = ["NETWORK", "Predict", "choose_terms"]
 
 Predict = Callable[[NDArray[np.int16], NDArray[np.int64]], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """From measured labels and flat pixels (n,): the labels that can be predicted, (L,), their probabilities (L, n)."""
 
+NETWORK = "network"
+"""The term of a network that sees the frame; the others are planes of it."""
 MOST_WEIGHT = 3.0
 SHRINKAGE = 1.0
 """The sum of squared weights costs so much of the logarithm of the likelihood."""
@@ -49,7 +51,11 @@ _NEVER = 1e-3
 
 
 def choose_terms(
-    predict: Predict, measured: NDArray[np.int16], aligned: AlignedPlanes, rng: np.random.Generator
+    predict: Predict,
+    measured: NDArray[np.int16],
+    aligned: AlignedPlanes,
+    rng: np.random.Generator,
+    seeing: Predict | None = None,
 ) -> tuple[tuple[Term, ...], float]:
     """Choose planes and weights.
 
@@ -63,6 +69,10 @@ def choose_terms(
         The frame's planes.
     rng : numpy.random.Generator
         Decides what is hidden.
+    seeing : callable, optional
+        What a network says that sees the frame as it is aligned. Its weight w, of the term `NETWORK`, is taken from
+        the labels' own: (1 - w) log P_labels + w log P_network. Whether the frame helps is for its planes alone to
+        show: two networks together predict better than one, whatever the frame shows.
 
     Returns
     -------
@@ -78,18 +88,15 @@ def choose_terms(
     known, position = np.unique(labels, return_inverse=True)
     if known.size < 2:
         return (), 0.0
-    own, greys = _hidden(predict, measured, aligned, pixels, labels, known, rng)
+    own, greys = _hidden(predict, measured, aligned, pixels, labels, known, rng, seeing)
     truth = np.concatenate([position[part] for part in own.parts])
     alone, frame = own.log_probability, np.stack(list(greys.values()))
-    gain = np.empty(truth.size)
-    for half in (np.arange(truth.size) % 2 == 0, np.arange(truth.size) % 2 == 1):
-        weights = _fitted(alone[:, ~half], frame[:, :, ~half], truth[~half])
-        pooled = alone[:, half] + np.tensordot(weights, frame[:, :, half], 1)
-        gain[half] = _score(pooled, truth[half]) - _score(alone[:, half], truth[half])
-    chance = float(gain.std()) / math.sqrt(gain.size)
-    if float(gain.mean()) <= max(BEYOND_CHANCE * chance, 1e-6):
+    most = [1.0 if name == NETWORK else MOST_WEIGHT for name in greys]
+    planes = np.array([name != NETWORK for name in greys])
+    if not _helps(_gains(alone, frame[planes], truth, [MOST_WEIGHT] * int(planes.sum()))):
         return (), 0.0
-    weights = _fitted(alone, frame, truth)
+    gain = _gains(alone, frame, truth, most)
+    weights = _fitted(alone, frame, truth, most)
     terms = tuple(
         Term(name, float(weight))
         for name, weight in zip(greys, weights, strict=True)
@@ -98,12 +105,36 @@ def choose_terms(
     return terms, float(gain.mean()) if terms else 0.0
 
 
+def _gains(
+    alone: NDArray[np.float64],
+    frame: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    most: Sequence[float],
+) -> NDArray[np.float64]:
+    """Gain in log probability of each hidden label, by the weights that the other half of them gives; (n,)."""
+    gain = np.empty(truth.size)
+    for half in (np.arange(truth.size) % 2 == 0, np.arange(truth.size) % 2 == 1):
+        weights = _fitted(alone[:, ~half], frame[:, :, ~half], truth[~half], most)
+        pooled = alone[:, half] + np.tensordot(weights, frame[:, :, half], 1)
+        gain[half] = _score(pooled, truth[half]) - _score(alone[:, half], truth[half])
+    return gain
+
+
+def _helps(gain: NDArray[np.float64]) -> bool:
+    """Whether a mean gain is more than chance."""
+    chance = float(gain.std()) / math.sqrt(gain.size)
+    return float(gain.mean()) > max(BEYOND_CHANCE * chance, 1e-6)
+
+
 def _fitted(
-    alone: NDArray[np.float64], frame: NDArray[np.float64], truth: NDArray[np.int64]
+    alone: NDArray[np.float64],
+    frame: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    most: Sequence[float],
 ) -> NDArray[np.float64]:
     """Weights (T,) of the planes' logarithms (T, L, n), added to those of the labels alone (L, n).
 
-    Those under which the labels at rows `truth` (n,) are most probable.
+    Those under which the labels at rows `truth` (n,) are most probable; none is over `most`.
     """
     places = np.arange(truth.size)
     at_truth, alone_at_truth = frame[:, truth, places], float(alone[truth, places].sum())
@@ -116,7 +147,7 @@ def _fitted(
         slope = (expected - at_truth).sum(axis=1) + 2 * SHRINKAGE * weights
         return SHRINKAGE * float(weights @ weights) - likelihood, slope
 
-    bounds = [(0.0, MOST_WEIGHT)] * len(frame)
+    bounds = [(0.0, largest) for largest in most]
     found = optimize.minimize(cost, np.zeros(len(frame)), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x, np.float64)
 
@@ -141,13 +172,15 @@ def _hidden(
     labels: NDArray[np.int64],
     known: NDArray[np.int64],
     rng: np.random.Generator,
+    seeing: Predict | None,
 ) -> tuple[_Own, dict[str, NDArray[np.float64]]]:
     """Predict each hidden part from the rest, by the labels and by each plane."""
     n = max(1, int(SHARE * pixels.size))
     order = rng.permutation(pixels.size)
     folds = min(int(1 / SHARE), math.ceil(ENOUGH / n))
     own = _Own()
-    greys: dict[str, list[NDArray[np.float64]]] = {name: [] for name in aligned.bins}
+    names = [*aligned.bins, *(() if seeing is None else (NETWORK,))]
+    greys: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     counts = {name: np.bincount(plane.reshape(-1), minlength=BINS) for name, plane in aligned.bins.items()}
     for fold in range(folds):
         part = order[fold * n : (fold + 1) * n]
@@ -160,6 +193,10 @@ def _hidden(
         logs[at] = np.log(np.maximum(probability, 1e-6))
         own.parts.append(part)
         own.rows.append(logs)
+        if seeing is not None:
+            by_network = np.full((known.size, part.size), math.log(_NEVER))
+            by_network[at] = np.log(np.maximum(seeing(seen, pixels[part])[1], 1e-6))
+            greys[NETWORK].append(by_network - logs)
         for name, plane in aligned.bins.items():
             flat = plane.reshape(-1)
             table = grey_tables(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from ...images.labels import compact_labels
 from ..imaging.evidence import ImageEvidence
+from .guided_inputs import NOISE_UNIT, RATIO_UNIT, ImageInput, fold_ratios
 from .inputs import N_PLANES, fold_planes, label_distances
 from .model import LearnedModel
 from .network import MULTIPLE, load_network
 
-__all__ = ["NetworkMapper", "Precision", "Prediction", "resolve_precision"]
+__all__ = ["NetworkMapper", "Precision", "Prediction", "Seen", "resolve_precision"]
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -159,6 +160,31 @@ def _add_evidence(logits, bins, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _pool(logits, other, share):  # type: ignore[no-untyped-def]
+    """Set folded logits to those of the weighted geometric mean with `share` of another prediction, normalised."""
+    rest = np.float32(1.0) - share
+    maps, rows, columns, lanes = logits.shape
+    if maps == 1:
+        for r in range(rows):
+            for c in range(columns):
+                for lane in range(lanes):
+                    logits[0, r, c, lane] = rest * logits[0, r, c, lane] + share * other[0, r, c, lane]
+        return
+    weight = np.empty(maps, np.float32)
+    for r in range(rows):
+        for c in range(columns):
+            for lane in range(lanes):
+                total = np.float32(0.0)
+                for i in range(maps):
+                    p = _logistic(logits[i, r, c, lane]) ** rest * _logistic(other[i, r, c, lane]) ** share
+                    weight[i] = p + np.float32(1e-12)
+                    total += weight[i]
+                for i in range(maps):
+                    p = min(max(weight[i] / total, np.float32(1e-7)), np.float32(1.0 - 1e-6))
+                    logits[i, r, c, lane] = np.log(p / (np.float32(1.0) - p))
+
+
+@njit(cache=True, nogil=True)
 def _at(logits, rows, columns, out):  # type: ignore[no-untyped-def]
     """Fill `out` (labels, n) with the probabilities of folded logits at some pixels."""
     maps = logits.shape[0]
@@ -177,6 +203,15 @@ def _at(logits, rows, columns, out):  # type: ignore[no-untyped-def]
         else:
             for i in range(maps):
                 out[i, j] /= max(total, 1e-9)
+
+
+class Seen(NamedTuple):
+    """A network that sees images, and what it sees of one."""
+
+    network: NetworkMapper
+    image: ImageInput
+    weight: float
+    """Of its prediction, against that from the labels alone; 0 … 1."""
 
 
 class NetworkMapper:
@@ -205,13 +240,24 @@ class NetworkMapper:
         self._complement = model.policy.complement if complement is None else complement
         self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         net = load_network(model).requires_grad_(False)
+        self._planes = net.planes
         self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, measured: NDArray[np.int16], evidence: ImageEvidence | None = None) -> Prediction:
+    @property
+    def sees_images(self) -> bool:
+        """Whether the network takes an image as an input."""
+        return self._planes > N_PLANES
+
+    def __call__(
+        self,
+        measured: NDArray[np.int16],
+        evidence: ImageEvidence | None = None,
+        seen: Seen | None = None,
+    ) -> Prediction:
         """Predict every pixel from (rows, columns) int16 labels, 0 where unclassified, -1 where unmeasured.
 
         With no voting sample at all every pixel gets label 1 with probability 0. The `evidence` of an image
-        multiplies the probabilities.
+        multiplies the probabilities; what a network that has `seen` the image predicts is pooled with them.
         """
         out = Prediction(
             np.ones(measured.shape, np.uint8),
@@ -220,11 +266,15 @@ class NetworkMapper:
         if not (measured > 0).any():
             return out
         for rows, columns in _tiles(measured.shape):
-            self._tile(measured, rows, columns, out, evidence)
+            self._tile(measured, rows, columns, out, evidence, seen)
         return out
 
     def probabilities(
-        self, measured: NDArray[np.int16], pixels: NDArray[np.int64]
+        self,
+        measured: NDArray[np.int16],
+        pixels: NDArray[np.int64],
+        image: ImageInput | None = None,
+        noise: float = 0.0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Predict some pixels: the labels among `measured`, (L,), and the probability of each, (L, n).
 
@@ -239,7 +289,7 @@ class NetworkMapper:
             )
             if here.size == 0:
                 continue
-            values, _, logits, _ = self._window(measured, rows, columns)
+            values, _, logits, _ = self._window(measured, rows, columns, image, noise)
             if values.size == 0:
                 continue
             found = np.empty((values.size, here.size), np.float32)
@@ -255,6 +305,7 @@ class NetworkMapper:
         columns: tuple[int, int],
         out: Prediction,
         evidence: ImageEvidence | None,
+        seen: Seen | None,
     ) -> None:
         top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
         core = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
@@ -262,6 +313,9 @@ class NetworkMapper:
         if values.size == 0:
             out.distance[core] = np.float32(100.0)
             return
+        if seen is not None and values.size > 1:
+            other = seen.network._window(measured, rows, columns, seen.image)[2]
+            _pool(logits, other, np.float32(seen.weight))
         if evidence is not None and values.size > 1:
             window = slice(top, rows[1] + _MARGIN), slice(left, columns[1] + _MARGIN)
             _add_evidence(logits, *evidence.of(values, window))
@@ -285,11 +339,17 @@ class NetworkMapper:
         out.distance[core], out.conflict[core] = distance[cut], conflict[cut]
 
     def _window(
-        self, measured: NDArray[np.int16], rows: tuple[int, int], columns: tuple[int, int]
+        self,
+        measured: NDArray[np.int16],
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        image: ImageInput | None = None,
+        noise: float = 0.0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArray[np.int16]]:
         """Labels of a tile with its margins, squared distances to them, folded logits, and what was measured."""
         top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
-        window = measured[top : rows[1] + _MARGIN, left : columns[1] + _MARGIN]
+        cut = slice(top, rows[1] + _MARGIN), slice(left, columns[1] + _MARGIN)
+        window = measured[cut]
         height, width = (-(-n // MULTIPLE) * MULTIPLE for n in window.shape)
         padded = np.full((height, width), -1, np.int16)
         padded[: window.shape[0], : window.shape[1]] = window
@@ -297,14 +357,22 @@ class NetworkMapper:
         if values.size == 0:
             return values, np.empty((0, height, width), np.uint16), np.empty((0, 0, 0, 4), np.float32), padded
         distances = label_distances(compact + 1, values.size)
-        return values, distances, self._logits(distances), padded
+        seen = None if image is None else image.of(values, cut)
+        return values, distances, self._logits(distances, seen, noise), padded
 
-    def _logits(self, distances: NDArray[np.uint16]) -> NDArray[np.float32]:
+    def _logits(
+        self,
+        distances: NDArray[np.uint16],
+        seen: tuple[NDArray[np.uint8], NDArray[np.int8]] | None,
+        noise: float,
+    ) -> NDArray[np.float32]:
         """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each."""
         n, rows, columns = distances.shape
         maps = 1 if n <= 2 else n
         out = np.empty((maps, rows // 2, columns // 2, 4), np.float32)
-        x = np.empty((1, rows // 2, columns // 2, 4 * N_PLANES), np.float32)
+        x = np.zeros((1, rows // 2, columns // 2, 4 * self._planes), np.float32)
+        if self._planes > N_PLANES:
+            x[..., -4:] = noise / NOISE_UNIT
         rest_label = -1
         if maps > 1 and self._complement:
             rest_label = int(np.argmax([np.count_nonzero(plane == 0) for plane in distances]))
@@ -314,6 +382,8 @@ class NetworkMapper:
             rest = [distances[j] for j in range(n) if j != i]
             other = np.minimum.reduce(rest) if rest else np.full((rows, columns), 100 * 100, np.uint16)
             fold_planes(distances[i], other, x[0])
+            if seen is not None:
+                fold_ratios(seen[0], seen[1][:, i], RATIO_UNIT, N_PLANES, x[0])
             with torch.inference_mode():
                 planes = torch.from_numpy(x).to(self._dtype).permute(0, 3, 1, 2)
                 out[i] = self._net.folded(planes)[0].permute(1, 2, 0).float().numpy()

@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 from ...errors import ModelFileError
 from ...modelfile import check_version, read_file, write_file
 from ..slads.model import TERMS
+from .inputs import N_PLANES
 from .settings import VERSION_1, PolicySettings
-from .weights import check_weights
+from .weights import check_weights, planes_of_weights
 
-__all__ = ["FORMAT", "SHIPPED", "VERSION", "LearnedModel", "shipped_model"]
+__all__ = [
+    "FORMAT",
+    "SHIPPED",
+    "VERSION",
+    "LearnedModel",
+    "image_model",
+    "shipped_image_model",
+    "shipped_model",
+]
 
 FORMAT = "slads-bluesky/learned"
 VERSION = 2
@@ -28,6 +37,8 @@ _HASHED_VERSION = 1
 """Part of the hash, which depends on what the model decides and not on how its file is laid out."""
 SHIPPED = Path(__file__).with_name("general.safetensors")
 """The general model that comes with the program."""
+GUIDED = Path(__file__).with_name("guided.safetensors")
+"""The one that sees an image beside the labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,11 @@ class LearnedModel:
         runs.flags.writeable = False
         object.__setattr__(self, "calibration_runs", runs)
         check_weights("learned", self.widths, self.weights)
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether the network takes an image beside the labels."""
+        return planes_of_weights(self.weights) > N_PLANES
 
     @property
     def sha256(self) -> str:
@@ -138,3 +154,27 @@ class LearnedModel:
 def shipped_model() -> LearnedModel:
     """Return the general model that comes with the program."""
     return LearnedModel.load(SHIPPED)
+
+
+@lru_cache(maxsize=1)
+def shipped_image_model() -> LearnedModel:
+    """Return the model that comes with the program and sees an image beside the labels."""
+    return LearnedModel.load(GUIDED)
+
+
+def image_model(which: LearnedModel | str | None) -> LearnedModel | None:
+    """Return the model that sees images: the shipped one for "shipped" or its hash; None for None.
+
+    Raises
+    ------
+    ModelFileError
+        If this version of the program comes with another one than that of the hash.
+    """
+    if which is None or isinstance(which, LearnedModel):
+        return which
+    model = shipped_image_model()
+    if which not in ("shipped", model.sha256):
+        raise ModelFileError(
+            f"the map's image network is {which[:12]}…, this version of the program comes with {model.sha256[:12]}…"
+        )
+    return model

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .inputs import N_PLANES
+from .weights import planes_of_weights
 
 __all__ = ["MULTIPLE", "LabelNet", "load_network"]
 
@@ -42,12 +43,14 @@ class LabelNet(nn.Module):
     ----------
     widths : sequence of int
         Channels of each level, finest first; each level halves rows and columns.
+    planes : int
+        Of the input: `inputs.N_PLANES`, or `guided_inputs.N_GUIDED` with an image beside the labels.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], planes: int = N_PLANES) -> None:
         super().__init__()
-        self.widths = tuple(int(w) for w in widths)
-        n_in = (4 * N_PLANES, *self.widths[:-1])
+        self.widths, self.planes = tuple(int(w) for w in widths), int(planes)
+        n_in = (4 * self.planes, *self.widths[:-1])
         self.down = nn.ModuleList(_Pair(a, b) for a, b in zip(n_in, self.widths, strict=True))
         steps = list(zip(self.widths[:0:-1], self.widths[-2::-1], strict=True))
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in steps)
@@ -55,11 +58,11 @@ class LabelNet(nn.Module):
         self.out = nn.Conv2d(self.widths[0], 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (n, 1, rows, columns) of planes (n, 5, rows, columns)."""
+        """Return logits (n, 1, rows, columns) of planes (n, `planes`, rows, columns)."""
         return F.pixel_shuffle(self.folded(F.pixel_unshuffle(x, 2)), 2)
 
     def folded(self, x: Tensor) -> Tensor:
-        """Return logits (n, 4, rows / 2, columns / 2) of planes (n, 20, rows / 2, columns / 2), 2 × 2 folded."""
+        """Return logits (n, 4, rows / 2, columns / 2) of planes (n, 4 · `planes`, rows / 2, columns / 2), folded."""
         skips = []
         for level, pair in enumerate(self.down):
             x = pair(x if level == 0 else F.avg_pool2d(x, 2))
@@ -83,6 +86,6 @@ class _Weights(Protocol):
 
 def load_network(model: _Weights) -> LabelNet:
     """Return the network of `model` in float32."""
-    net = LabelNet(model.widths)
+    net = LabelNet(model.widths, planes_of_weights(model.weights))
     net.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in model.weights.items()})
     return net

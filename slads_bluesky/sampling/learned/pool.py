@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 from ...images.generated import training_image
 from ..slads.model import SladsModel
 from ..slads.simulate import sampling_order
+from .guided_inputs import Beside
 from .inputs import one_against_rest
 from .rollout import Order, Predictor, as_order, by_distance, random_order, roll_out
 from .settings import TrainingSettings
+from .training_frames import TrainingFrame, beside_each, training_frame
 
-__all__ = ["Pool", "draw_state", "two_phases", "with_wrong_labels"]
+__all__ = ["Pool", "draw_guided_state", "draw_state", "two_phases", "with_wrong_labels"]
 
 
 def with_wrong_labels(
-    measured: NDArray[np.int16], labels: int, most: float, rng: np.random.Generator
+    measured: NDArray[np.int16],
+    labels: int,
+    most: float,
+    rng: np.random.Generator,
+    share: float | None = None,
 ) -> NDArray[np.int16]:
-    """Return measured labels of which a share, drawn from 0 to `most`, is wrong.
+    """Return measured labels of which a share, `share` or drawn from 0 to `most`, is wrong.
 
     Parameters
     ----------
@@ -35,7 +41,8 @@ def with_wrong_labels(
         In half of the calls all wrong labels are confusions of one pair, as of two phases that are alike; in the
         others every label may stand for every other.
     """
-    wrong = (rng.random(measured.shape) < rng.uniform(0.0, most)) & (measured > 0)
+    chance = rng.random(measured.shape)
+    wrong = (chance < (rng.uniform(0.0, most) if share is None else share)) & (measured > 0)
     out = measured.copy()
     if rng.random() < 0.5:
         pair = rng.choice(np.arange(1, labels + 1), 2, replace=False)
@@ -61,11 +68,7 @@ def draw_state(
     counted : (rows, columns) bool
         Whether each pixel counts for the loss: the unmeasured ones, and with `label_noise` all.
     """
-    least, most = min(order.reach, max(16, truth.size // 250)), order.reach + 1
-    # Half of the states evenly over the whole order: on a logarithmic scale alone few would be nearly finished.
-    n = int(
-        rng.uniform(least, most) if rng.random() < 0.5 else np.exp(rng.uniform(np.log(least), np.log(most)))
-    )
+    n = _state_size(truth.size, order, rng)
     turn, flip = int(rng.integers(4)), bool(rng.integers(2))
     truth, rank = np.rot90(truth, turn), np.rot90(order.rank, turn)
     if flip:
@@ -78,6 +81,52 @@ def draw_state(
     seen = np.unique(measured)
     label = int(rng.choice(seen[seen > 0]))
     return one_against_rest(measured, label), truth == label, counted
+
+
+def _state_size(pixels: int, order: Order, rng: np.random.Generator) -> int:
+    """Draw how many samples a state has."""
+    least, most = min(order.reach, max(16, pixels // 250)), order.reach + 1
+    # Half of the states evenly over the whole order: on a logarithmic scale alone few would be nearly finished.
+    return int(
+        rng.uniform(least, most) if rng.random() < 0.5 else np.exp(rng.uniform(np.log(least), np.log(most)))
+    )
+
+
+def draw_guided_state(
+    truth: NDArray[np.uint8],
+    order: Order,
+    frame: TrainingFrame,
+    rng: np.random.Generator,
+    settings: TrainingSettings,
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_], NDArray[np.bool_], Beside]:
+    """Draw one state of one image with its frame, or without in the share that the settings say.
+
+    Every other state has no wrong labels; in the others the network is given their share as a validation would
+    estimate it.
+
+    Returns
+    -------
+    distances, target, counted
+        As `draw_state`; all pixels are counted where labels may be wrong.
+    beside : Beside
+    """
+    n = _state_size(truth.size, order, rng)
+    measured = np.where(order.rank < n, truth.astype(np.int16), np.int16(-1))
+    counted = measured < 0
+    share = float(rng.uniform(0.0, settings.label_noise)) if rng.random() < 0.5 else 0.0
+    if share > 0.0:
+        measured = with_wrong_labels(measured, int(truth.max()), 0.0, rng, share)
+        counted = np.ones_like(counted)
+        share *= float(np.exp(rng.normal(0.0, 0.3)))
+    seen = np.unique(measured[measured > 0])
+    i = int(rng.integers(seen.size))
+    beside = beside_each(frame if rng.random() < settings.framed else None, measured, seen, share)[i]
+    parts = [one_against_rest(measured, int(seen[i])), (truth == seen[i])[None], counted[None], beside.ratios]
+    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+    turned = [np.rot90(part, turn, (1, 2)) for part in parts]
+    if flip:
+        turned = [part[:, ::-1] for part in turned]
+    return turned[0], turned[1][0], turned[2][0], Beside(turned[3], share)
 
 
 class Pool:
@@ -108,6 +157,8 @@ class Pool:
         self._slads, self._threads = slads, threads
         self.truth: list[NDArray[np.uint8]] = []
         self.orders: list[Order] = []
+        self.frames: list[TrainingFrame] = []
+        """One of each image where the settings want frames."""
         self.next = 0
         """Place of the oldest image once the pool is full."""
 
@@ -135,7 +186,11 @@ class Pool:
         truths = [self._image() for _ in range(n)]
         learnt = 0 if predict is None else 4 * n // 5
         part = (n - learnt) // 3
-        orders = roll_out(truths[:learnt], predict, self.rng, self._threads) if predict and learnt else []
+        frames = [training_frame(truth, self.rng) for truth in truths] if self._settings.framed else None
+        shown = frames[:learnt] if frames else None
+        orders = (
+            roll_out(truths[:learnt], predict, self.rng, self._threads, shown) if predict and learnt else []
+        )
         orders += roll_out(truths[learnt : learnt + part], by_distance, self.rng, self._threads)
         for i, truth in enumerate(truths[learnt + part :]):
             reach = int(self.rng.uniform(0.1, 0.5) * truth.size)
@@ -154,6 +209,15 @@ class Pool:
                 self.truth[self.next] = truth
                 self.orders[self.next] = order
                 self.next = (self.next + 1) % self._settings.pool
+        self._keep(frames or [])
+
+    def _keep(self, frames: Sequence[TrainingFrame]) -> None:
+        """Hold the frames of the images that came last, each at the place of its image."""
+        for back, frame in enumerate(frames):
+            if len(self.frames) < self._settings.pool:
+                self.frames.append(frame)
+            else:
+                self.frames[(self.next - len(frames) + back) % self._settings.pool] = frame
 
 
 def two_phases(draw: Callable[[], NDArray[np.uint8]], n: int) -> list[NDArray[np.uint8]]:

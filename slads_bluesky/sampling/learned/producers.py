@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,14 +25,19 @@ from torch import Tensor
 
 from ...errors import SladsError
 from ..slads.model import SladsModel
+from .guided_inputs import GREYS
 from .network import LabelNet
-from .pool import Pool, draw_state
-from .prediction import predict_pairs
+from .pool import Pool, draw_guided_state, draw_state
+from .prediction import beside_planes, predict_pairs
 from .settings import TrainingSettings
 
-__all__ = ["Producers", "planes_of"]
+__all__ = ["Batch", "Producers", "planes_of"]
+
+CPU = torch.device("cpu")
 
 SLOTS = 2
+FIRST_IMAGES = 24
+"""Of a process, so that a trained network does not forget on a few."""
 """Batches in shared memory for each process."""
 WAIT_S = 0.5
 _TARGET, _COUNTED = 1, 2
@@ -43,27 +48,65 @@ Weights = Mapping[str, NDArray[np.float32]]
 def planes_of(distances: Tensor) -> Tensor:
     """Return the network's input (n, 5, rows, columns) of squared distances (n, 2, rows, columns), on their device.
 
-    The same as `inputs.planes`, in torch.
+    The same as `inputs.planes`, in torch; not yet in the order of memory that the network wants.
     """
     own, other = distances.float().sqrt().unbind(1)
     near = (other - own) / (other + own).clamp_min(1e-6)
     made = [own == 0, other == 0, 0.5 * own.log1p(), 0.5 * other.log1p(), near]
-    return torch.stack([plane.float() for plane in made], 1).contiguous(memory_format=torch.channels_last)
+    return torch.stack([plane.float() for plane in made], 1)
 
 
-def _views(
-    block: SharedMemory, settings: TrainingSettings, slots: int
-) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Distances (slots, batch, 2, side, side) and marks (slots, batch, side, side) of a block of shared memory."""
-    pixels = (settings.side, settings.side)
-    shape = (slots, settings.batch, 2, *pixels)
-    distances = np.ndarray(shape, np.int16, block.buf)
-    marks = np.ndarray((slots, settings.batch, *pixels), np.uint8, block.buf, offset=distances.nbytes)
-    return distances, marks
+class Batch(NamedTuple):
+    """States of many images as a producer makes them, without what can be worked out of it where torch computes."""
+
+    distances: Tensor
+    """(n, 2, rows, columns) int16, squared."""
+    marks: Tensor
+    """(n, rows, columns) uint8: 1 where the label is the target's, 2 where the pixel counts for the loss."""
+    ratios: Tensor
+    """(n, T, rows, columns) int8, T = 0 where no image guides the network; see `guided_inputs.ratio_tables`."""
+    noise: Tensor
+    """(n,) float32: share of the labels that may be wrong."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return it on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+    def examples(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the network's input, the target and the weight of each pixel, (n, …, rows, columns) float32."""
+        x = planes_of(self.distances)
+        if self.ratios.shape[1]:
+            x = torch.cat([x, beside_planes(self.ratios, self.noise)], 1)
+        y = (self.marks & _TARGET)[:, None].float()
+        counted = (self.marks & _COUNTED > 0)[:, None].float()
+        weight = counted / counted.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1.0)
+        return x.contiguous(memory_format=torch.channels_last), y, weight
 
 
-def _bytes(settings: TrainingSettings, slots: int) -> int:
-    return 5 * slots * settings.batch * settings.side**2
+class _Block:
+    """Arrays in shared memory: `slots` batches."""
+
+    def __init__(self, buffer: Any, settings: TrainingSettings, slots: int) -> None:
+        n, pixels = settings.batch, (settings.side, settings.side)
+        terms = len(GREYS) if settings.framed else 0
+        at = 0
+
+        def view(shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+            nonlocal at
+            array: NDArray[Any] = np.ndarray((slots, n, *shape), kind, buffer, offset=at)
+            at += array.nbytes
+            return array
+
+        self.noise = view((), np.float32)
+        self.distances = view((2, *pixels), np.int16)
+        self.marks = view(pixels, np.uint8)
+        self.ratios = view((terms, *pixels), np.int8)
+
+    @staticmethod
+    def bytes(settings: TrainingSettings, slots: int) -> int:
+        """Size of the buffer."""
+        terms = len(GREYS) if settings.framed else 0
+        return slots * settings.batch * (4 + (5 + terms) * settings.side**2)
 
 
 class Producers:
@@ -78,6 +121,8 @@ class Producers:
     processes : int
     steps : int
         Steps before: part of the seeds, so that a resumed training draws other images.
+    device : torch.device
+        Where the network orders the images.
     """
 
     def __init__(
@@ -87,11 +132,13 @@ class Producers:
         slads: SladsModel,
         processes: int,
         steps: int = 0,
+        device: torch.device = CPU,
     ) -> None:
         context = get_context("spawn")
         self._slots = SLOTS * processes
-        self._block = SharedMemory(create=True, size=_bytes(settings, self._slots))
-        self._distances, self._marks = _views(self._block, settings, self._slots)
+        self._memory = SharedMemory(create=True, size=_Block.bytes(settings, self._slots))
+        self._block = _Block(self._memory.buf, settings, self._slots)
+        self._pinned = device.type == "cuda"
         self._free: Any = context.Queue()
         self._full: Any = context.Queue()
         self._end = context.Event()
@@ -106,7 +153,8 @@ class Producers:
                     tuple(images),
                     (np.array(slads.theta), slads.radius),
                     (number, processes, steps),
-                    self._block.name,
+                    self._memory.name,
+                    str(device),
                     (self._free, self._full, self._weights[number], self._end),
                 ),
                 daemon=True,
@@ -125,8 +173,8 @@ class Producers:
             except queue.Full:
                 continue
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next batch: distances (n, 2, r, c) int16, target and weight (n, 1, r, c) float32.
+    def batch(self) -> Batch:
+        """Return the next batch.
 
         Raises
         ------
@@ -145,12 +193,12 @@ class Producers:
                         ) from None
         if isinstance(slot, str):
             raise SladsError(f"a producer of training images ended: {slot}")
-        distances = torch.from_numpy(self._distances[slot].copy())
-        marks = self._marks[slot][:, None].copy()
+        block = self._block
+        arrays = (block.distances[slot], block.marks[slot], block.ratios[slot], block.noise[slot])
+        shared = [torch.from_numpy(array) for array in arrays]
+        batch = Batch(*(part.pin_memory() if self._pinned else part.clone() for part in shared))
         self._free.put(slot)
-        counted = (marks & _COUNTED > 0).astype(np.float32)
-        counted /= np.maximum(counted.sum(axis=(1, 2, 3), keepdims=True), 1.0)
-        return distances, torch.from_numpy((marks & _TARGET).astype(np.float32)), torch.from_numpy(counted)
+        return batch
 
     def close(self) -> None:
         """End the processes and free the memory."""
@@ -163,9 +211,9 @@ class Producers:
         for waiting in (self._free, self._full, *self._weights):
             waiting.cancel_join_thread()
             waiting.close()
-        del self._distances, self._marks
-        self._block.close()
-        self._block.unlink()
+        del self._block
+        self._memory.close()
+        self._memory.unlink()
 
     def __enter__(self) -> Producers:
         """Return itself."""
@@ -183,7 +231,8 @@ def _produce(
     images: tuple[NDArray[np.uint8], ...],
     slads: tuple[NDArray[np.float64], int],
     place: tuple[int, int, int],
-    block_name: str,
+    memory_name: str,
+    device_name: str,
     channels: tuple[Any, Any, Any, Any],
 ) -> None:
     """Make batches until the end is set; the body of a process."""
@@ -191,40 +240,40 @@ def _produce(
     number, processes, steps = place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training ends it
     torch.set_num_threads(1)
-    block = SharedMemory(name=block_name)
+    memory = SharedMemory(name=memory_name)
     try:
-        distances, marks = _views(block, settings, SLOTS * processes)
+        device = torch.device(device_name)
+        block = _Block(memory.buf, settings, SLOTS * processes)
         rng = np.random.default_rng([settings.seed, 3, number, steps])
         with ThreadPoolExecutor(1) as threads:
             model = SladsModel(slads[0], (1, 2), radius=slads[1])
             pool = Pool(settings, images, rng, model, threads)
             net: LabelNet | None = None
             share = max(5, settings.fresh // processes)
-            made = 0
+            made = number * settings.every // processes**2  # they shall not all order images at once
             while not end.is_set():
                 try:
                     found = weights.get_nowait()
-                    net = net or LabelNet(settings.widths)
+                    net = net or _network(settings, device)
                     net.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()})
                 except queue.Empty:
                     pass
                 if not len(pool) or made * processes >= settings.every:
-                    ordered = None if net is None else partial(predict_pairs, net, threads=threads)
-                    pool.refresh(share, ordered)
+                    predict = (
+                        None if net is None else partial(predict_pairs, net, threads=threads, device=device)
+                    )
+                    pool.refresh(
+                        share if len(pool) else max(share, min(FIRST_IMAGES, settings.pool)), predict
+                    )
                     made = 0
                 try:
                     slot = free.get(timeout=WAIT_S)
                 except queue.Empty:
                     continue
-                for i, pick in enumerate(rng.integers(0, len(pool), settings.batch)):
-                    pair, target, counted = draw_state(
-                        pool.truth[pick], pool.orders[pick], rng, settings.label_noise
-                    )
-                    distances[slot, i] = pair
-                    marks[slot, i] = _TARGET * target + _COUNTED * counted
+                _fill(block, slot, pool, rng, settings)
                 full.put(slot)
                 made += 1
-            del distances, marks
+        del block
     except (
         Exception
     ) as error:  # the parent raises it; a process that dies without a word would stop the training
@@ -232,4 +281,23 @@ def _produce(
     finally:
         full.close()
         full.join_thread()
-        block.close()
+        memory.close()
+
+
+def _network(settings: TrainingSettings, device: torch.device) -> LabelNet:
+    net = LabelNet(settings.widths, settings.planes)
+    placed: LabelNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+def _fill(block: _Block, slot: int, pool: Pool, rng: np.random.Generator, settings: TrainingSettings) -> None:
+    """Draw a batch of states into a slot."""
+    for i, pick in enumerate(rng.integers(0, len(pool), settings.batch)):
+        truth, order = pool.truth[pick], pool.orders[pick]
+        if settings.framed:
+            pair, target, counted, beside = draw_guided_state(truth, order, pool.frames[pick], rng, settings)
+            block.ratios[slot, i], block.noise[slot, i] = beside
+        else:
+            pair, target, counted = draw_state(truth, order, rng, settings.label_noise)
+        block.distances[slot, i] = pair
+        block.marks[slot, i] = _TARGET * target + _COUNTED * counted

@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 
 from ...images.labels import compact_labels
 from ..picks import batch_size, pick_batch, scores
+from .guided_inputs import Beside
 from .inputs import CAP, label_distances
+from .training_frames import TrainingFrame, beside_each
 
 __all__ = ["NEVER", "Order", "as_order", "by_distance", "combine", "random_order", "roll_out", "spread_mask"]
 
 NEVER = np.uint16(65535)
 """Rank of a pixel that the order does not reach."""
 
-Predictor = Callable[[list[NDArray[np.uint16]]], list[NDArray[np.float32]]]
-"""From squared distances (2, rows, columns), own and other, to the probability of the label, for each of many."""
+Predictor = Callable[[list[NDArray[np.uint16]], list[Beside] | None], list[NDArray[np.float32]]]
+"""From squared distances (2, rows, columns), own and other, to the probability of the label, for each of many.
+
+Where frames guide the network, with what lies beside the distances of each."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ def random_order(rng: np.random.Generator, shape: tuple[int, int], reach: int) -
     )
 
 
-def by_distance(pairs: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
+def by_distance(
+    pairs: list[NDArray[np.uint16]], besides: list[Beside] | None = None
+) -> list[NDArray[np.float32]]:
     """Predict by distances alone, P = d_other / (d_own + d_other): a policy that bisects between labels."""
     out = []
     for pair in pairs:
@@ -100,6 +106,7 @@ class _Run:
     growth: float
     exponent: float
     explore: float
+    frame: TrainingFrame | None = None
     right: int = 0
 
     def measure(self, picks: NDArray[np.int64]) -> None:
@@ -110,7 +117,7 @@ class _Run:
         self.n += len(picks)
 
 
-def _start(rng: np.random.Generator, truth: NDArray[np.uint8]) -> _Run:
+def _start(rng: np.random.Generator, truth: NDArray[np.uint8], frame: TrainingFrame | None) -> _Run:
     n = truth.size
     run = _Run(
         truth,
@@ -122,13 +129,15 @@ def _start(rng: np.random.Generator, truth: NDArray[np.uint8]) -> _Run:
         float(rng.choice([1.0, 1.0, 1.0, 0.5, 1.5])),
         float(rng.choice([0.0, 0.0, 0.05, 0.2])),
     )
+    if frame is not None and rng.random() < 0.75:
+        run.frame, run.exponent = frame, float(rng.choice([0.5, 0.5, 0.5, 0.3, 1.0]))
     share = np.exp(rng.uniform(np.log(0.002), np.log(0.02)))
     run.measure(spread_mask(rng, truth.shape, max(8, int(share * n))))
     return run
 
 
-def _pairs(run: _Run) -> tuple[list[int], list[NDArray[np.uint16]], NDArray[np.float32]]:
-    """Labels seen, the (own, other) distances that the predictor needs, and the distance to the nearest sample."""
+def _pairs(run: _Run) -> tuple[list[int], list[NDArray[np.uint16]], list[Beside], NDArray[np.float32]]:
+    """Labels seen, the (own, other) distances and what lies beside them, and the distance to the nearest sample."""
     values, compact = compact_labels(run.measured)
     seen = values.tolist()
     distances = label_distances(compact + 1, len(seen))
@@ -139,11 +148,15 @@ def _pairs(run: _Run) -> tuple[list[int], list[NDArray[np.uint16]], NDArray[np.f
         rest = np.delete(distances, i, axis=0)
         other = rest.min(axis=0) if len(rest) else np.full_like(distances[0], CAP * CAP)
         pairs.append(np.stack([distances[i], other]))
-    return seen, pairs, nearest
+    return seen, pairs, beside_each(run.frame, run.measured, values)[: len(pairs)], nearest
 
 
 def roll_out(
-    images: Sequence[NDArray[np.uint8]], predict: Predictor, rng: np.random.Generator, pool: Executor
+    images: Sequence[NDArray[np.uint8]],
+    predict: Predictor,
+    rng: np.random.Generator,
+    pool: Executor,
+    frames: Sequence[TrainingFrame] | None = None,
 ) -> list[Order]:
     """Return a sampling order of every image under the policy that `predict` gives, settings drawn at random.
 
@@ -157,14 +170,19 @@ def roll_out(
         Draws start mask, growth, exponent of the distance and share of random picks of each image.
     pool : Executor
         Threads for the distance transforms.
+    frames : sequence of TrainingFrame, optional
+        One of each image; three quarters of the runs see theirs.
     """
-    runs = [_start(rng, image) for image in images]
+    shown: Sequence[TrainingFrame | None] = frames if frames is not None else [None] * len(images)
+    runs = [_start(rng, image, frame) for image, frame in zip(images, shown, strict=True)]
     active = list(runs)
     while active:
         prepared = list(pool.map(_pairs, active))
-        answers = iter(predict([pair for _, pairs, _ in prepared for pair in pairs]))
+        besides = [beside for _, _, each, _ in prepared for beside in each]
+        every = [pair for _, pairs, _, _ in prepared for pair in pairs]
+        answers = iter(predict(every, besides if frames is not None else None))
         still = []
-        for run, (seen, pairs, nearest) in zip(active, prepared, strict=True):
+        for run, (seen, pairs, _, nearest) in zip(active, prepared, strict=True):
             labels, p_max = combine([next(answers) for _ in pairs], seen)
             known = run.measured > 0
             run.right = run.right + 1 if np.all((labels == run.truth) | known) else 0

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ConfigError
 from ...images.distortion import boundary_fraction
 from ...images.labels import fill_from_nearest
 from ...protocols import UNMEASURED, Suggestion
@@ -28,7 +29,7 @@ from .guided import GuidedMapper
 from .holdout import SPACING, Validation, validate
 from .inference import NetworkMapper, Precision, Prediction
 from .label_errors import ROUNDS, LabelErrors, find_label_errors
-from .model import LearnedModel, shipped_model
+from .model import LearnedModel, image_model, shipped_model
 from .planning import Plan
 from .settings import PolicySettings
 
@@ -70,6 +71,9 @@ class LearnedSampler(GridSampler):
         `should_stop` holds once the estimate of the total distortion is not above this.
     confidence : float, optional
         `should_stop` holds only once the total distortion is not above `stop_at` with this probability.
+    image_network : LearnedModel or str, optional
+        Of the network that predicts once an image is used: a model, the hash of one, or "shipped". Without it the
+        probabilities of `model` are multiplied by what the image says, as in maps recorded before there was one.
 
     Raises
     ------
@@ -107,9 +111,18 @@ class LearnedSampler(GridSampler):
         precision: Precision = "auto",
         stop_at: float | None = None,
         confidence: float | None = None,
+        image_network: LearnedModel | str | None = "shipped",
     ) -> None:
         super().__init__(shape, labels, roi, forbidden, seed, smallest_feature)
+        if isinstance(image_network, LearnedModel) and not image_network.sees_images:
+            raise ConfigError("image_network must be the model of a network that sees images")
         self._model = model or shipped_model()
+        if self._model.sees_images:
+            raise ConfigError("the sampler's model sees images: it decides only beside one that does not")
+        self._image_network = image_network
+        self._image_model: LearnedModel | None = None
+        """What predicts once an image is used; None without an image."""
+        self._sees: NetworkMapper | None = None
         self._seed, self._fraction = int(seed), float(initial)
         self._policy = policy or self._model.policy
         self._mapper = NetworkMapper(self._model, precision, complement=self._policy.complement)
@@ -169,6 +182,7 @@ class LearnedSampler(GridSampler):
     def take_image(self, frame: NDArray[np.float32]) -> None:
         """Take a grey-level frame of the field; see `base.GridSampler.take_image`."""
         super().take_image(frame)
+        self._image_model = image_model(self._image_network)
         self._frame = frame
         self._guide = ImageGuide(frame, self._shape, self._seed)
         self._initial = self._guide.initial_pixels(self._fraction, self._allowed)
@@ -215,11 +229,19 @@ class LearnedSampler(GridSampler):
             self._validated, self._n_validated, self._validation = seen, self._n_measured, None
             self._slads = None
             if self._guide is not None:
-                self._guided = GuidedMapper(self._mapper, self._guide, seen)
+                self._guided = GuidedMapper(self._mapper, self._guide, seen, self._seeing())
                 self._monitor.use(self._guided)
         if self._n_measured >= CHECKS * self._n_checked:
             self._checked, self._n_checked, self._errors_then = seen, self._n_measured, None
         self._plan = self._planned(seen)
+
+    def _seeing(self) -> NetworkMapper | None:
+        """Return the network that sees the image; made once."""
+        if self._sees is None and self._image_model is not None:
+            self._sees = NetworkMapper(
+                self._image_model, self._mapper.precision, complement=self._policy.complement
+            )
+        return self._sees
 
     def _planned(self, seen: NDArray[np.int16]) -> Plan:
         """Return the picks that follow from labels, with the image where it is used."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ...errors import ConfigError
+from .guided_inputs import N_GUIDED
+from .inputs import N_PLANES
 
 __all__ = ["VERSION_1", "PolicySettings", "TrainingSettings"]
 
@@ -96,6 +98,9 @@ class TrainingSettings:
     label_noise : float
         Largest share of wrong labels among the samples of a state; in half of the states all are confusions of one
         pair of labels. Above 0 the loss counts measured pixels, too.
+    framed : float
+        Share of the states with a frame of the field beside the labels. Above 0 the network has the planes of
+        `guided_inputs`, and every other state has no wrong labels.
     """
 
     widths: tuple[int, ...] = (32, 48, 64, 96)
@@ -110,3 +115,9 @@ class TrainingSettings:
     own: float = 0.8
     seed: int = 0
     label_noise: float = 0.0
+    framed: float = 0.0
+
+    @property
+    def planes(self) -> int:
+        """Planes of the network's input."""
+        return N_GUIDED if self.framed else N_PLANES

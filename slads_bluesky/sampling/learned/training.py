@@ -21,14 +21,16 @@ from ...errors import DataError
 from ...images.generated import GENERATOR_VERSION, KINDS, training_image
 from ..slads.model import SladsModel
 from ..slads.training import default_radius, train_slads
+from .guided_inputs import Beside
 from .inputs import N_PLANES, planes
 from .model import LearnedModel
 from .network import LabelNet, load_network
-from .pool import Pool, draw_state, two_phases
-from .prediction import predict_pairs
-from .producers import Producers, planes_of
+from .pool import Pool, draw_guided_state, draw_state, two_phases
+from .prediction import predict_pairs, stack_beside
+from .producers import Batch, Producers
 from .rollout import Order
 from .settings import PolicySettings, TrainingSettings
+from .weights import FIRST
 
 __all__ = ["ADAPT", "CONTINUE", "Trainer", "TrainingSettings", "generator_sha256", "let_down"]
 
@@ -50,6 +52,22 @@ def generator_sha256() -> str:
     """Return the hash of the first eight images of seed 0: another hash, another generator."""
     rng = np.random.default_rng(0)
     return hashlib.sha256(b"".join(training_image(rng).tobytes() for _ in range(8))).hexdigest()
+
+
+def _begun(start: LearnedModel, planes_wanted: int) -> LabelNet:
+    """Return the network of a model; with more planes than it has, the new ones are of no weight yet."""
+    found = load_network(start)
+    if found.planes == planes_wanted:
+        return found
+    if found.planes > planes_wanted:
+        raise DataError("network to start from sees images, the settings want one that does not")
+    net = LabelNet(start.widths, planes_wanted)
+    state = found.state_dict()
+    before = state[FIRST]
+    more = before.new_zeros((before.shape[0], 4 * (planes_wanted - found.planes), *before.shape[2:]))
+    state[FIRST] = torch.cat([before, more], 1)
+    net.load_state_dict(state)
+    return net
 
 
 class Trainer:
@@ -92,9 +110,9 @@ class Trainer:
             self._slads = SladsModel(start.fallback, (1, 2), radius=radius)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            net = LabelNet(settings.widths)
+            net = LabelNet(settings.widths, settings.planes)
         if start is not None:
-            net = load_network(start)
+            net = _begun(start, settings.planes)
         self._device = torch.device(device)
         self._net: LabelNet = net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = copy.deepcopy(self._net)
@@ -130,9 +148,11 @@ class Trainer:
             self.settings.widths, weights, self._slads.theta, {**facts, **(more or {})}, policy=self._policy
         )
 
-    def predict(self, pairs: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
+    def predict(
+        self, pairs: list[NDArray[np.uint16]], besides: list[Beside] | None = None
+    ) -> list[NDArray[np.float32]]:
         """Probability of the label for each of many (own, other) squared distances, by the mean weights."""
-        return predict_pairs(self._mean, pairs, self._threads, self._device)
+        return predict_pairs(self._mean, pairs, besides, self._threads, self._device)
 
     def refresh(self, n: int) -> None:
         """Let `n` new images into the pool, most of them ordered by the network once it has learnt something."""
@@ -140,6 +160,8 @@ class Trainer:
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([self.settings.seed, 1, step])
+        if self.settings.framed:
+            return self._guided_batch(rng)
         n, side = self.settings.batch, self.settings.side
         x = np.empty((n, N_PLANES, side, side), np.float32)
         y, w = np.empty((n, 1, side, side), np.float32), np.empty((n, 1, side, side), np.float32)
@@ -153,10 +175,25 @@ class Trainer:
         inputs = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
         return inputs, torch.from_numpy(y), torch.from_numpy(w)
 
-    def _step(self, batch: tuple[Tensor, Tensor, Tensor], rate: float) -> float:
-        x, y, w = (part.to(self._device, non_blocking=True) for part in batch)
-        if x.shape[1] == 2:  # squared distances of a producer
-            x = planes_of(x)
+    def _guided_batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        pool, states = self.pool, []
+        for pick in rng.integers(0, len(pool), self.settings.batch):
+            states.append(
+                draw_guided_state(pool.truth[pick], pool.orders[pick], pool.frames[pick], rng, self.settings)
+            )
+        pairs, target, counted, besides = zip(*states, strict=True)
+        marks = np.stack(target).astype(np.uint8) + 2 * np.stack(counted).astype(np.uint8)
+        ratios, noise = stack_beside(list(besides))
+        batch = Batch(
+            torch.from_numpy(np.stack(pairs).astype(np.int16)), torch.from_numpy(marks), ratios, noise
+        )
+        return batch.examples()
+
+    def _step(self, batch: tuple[Tensor, Tensor, Tensor] | Batch, rate: float) -> Tensor:
+        if isinstance(batch, Batch):
+            x, y, w = batch.to(self._device).examples()
+        else:
+            x, y, w = (part.to(self._device, non_blocking=True) for part in batch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
@@ -173,7 +210,7 @@ class Trainer:
         with torch.no_grad():
             for mean, now in zip(self._mean.parameters(), self._net.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-        return float(each.detach().mean())
+        return each.detach().mean()
 
     def run(self, rates: Iterable[float], processes: int = 1) -> Iterator[float]:
         """Take one step for each learning rate factor (0 … 1) and yield the step's mean cross-entropy.
@@ -189,7 +226,7 @@ class Trainer:
             self.refresh(min(s.pool, (4 if self._own else 2) * s.fresh))
         ahead = self._threads.submit(self._batch, self.steps)
         for factor in rates:
-            loss = self._step(ahead.result(), self._rate(factor))
+            loss = float(self._step(ahead.result(), self._rate(factor)))
             if self.steps % s.every == 0:
                 self._own = True
                 self.refresh(s.fresh)
@@ -200,14 +237,22 @@ class Trainer:
         return self.settings.rate * factor * min(1.0, (self.steps + 1) / 200)
 
     def _run_beside(self, rates: Iterable[float], producers: int) -> Iterator[float]:
-        with Producers(self.settings, self.images, self._slads, producers, self.steps) as made:
+        with Producers(self.settings, self.images, self._slads, producers, self.steps, self._device) as made:
             if self._own:
                 made.renew(self._weights())
-            for factor in rates:
-                yield self._step(made.batch(), self._rate(factor))
-                if self.steps % self.settings.every == 0:
-                    self._own = True
-                    made.renew(self._weights())
+            last: Tensor | None = None
+            with ThreadPoolExecutor(1) as fetching:
+                ahead = fetching.submit(made.batch)
+                for factor in rates:
+                    batch = ahead.result()
+                    ahead = fetching.submit(made.batch)
+                    now = self._step(batch, self._rate(factor))
+                    # that of the step before, so that nobody waits for the device while it computes this one
+                    yield float(now if last is None else last)
+                    last = now
+                    if self.steps % self.settings.every == 0:
+                        self._own = True
+                        made.renew(self._weights())
 
     def _weights(self) -> dict[str, NDArray[np.float32]]:
         return {name: value.cpu().numpy().copy() for name, value in self._mean.state_dict().items()}
@@ -221,7 +266,7 @@ class Trainer:
         for i, moments in self._optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 arrays[f"adam.{i}.{name}"] = np.asarray(value.cpu().numpy())
-        if len(self.pool):
+        if len(self.pool) and not self.settings.framed:  # frames are not kept: new images are drawn
             arrays["pool.truth"] = np.stack(self.pool.truth)
             arrays["pool.rank"] = np.stack([order.rank for order in self.pool.orders])
             arrays["pool.reach"] = np.array([order.reach for order in self.pool.orders])

@@ -46,7 +46,7 @@ def loaded(documents):
 
 @pytest.mark.parametrize("lists", [False, True])
 def test_map_with_a_frame_records_it_first_and_repeats(classifier, lists):
-    agent = make_agent()
+    agent = make_agent(0.12)
     documents = run(classifier, agent, lists=lists)
     streams = [doc["name"] for name, doc in documents if name == "descriptor"]
     assert streams.index("image") < streams.index("primary")
@@ -55,7 +55,7 @@ def test_map_with_a_frame_records_it_first_and_repeats(classifier, lists):
     assert data.image.shape == (48, 48)
     assert agent.image_use["displacement"] == pytest.approx([2.0, 0.0], abs=0.5)
     assert data.maps[-1]["image_used"] == 1
-    assert verify(data, make_agent(), None).passed
+    assert verify(data, make_agent(0.12), None).passed
 
 
 def test_verify_without_the_recorded_frame_finds_other_decisions(classifier):
