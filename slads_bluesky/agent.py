@@ -144,6 +144,7 @@ class SladsAgent:
             confidence=settings.confidence,
             smallest_feature=settings.smallest_feature,
             interaction_px=settings.interaction_px,
+            endmembers=settings.endmembers,
             minimise=settings.minimise,
             overhead_counts=settings.overhead_counts,
             overhead_s=settings.overhead_s,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, cast
 
 from .errors import ConfigError
 from .grid import ScanGrid
 from .pointlist import Settling
 from .protocols import Classifier, EventKeys
 
+Endmembers = Literal["always", "evident"]
+"""As in `sampling.endmembers`."""
 __all__ = ["LEAST_INTERACTION_PX", "LIST_OVERHEAD_S", "POINT_OVERHEAD_S", "AgentSettings"]
 
 POINT_OVERHEAD_S = 0.011
@@ -50,6 +52,9 @@ class AgentSettings:
     interaction_px : float, optional
         Standard deviation of the interaction volume, pixels: events hold abundances, and mixed spectra vote for their
         largest part; None: boundaries are sharp, and they do not vote.
+    endmembers : {"evident", "always"}
+        With `interaction_px`: which corrections of pure phases count; see `sampling.endmembers`. Where a recorded
+        configuration does not say, it is "always".
     minimise : str, optional
         What the sampler ``joint`` sets the fall of the error against: dose, time or both; None: its default.
     overhead_counts : float, optional
@@ -86,6 +91,7 @@ class AgentSettings:
     confidence: float | None = None
     smallest_feature: int | None = None
     interaction_px: float | None = None
+    endmembers: Endmembers = "evident"
     minimise: str | None = None
     overhead_counts: float | None = None
     overhead_s: float | None = None
@@ -138,6 +144,7 @@ class AgentSettings:
                 confidence=_number(sampler, "confidence"),
                 smallest_feature=_whole(sampler, "smallest_feature"),
                 interaction_px=_number(sampler, "interaction_px"),
+                endmembers=_endmembers(sampler),
                 minimise=None if sampler.get("minimise") is None else str(sampler["minimise"]),
                 overhead_counts=_number(sampler, "overhead_counts"),
                 overhead_s=_number(sampler, "overhead_s"),
@@ -173,7 +180,7 @@ class AgentSettings:
                 "stop_at": self.stop_at,
                 "confidence": self.confidence,
                 **({} if self.smallest_feature is None else {"smallest_feature": self.smallest_feature}),
-                **({} if self.interaction_px is None else {"interaction_px": self.interaction_px}),
+                **self._mixing(),
                 **({} if self.minimise is None else {"minimise": self.minimise}),
                 **({} if self.overhead_counts is None else {"overhead_counts": self.overhead_counts}),
                 **({} if self.overhead_s is None else {"overhead_s": self.overhead_s}),
@@ -182,6 +189,12 @@ class AgentSettings:
             "model_hashes": dict(self.model_hashes),
             **self.more,
         }
+
+    def _mixing(self) -> dict[str, Any]:
+        """Return what says how mixed samples are taken."""
+        if self.interaction_px is None:
+            return {}
+        return {"interaction_px": self.interaction_px, "endmembers": self.endmembers}
 
     @property
     def sampler_sha256(self) -> str | None:
@@ -192,6 +205,14 @@ class AgentSettings:
 def _whole(section: Mapping[str, Any], key: str) -> int | None:
     value = section.get(key)
     return None if value is None else int(value)
+
+
+def _endmembers(section: Mapping[str, Any]) -> Endmembers:
+    """Return how pure phases are corrected: configurations of mixed samples that do not say did it always."""
+    said = section.get("endmembers", "evident" if section.get("interaction_px") is None else "always")
+    if said not in ("always", "evident"):
+        raise ValueError(f"endmembers is 'always' or 'evident', not {said!r}")
+    return cast(Endmembers, said)
 
 
 def _number(section: Mapping[str, Any], key: str) -> float | None:

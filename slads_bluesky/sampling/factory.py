@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..protocols import Sampler
+from .endmembers import Endmembers
 
 __all__ = ["image_network", "load_model", "make_sampler", "needs_training", "sampler_names"]
 
@@ -78,6 +79,7 @@ def make_sampler(
     confidence: float | None = None,
     smallest_feature: int | None = None,
     interaction_px: float | None = None,
+    endmembers: Endmembers = "evident",
     minimise: str | None = None,
     overhead_counts: float | None = None,
     overhead_s: float | None = None,
@@ -105,6 +107,8 @@ def make_sampler(
     interaction_px : float, optional
         Standard deviation of the interaction volume, pixels: samples have abundances (``learned`` and
         ``slads`` only).
+    endmembers : {"evident", "always"}
+        With `interaction_px`: which corrections of pure phases count; see `endmembers`.
     minimise, overhead_counts, overhead_s : str, float, float, optional
         Of ``joint``: dose, time or both, and what a visit costs besides its counts, in counts or in s; no other
         sampler takes them.
@@ -131,7 +135,7 @@ def make_sampler(
     """
     sampler = _make(
         name, shape, labels, model, seed, initial, roi, forbidden, stop_at, confidence, smallest_feature,
-        interaction_px, image_network,
+        interaction_px, endmembers, image_network,
         {"minimise": minimise, "overhead_counts": overhead_counts, "overhead_s": overhead_s},
     )  # fmt: skip
     if image is not None:
@@ -153,6 +157,7 @@ def _make(
     confidence: float | None,
     smallest_feature: int | None,
     interaction_px: float | None,
+    endmembers: Endmembers,
     image_network: str | None,
     cost: dict[str, Any],
 ) -> Any:
@@ -175,7 +180,8 @@ def _make(
         from .learned.mixed import MixedSampler
 
         rules: dict[str, Any] = {"stop_at": stop_at, "confidence": confidence}
-        return MixedSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)  # type: ignore[arg-type]
+        mixing = {"interaction_px": interaction_px, "endmembers": endmembers}
+        return MixedSampler(shape, model, **mixing, **rules, **masks, **start)  # type: ignore[arg-type]
     if name == "learned":
         from .learned.sampler import LearnedSampler
 
@@ -191,7 +197,8 @@ def _make(
         from .slads.mixed import MixedSladsSampler
 
         rules = {"stop_at": stop_at, "confidence": confidence}
-        return MixedSladsSampler(shape, model, interaction_px=interaction_px, **rules, **masks, **start)
+        mixing = {"interaction_px": interaction_px, "endmembers": endmembers}
+        return MixedSladsSampler(shape, model, **mixing, **rules, **masks, **start)  # type: ignore[arg-type]
     from .slads.sampler import SladsSampler
 
     return SladsSampler(shape, model, stop_at=stop_at, confidence=confidence, **masks, **start)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..images.labels import fill_from_nearest
 from .base import GridSampler
 from .deconvolution import SharpMap
+from .endmembers import Endmembers
 from .mixtures import MixedSamples
 
 __all__ = ["MapsMixtures"]
@@ -24,9 +25,9 @@ class MapsMixtures(GridSampler):
     _samples: MixedSamples
     _sharp: SharpMap | None
 
-    def _expect_mixtures(self, interaction_px: float) -> None:
-        """Begin, with the standard deviation of the interaction volume, pixels; ConfigError if it has no width."""
-        self._samples = MixedSamples(self._shape, self._labels, interaction_px)
+    def _expect_mixtures(self, interaction_px: float, endmembers: Endmembers) -> None:
+        """Begin, with what `MixedSamples` takes; ConfigError as there."""
+        self._samples = MixedSamples(self._shape, self._labels, interaction_px, endmembers)
         self._sharp = None
 
     def _prior(self, votes: NDArray[np.int16]) -> NDArray[np.float32]:

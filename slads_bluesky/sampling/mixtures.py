@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from ..errors import ConfigError
 from .deconvolution import STEPS, SharpMap, deconvolve
-from .endmembers import corrected
+from .endmembers import Endmembers, corrected
 
 __all__ = ["MixedSamples", "smoothed_prior", "vote_prior"]
 
@@ -40,6 +40,8 @@ class MixedSamples:
         In the order of the abundances.
     interaction_px : float
         Standard deviation of the interaction volume, pixels.
+    endmembers : {"evident", "always"}
+        Which corrections of pure phases count; see `endmembers`.
 
     Raises
     ------
@@ -47,10 +49,19 @@ class MixedSamples:
         If the interaction volume has no positive width.
     """
 
-    def __init__(self, shape: tuple[int, int], labels: tuple[int, ...], interaction_px: float) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        labels: tuple[int, ...],
+        interaction_px: float,
+        endmembers: Endmembers = "evident",
+    ) -> None:
         if not 0.0 < interaction_px < 50.0:
             raise ConfigError(f"interaction_px must be over 0 and under 50 pixels, not {interaction_px}")
+        if endmembers not in ("always", "evident"):
+            raise ConfigError(f"endmembers are corrected always or where evident, not {endmembers!r}")
         self.interaction_px = float(interaction_px)
+        self._endmembers: Endmembers = endmembers
         self._shape, self._labels = shape, np.asarray(labels, np.int16)
         self._parts = np.full((shape[0] * shape[1], len(labels)), np.nan)
         self._sd = np.full_like(self._parts, np.nan)
@@ -82,7 +93,8 @@ class MixedSamples:
             labels = (prior if start is None else start).argmax(axis=0)
             own = (labels == np.arange(len(prior))[:, None, None]).astype(np.float32)
             by_map = gaussian_filter(own, (0.0, self.interaction_px, self.interaction_px), mode="nearest")
-            parts, sd = corrected(self._shape, pixels, parts, sd, by_map.reshape(len(prior), -1)[:, pixels].T)
+            filled = by_map.reshape(len(prior), -1)[:, pixels].T
+            parts, sd = corrected(self._shape, pixels, parts, sd, filled, self._endmembers)
         return deconvolve(prior, pixels, parts, sd, self.interaction_px, steps=steps, start=start)
 
     def agreed(self, found: SharpMap, measured: NDArray[np.int16]) -> NDArray[np.int16]:

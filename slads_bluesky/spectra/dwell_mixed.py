@@ -4,7 +4,7 @@ At a boundary no dose makes a spectrum one of a pure phase, so that the test for
 is wrong. Here mixtures are hypotheses too (`protocols.HasMixture`). An acquisition ends once
 
 - a phase has the largest part, or one so near to it that it hardly matters, with probability 1 − ε: under 0.4 of the
-  volume with probability ε at most; or
+  volume with probability ε at most, where no more than `PURE_SHARE` of spectra are of one phase alone; or
 - the abundances are known to `abundance_sd`: then the spectrum says where its boundary is.
 """
 
@@ -28,6 +28,9 @@ POSITION_SD = 0.025
 located is given up, and spectra that are nearly half and half are where a map's errors come from."""
 FALSE_MIXED = 0.02
 """A spectrum is called mixed where one phase alone has at most this probability: of pure ones no larger part is."""
+PURE_SHARE = 0.1
+"""Share of spectra of one phase alone that the rule reckons with. Of all it is larger; but a sampler measures most
+where phases meet, and what is rarely pure must not end as pure by its first counts."""
 MARGIN = 0.1
 """As in the classifier's `Mixture.far_wrong`."""
 
@@ -87,7 +90,7 @@ class MixtureTest(SequentialTest):
         found = self._mixing.mixture(counts)
         self._total = float(np.sum(counts))
         self._wanted = self._counts_wanted(found)
-        enough = found.far_wrong <= self.error or found.abundance_sd.max() <= self.abundance_sd
+        enough = _far_wrong(found) <= self.error or found.abundance_sd.max() <= self.abundance_sd
         capped = live_time_s >= self.cap_s
         if not capped and (self._total < LEAST_COUNTS or not enough):
             return None
@@ -111,6 +114,16 @@ class MixtureTest(SequentialTest):
             return self._first
         least = max(2.0, 0.5 * self._first)
         return math.ceil(min(max(least, 1.1 * self._wanted - self._total), max(self._total, least)))
+
+
+def _far_wrong(found: Mixture) -> float:
+    """Probability that the label is far wrong, were spectra of one phase alone as rare as `PURE_SHARE`.
+
+    The classifier holds them to be as frequent as mixtures. Pure spectra of another phase than the label's are
+    counted with the mixtures: that errs towards more counts.
+    """
+    mixed = 1.0 - found.pure * (1.0 - PURE_SHARE / (1.0 - PURE_SHARE))
+    return found.far_wrong / mixed
 
 
 def classify_mixed(classifier: Any, counts: NDArray[Any], found: Mixture | None = None) -> Classification:

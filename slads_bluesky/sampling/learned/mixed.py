@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import GridSampler
+from ..endmembers import Endmembers
 from ..mixed import MapsMixtures
 from ..mixtures import smoothed_prior, vote_prior
 from .inference import Prediction
@@ -35,6 +36,8 @@ class MixedSampler(MapsMixtures, LearnedSampler):
         As of `LearnedSampler`.
     interaction_px : float
         Standard deviation of the interaction volume, pixels.
+    endmembers : {"evident", "always"}
+        Which corrections of pure phases count; see `sampling.endmembers`.
     **options
         Others of `LearnedSampler`.
 
@@ -51,10 +54,11 @@ class MixedSampler(MapsMixtures, LearnedSampler):
         *,
         labels: int | Sequence[int],
         interaction_px: float,
+        endmembers: Endmembers = "evident",
         **options: Any,
     ) -> None:
         super().__init__(shape, model, labels=labels, **options)
-        self._expect_mixtures(interaction_px)
+        self._expect_mixtures(interaction_px, endmembers)
         self._last: NDArray[np.float32] | None = None
 
     def take_image(self, frame: NDArray[np.float32]) -> None:

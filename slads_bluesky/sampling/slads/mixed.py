@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..endmembers import Endmembers
 from ..mixed import MapsMixtures
 from ..mixtures import vote_prior
 from .model import SladsModel
@@ -27,6 +28,8 @@ class MixedSladsSampler(MapsMixtures, SladsSampler):
         As of `SladsSampler`.
     interaction_px : float
         Standard deviation of the interaction volume, pixels.
+    endmembers : {"evident", "always"}
+        Which corrections of pure phases count; see `sampling.endmembers`.
     **options
         Others of `SladsSampler`.
 
@@ -37,10 +40,16 @@ class MixedSladsSampler(MapsMixtures, SladsSampler):
     """
 
     def __init__(
-        self, shape: tuple[int, int], model: SladsModel, *, interaction_px: float, **options: Any
+        self,
+        shape: tuple[int, int],
+        model: SladsModel,
+        *,
+        interaction_px: float,
+        endmembers: Endmembers = "evident",
+        **options: Any,
     ) -> None:
         super().__init__(shape, model, **options)
-        self._expect_mixtures(interaction_px)
+        self._expect_mixtures(interaction_px, endmembers)
 
     def _prior(self, votes: NDArray[np.int16]) -> NDArray[np.float32]:
         return vote_prior(votes, self._labels)

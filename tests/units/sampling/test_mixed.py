@@ -88,6 +88,34 @@ def test_a_graded_phase_is_corrected_by_its_pure_samples_and_a_true_one_is_left(
         assert np.abs(found_sd / 0.05 - 1.0).mean() < 0.15
 
 
+def test_noise_of_pure_samples_displaces_nothing_where_a_correction_must_be_evident():
+    rng = np.random.default_rng(1)
+    true = np.repeat([0.0, 0.5, 1.0], [100, 200, 100])
+    pixels = rng.permutation(64 * 64)[: len(true)]
+    moved = {"always": 0.0, "evident": 0.0}
+    for _ in range(5):
+        read = true + 0.16 * rng.normal(size=len(true))
+        parts, sd = np.column_stack([read, 1.0 - read]), np.full((len(true), 2), 0.16)
+        for how in moved:
+            found, found_sd = corrected((64, 64), pixels, parts, sd, np.column_stack([true, 1.0 - true]), how)
+            moved[how] += float(np.abs(found - parts).mean() + (found_sd - sd).mean())
+    assert moved["evident"] < 0.3 * moved["always"]
+
+
+def test_endmembers_of_a_recorded_configuration_are_those_of_its_time():
+    settings = AgentSettings(ScanGrid((16, 16)), n_labels=2, fraction=0.1, interaction_px=1.0)
+    recorded = settings.to_json()
+    assert AgentSettings.from_json(recorded) == settings
+    assert settings.endmembers == recorded["sampler"].pop("endmembers") == "evident"
+    assert AgentSettings.from_json(recorded).endmembers == "always"
+    assert "endmembers" not in AgentSettings(ScanGrid((16, 16)), n_labels=2).to_json()["sampler"]
+    recorded["sampler"]["endmembers"] = "never"
+    with pytest.raises(ConfigError, match="endmembers"):
+        AgentSettings.from_json(recorded)
+    with pytest.raises(ConfigError, match="endmembers"):
+        make_sampler("learned", (16, 16), labels=2, interaction_px=1.0, endmembers="never")
+
+
 def test_samples_that_say_nothing_leave_the_prior():
     prior = np.full((2, 8, 8), 0.5, np.float32)
     prior[0], prior[1] = 0.9, 0.1

@@ -58,6 +58,14 @@ def test_an_acquisition_near_one_half_ends_once_its_abundance_is_known(classifie
     assert np.median(misses) < 0.12
 
 
+def test_a_spectrum_of_two_phases_rarely_ends_as_a_pure_one_by_its_first_counts(classifier):
+    specimen = make_object("pbsn-32", 2, Imperfections(blur_px=1.0))
+    half = np.abs(specimen.abundances[0] - 0.5).ravel()
+    pixels = [p for p in half.argsort()[:100] if specimen.labels.ravel()[p] > 0]
+    few = [int(r.counts.sum()) < 100 for r in _acquire(specimen, MixtureTest(classifier), classifier, pixels)]
+    assert np.mean(few) <= 0.04
+
+
 def test_a_reading_has_abundances_only_where_they_were_asked_for(classifier):
     specimen = make_object("pbsn-32", 2)
     _, eds, _ = soft_microscope(specimen, classifier)
