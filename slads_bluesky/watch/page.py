@@ -258,12 +258,12 @@ class Page:
         if self._listing is not None and self._listing.done():
             found, newest = self._listing.result()
             self._listing = None
-            self._drawn["runs"] = [run.to_json() for run in found]
             if self._newest and newest is not None:
                 try:
                     self._watch("main", newest.uid)
                 except SladsError as error:
                     self._say(str(error), bad=True)
+            self._drawn["runs"] = [run.to_json() for run in found]  # after another map, which draws all again
         if self._listing is None and now - self._listed_at >= LIST_S:
             self._listed_at = now
             search: dict[str, Any] = dict(self._search)
@@ -339,6 +339,7 @@ class Page:
                 run.templates is not None,
                 run.follower.state.n_found,
                 self._theme,
+                pixel if pinned else None,
             )
         )
         if known != self._spectrum_shown:
