@@ -142,9 +142,9 @@ def test_session_in_ipython_ended_in_mid_acquisition_ends(start, column, tmp_pat
 
 
 def test_session_second_on_the_same_instrument_is_refused(start, column, tmp_path):
-    first = start("RE(bp.count([eds]))\n")
+    first = start("RE(bp.count([eds], 20))\n")  # a second session may take minutes to start on a busy machine
     wait_until(lambda: column.acquiring.get(), 120, first)
     second = start("RE(bp.count([eds]))\n")
     output, _ = second.communicate(timeout=120)
     assert f"beam: the instrument is in use by process {first.pid} on " in output
-    assert column.acquiring.get()  # the first one's is undisturbed
+    wait_until(column.acquiring.get, 60, first)  # the first one's is undisturbed
