@@ -14,7 +14,7 @@ NOT_RUN = {
     "these very tests; .ci/run takes the command from the README",
     "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e . && . .venv/bin/activate": _INSTALL,
     "$ python3 -m venv .venv": _INSTALL,
-    "$ .venv/bin/pytest -n 4 --dist loadfile            # everything": "these very tests",
+    "$ .venv/bin/pytest -n 3 --dist loadfile            # everything": "these very tests",
     "$ .venv/bin/ruff format . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports": _CHECKS,
     "$ .venv/bin/slads-bluesky bench coverage     # lines of the runtime that the tests reach, at least 90 %":
     "all tests again, two times; each command has a test that runs it on less",
