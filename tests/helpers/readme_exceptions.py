@@ -9,7 +9,7 @@ _CHECKS = "what .ci/run runs"
 NOT_RUN = {
     "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e . && .venv/bin/slads-bluesky demo":
     f"{_INSTALL}; test_demo.py runs the demo",
-    "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest -n 4 "
+    "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest -n 3 "
     "--dist loadfile":
     "these very tests; .ci/run takes the command from the README",
     "$ python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e . && . .venv/bin/activate": _INSTALL,
