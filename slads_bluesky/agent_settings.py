@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 from .errors import ConfigError
 from .grid import ScanGrid
 from .pointlist import Settling
-from .protocols import Classifier, EventKeys
+from .protocols import Classifier, Endmembers, EventKeys
 
-Endmembers = Literal["always", "evident"]
-"""As in `sampling.endmembers`."""
 __all__ = ["LEAST_INTERACTION_PX", "LIST_OVERHEAD_S", "POINT_OVERHEAD_S", "AgentSettings"]
 
 POINT_OVERHEAD_S = 0.011

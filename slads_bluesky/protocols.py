@@ -23,6 +23,7 @@ __all__ = [
     "Classification",
     "Classifier",
     "Detector",
+    "Endmembers",
     "EventKeys",
     "Evidence",
     "HasLogLikelihoods",
@@ -45,6 +46,9 @@ UNMEASURED = -1
 """What a map of measured labels (int16) holds where nothing was measured yet."""
 
 Verdict = Literal["ok", "low_counts", "mixed", "unknown", "ill"]
+
+Endmembers = Literal["always", "evident"]
+"""Whether pure phases are corrected by whatever their samples say, or by what is evident."""
 
 
 class Classification(NamedTuple):

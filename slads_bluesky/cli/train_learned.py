@@ -157,7 +157,7 @@ def train_learned(
             if resume:
                 schedule = load_checkpoint(state_file, trainer, schedule, facts)
             begun = time.monotonic() - schedule.elapsed
-            mean, first_step = 0.0, 0.0
+            mean, first_step, before_it = 0.0, 0.0, trainer.steps
 
             def keep() -> None:
                 schedule.elapsed = time.monotonic() - begun
@@ -182,10 +182,7 @@ def train_learned(
     model.save(output)
     state_file.unlink(missing_ok=True)
     trained, ran = time.monotonic() - begun, time.monotonic() - first_step
-    if framed and first is not None:
-        # The forecast is made of what a network predicts, whatever it sees: that of the labels alone holds for it.
-        model = replace(model, calibration_runs=first.calibration_runs)
-    elif calibration:
+    if calibration and not framed:  # a network that sees images decides beside one that has them
         # The file is whole without them; an interruption here costs only the interval.
         with tracker("calibration runs of the error forecast") as shown:
             model = with_calibration_runs(model, first, images, seed=seed, progress=shown)
@@ -197,7 +194,7 @@ def train_learned(
             "steps": trainer.steps,
             "seconds": taken,
             "steps_per_s": trainer.steps / trained if trained > 0 else None,
-            "steps_per_s_after_the_first": (trainer.steps - 1) / ran if ran > 0 else None,
+            "steps_per_s_after_the_first": (trainer.steps - before_it - 1) / ran if ran > 0 else None,
             "cross_entropy": mean,
             "sha256": model.sha256,
             "seed": seed,

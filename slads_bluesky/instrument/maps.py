@@ -16,7 +16,7 @@ from ..agents import agent_from_settings, element_target
 from ..errors import ConfigError
 from ..grid import ScanGrid
 from ..protocols import StopRule
-from ..sampling.factory import image_network
+from ..sampling.factory import image_network_of
 from ..spectra.dwell_counts import CountTarget
 from .parts import Devices, MapModels
 from .settings import InstrumentSettings
@@ -118,7 +118,7 @@ class MapMaker:
                 most=judge.most_phases,
                 part=part,
                 counts=counts,
-                image_network=image_network(usual.name),
+                image_network=image_network_of(usual.name),
                 **wanted,
             )
         if classifier is None:
@@ -133,7 +133,7 @@ class MapMaker:
             classifier,
             model,
             interaction_px=interaction_px,
-            image_network=image_network(usual.name, interaction_px),
+            image_network=image_network_of(usual.name, interaction_px),
             more=element_target(usual.elements, classifier),
             **wanted,
             **self._cost(minimise),

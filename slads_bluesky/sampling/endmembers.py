@@ -17,15 +17,13 @@ as far as it is significant: both only if ``evident``, which runs recorded befor
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Endmembers", "corrected"]
+from ..protocols import Endmembers
 
-Endmembers = Literal["always", "evident"]
-"""Whether pure phases are corrected by whatever their samples say, or by what is evident."""
+__all__ = ["corrected"]
 
 DEEP = 0.99
 """Part of the interaction volume that a phase fills, by the map, where its samples are taken to be pure."""

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
-from ..protocols import Sampler
-from .endmembers import Endmembers
+from ..errors import ConfigError, ModelFileError
+from ..protocols import Endmembers, Sampler
 
-__all__ = ["image_network", "load_model", "make_sampler", "needs_training", "sampler_names"]
+__all__ = ["image_network_of", "load_model", "make_sampler", "needs_training", "sampler_names"]
 
 STATIC = ("random", "low-discrepancy")
 
@@ -48,7 +47,12 @@ def load_model(name: str, path: str | Path) -> Any:
     if name == "learned":
         from .learned.model import LearnedModel
 
-        return LearnedModel.load(Path(path))
+        model = LearnedModel.load(Path(path))
+        if model.sees_images:
+            raise ModelFileError(
+                f"{path}: its network sees images, and decides only beside one that does not"
+            )
+        return model
     if name == "joint":
         from .joint.model import JointModel
 
@@ -56,7 +60,7 @@ def load_model(name: str, path: str | Path) -> Any:
     raise ConfigError(f"the sampler '{name}' takes no model")
 
 
-def image_network(name: str, interaction_px: float | None = None) -> str | None:
+def image_network_of(name: str, interaction_px: float | None = None) -> str | None:
     """Return the hash of the model by which a new map's sampler uses an image; None for one that has none."""
     if name != "learned" or interaction_px:
         return None

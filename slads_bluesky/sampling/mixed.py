@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.labels import fill_from_nearest
+from ..protocols import Endmembers
 from .base import GridSampler
 from .deconvolution import SharpMap
-from .endmembers import Endmembers
 from .mixtures import MixedSamples
 
 __all__ = ["MapsMixtures"]

@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from ..errors import ConfigError
+from ..protocols import Endmembers
 from .deconvolution import STEPS, SharpMap, deconvolve
-from .endmembers import Endmembers, corrected
+from .endmembers import corrected
 
 __all__ = ["MixedSamples", "smoothed_prior", "vote_prior"]
 

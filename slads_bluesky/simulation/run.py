@@ -18,7 +18,7 @@ from ..callbacks.statistics import RunStatistics
 from ..errors import InstrumentError
 from ..grid import ScanGrid
 from ..protocols import HasMixture, Specimen, StopRule
-from ..sampling.factory import image_network
+from ..sampling.factory import image_network_of
 from ..simulated import simulation_metadata
 from ..spectra.dwell import adaptive_dwell
 from ..spectra.dwell_mixed import mixture_dwell
@@ -160,6 +160,7 @@ def make_agent(
         Whether points are visited in lists: for `minimise`, what a visit costs besides its dwell.
     """
     pitch = float(getattr(phantom, "pitch_um", 1.0))
+    interaction_px = _interaction_px(phantom, models)
     settings = AgentSettings.for_models(
         ScanGrid(phantom.shape, (pitch, pitch)),
         models.classifier,
@@ -171,8 +172,8 @@ def make_agent(
         stop_at=stop_at,
         confidence=confidence,
         smallest_feature=smallest_feature,
-        interaction_px=_interaction_px(phantom, models),
-        image_network=image_network(models.sampler_name, _interaction_px(phantom, models)),
+        interaction_px=interaction_px,
+        image_network=image_network_of(models.sampler_name, interaction_px),
         more=element_target(elements, models.classifier),
         minimise=minimise,
         overhead_s=None if minimise is None else LIST_OVERHEAD_S if lists else POINT_OVERHEAD_S,

@@ -14,7 +14,7 @@ from ..analysis.quantification.geometry import Conditions
 from ..analysis.quantification.naming import PhaseNames
 from ..discovering_agent import DiscoveringAgent, NoPhases, pixels_needed, search_settings
 from ..grid import ScanGrid
-from ..sampling.factory import image_network
+from ..sampling.factory import image_network_of
 from .models import Models
 from .run import KnownSpecimen, MapResult
 
@@ -89,7 +89,7 @@ def unknown_agent(
         fraction=fraction,
         seed=seed,
         sampler=models.sampler_name,
-        image_network=image_network(models.sampler_name),
+        image_network=image_network_of(models.sampler_name),
         initial=initial,
         model_hashes={"classifier": models.classifier.sha256, "sampler": models.sampler.sha256},
         more={"discovery": search},

@@ -17,6 +17,7 @@ from .selection import NETWORK, Predict, choose_terms
 __all__ = ["EXPONENT", "GuideState", "ImageGuide"]
 
 Seeing = Callable[[AlignedPlanes], Predict]
+"""From planes as they lie under the map to what a network says that sees them."""
 
 HALF_CERTAIN = 4.0
 """Least gain of a displacement in half of the labels; see `images.registration.CERTAIN`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from ...images.labels import compact_labels
 from ..imaging.evidence import ImageEvidence
-from .guided_inputs import NOISE_UNIT, RATIO_UNIT, ImageInput, fold_ratios
+from .guided_inputs import RATIO_UNIT, ImageInput, fold_ratios
 from .inputs import N_PLANES, fold_planes, label_distances
 from .model import LearnedModel
 from .network import MULTIPLE, load_network
@@ -243,11 +243,6 @@ class NetworkMapper:
         self._planes = net.planes
         self._net = net.to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def sees_images(self) -> bool:
-        """Whether the network takes an image as an input."""
-        return self._planes > N_PLANES
-
     def __call__(
         self,
         measured: NDArray[np.int16],
@@ -274,7 +269,6 @@ class NetworkMapper:
         measured: NDArray[np.int16],
         pixels: NDArray[np.int64],
         image: ImageInput | None = None,
-        noise: float = 0.0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Predict some pixels: the labels among `measured`, (L,), and the probability of each, (L, n).
 
@@ -289,7 +283,7 @@ class NetworkMapper:
             )
             if here.size == 0:
                 continue
-            values, _, logits, _ = self._window(measured, rows, columns, image, noise)
+            values, _, logits, _ = self._window(measured, rows, columns, image)
             if values.size == 0:
                 continue
             found = np.empty((values.size, here.size), np.float32)
@@ -344,7 +338,6 @@ class NetworkMapper:
         rows: tuple[int, int],
         columns: tuple[int, int],
         image: ImageInput | None = None,
-        noise: float = 0.0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArray[np.int16]]:
         """Labels of a tile with its margins, squared distances to them, folded logits, and what was measured."""
         top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
@@ -358,21 +351,21 @@ class NetworkMapper:
             return values, np.empty((0, height, width), np.uint16), np.empty((0, 0, 0, 4), np.float32), padded
         distances = label_distances(compact + 1, values.size)
         seen = None if image is None else image.of(values, cut)
-        return values, distances, self._logits(distances, seen, noise), padded
+        return values, distances, self._logits(distances, seen), padded
 
     def _logits(
         self,
         distances: NDArray[np.uint16],
         seen: tuple[NDArray[np.uint8], NDArray[np.int8]] | None,
-        noise: float,
     ) -> NDArray[np.float32]:
-        """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each."""
+        """Folded logits (maps, rows / 2, columns / 2, 4): one map for one or two labels, else one for each.
+
+        What a network sees of an image stays zero without one, and so does the share of wrong labels.
+        """
         n, rows, columns = distances.shape
         maps = 1 if n <= 2 else n
         out = np.empty((maps, rows // 2, columns // 2, 4), np.float32)
         x = np.zeros((1, rows // 2, columns // 2, 4 * self._planes), np.float32)
-        if self._planes > N_PLANES:
-            x[..., -4:] = noise / NOISE_UNIT
         rest_label = -1
         if maps > 1 and self._complement:
             rest_label = int(np.argmax([np.count_nonzero(plane == 0) for plane in distances]))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...protocols import Endmembers
 from ..base import GridSampler
-from ..endmembers import Endmembers
 from ..mixed import MapsMixtures
 from ..mixtures import smoothed_prior, vote_prior
 from .inference import Prediction

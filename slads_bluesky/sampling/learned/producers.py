@@ -36,9 +36,9 @@ __all__ = ["Batch", "Producers", "planes_of"]
 CPU = torch.device("cpu")
 
 SLOTS = 2
+"""Batches in shared memory for each process."""
 FIRST_IMAGES = 24
 """Of a process, so that a trained network does not forget on a few."""
-"""Batches in shared memory for each process."""
 WAIT_S = 0.5
 _TARGET, _COUNTED = 1, 2
 

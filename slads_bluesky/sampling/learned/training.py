@@ -60,7 +60,7 @@ def _begun(start: LearnedModel, planes_wanted: int) -> LabelNet:
     if found.planes == planes_wanted:
         return found
     if found.planes > planes_wanted:
-        raise DataError("network to start from sees images, the settings want one that does not")
+        raise DataError("network to start from sees images, the settings (framed = 0) want one that does not")
     net = LabelNet(start.widths, planes_wanted)
     state = found.state_dict()
     before = state[FIRST]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..endmembers import Endmembers
+from ...protocols import Endmembers
 from ..mixed import MapsMixtures
 from ..mixtures import vote_prior
 from .model import SladsModel

@@ -14,7 +14,7 @@ from slads_bluesky.errors import ConfigError, ModelFileError
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.images.frames import check_frame, grey_planes
 from slads_bluesky.images.registration import Displacement
-from slads_bluesky.sampling.factory import image_network, make_sampler
+from slads_bluesky.sampling.factory import image_network_of, load_model, make_sampler
 from slads_bluesky.sampling.imaging.evidence import align
 from slads_bluesky.sampling.imaging.selection import NETWORK, choose_terms
 from slads_bluesky.sampling.learned.guided_inputs import (
@@ -163,15 +163,15 @@ def test_sampler_uses_the_network_that_sees_only_where_the_settings_name_it(trut
 
 
 def test_agent_settings_record_the_network_and_old_records_have_none():
-    settings = AgentSettings(ScanGrid((16, 16)), 2, fraction=0.2, image_network=image_network("learned"))
+    settings = AgentSettings(ScanGrid((16, 16)), 2, fraction=0.2, image_network=image_network_of("learned"))
     again = AgentSettings.from_json(settings.to_json())
     assert again == settings
     assert again.image_network == shipped_image_model().sha256
     old = settings.to_json()
     del old["sampler"]["image_network"]
     assert AgentSettings.from_json(old).image_network is None
-    assert image_network("slads") is None
-    assert image_network("learned", 1.0) is None  # mixed samples are not guided by it
+    assert image_network_of("slads") is None
+    assert image_network_of("learned", 1.0) is None  # mixed samples are not guided by it
 
 
 def test_a_run_with_another_version_s_network_says_so_when_the_image_comes():
@@ -182,6 +182,8 @@ def test_a_run_with_another_version_s_network_says_so_when_the_image_comes():
 
 
 def test_models_that_see_and_that_do_not_are_not_taken_for_each_other(random_net):
+    with pytest.raises(ModelFileError, match=r"guided\.safetensors: its network sees images"):
+        load_model("learned", GUIDED)
     with pytest.raises(ConfigError, match="sees images"):
         LearnedSampler((16, 16), shipped_image_model(), labels=2)
     with pytest.raises(ConfigError, match="image_network"):
