@@ -267,3 +267,31 @@ def test_rollout_with_frames_asks_with_what_lies_beside_each_pair():
         orders = roll_out(truths, predict, rng, threads, frames)
     assert all(n == m for n, m in asked)
     assert [order.reach > 8 for order in orders] == [True, True]
+
+
+def test_command_with_frames_from_a_model_gives_one_that_sees_without_calibration_runs(tmp_path, random_net):
+    from slads_bluesky.cli import main
+
+    start, out = tmp_path / "start.safetensors", tmp_path / "out.safetensors"
+    random_net.save(start)
+    options = [
+        "--from",
+        str(start),
+        "--framed",
+        "0.5",
+        "--steps",
+        "4",
+        "--batch",
+        "2",
+        "--pool",
+        "8",
+        "--fresh",
+        "5",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "learned", "-o", str(out), "--threads", "1", *options])
+    assert ended.value.code == 0
+    model = LearnedModel.load(out)
+    assert model.sees_images
+    assert model.calibration_runs.size == 0
+    assert model.metadata["settings"]["framed"] == 0.5
