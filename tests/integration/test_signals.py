@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_until
 
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.record.runs import list_runs
@@ -81,14 +81,6 @@ def start(column, tmp_path):
         process.wait()
         for stream in (process.stdin, process.stdout):
             stream.close()
-
-
-def wait_until(condition, seconds, process=None):
-    began = time.monotonic()
-    while not condition():
-        assert process is None or process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < began + seconds, "not in time"
-        time.sleep(0.02)
 
 
 def statuses(tmp_path):

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from waiting import wait_until
 
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 from slads_bluesky.errors import InstrumentError
@@ -73,13 +73,6 @@ def beam(put):
     yield made
     made.guard.release("beam")
     made.stop()
-
-
-def wait_until(condition, seconds):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "not in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP])

@@ -211,9 +211,14 @@ def soft(phantom, classifier):
 @pytest.fixture
 def over_ca(ca_devices, phantom):
     """The microscope over Channel Access with a fresh specimen."""
+    from ophyd.device import Staged
+
     beam, eds, sem, reset = ca_devices
     reset.set(1).wait(10)
-    return SimpleNamespace(kind="ioc", beam=beam, eds=eds, sem=sem, grid=ScanGrid(phantom.shape))
+    yield SimpleNamespace(kind="ioc", beam=beam, eds=eds, sem=sem, grid=ScanGrid(phantom.shape))
+    for device in (eds, beam):
+        if device._staged is not Staged.no:  # left so by a test that failed, not to be met by the next one
+            device.unstage()
 
 
 @pytest.fixture(params=["soft", "ioc"])

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_until
 
 from slads_bluesky.devices.sim.process import SimulatedMicroscope
 
@@ -86,15 +86,6 @@ def running(column):
     for process in made:
         process.kill()
         process.communicate()
-
-
-def wait_until(condition, seconds):
-    """Wait, and return how long it took, s."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + seconds, "not in time"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def documents(text):
