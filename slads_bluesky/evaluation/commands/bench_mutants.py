@@ -44,7 +44,7 @@ def bench_mutants(
             on_survivor=lambda text: output.print(text),
         )
         output.results.update(seed=seed, targets=found)
-        keys = ("possible", "mutants", KILLED, TIMED_OUT, SURVIVED, "baseline_s")
+        keys = ("possible", "mutants", KILLED, TIMED_OUT, SURVIVED, "baseline_cpu_s")
         output.table(
             "Mutants against the tests of their modules",
             ("modules", *keys),

@@ -141,15 +141,15 @@ def _try_target(
     def result(name: str, module: str, source: str, limit_s: float) -> tuple[str, float]:
         kept = store.load(name) if store is not None else None
         if kept is None:
-            outcome, seconds = tried(module, source, limit_s)
-            kept = {"outcome": outcome, "seconds": seconds}
+            outcome, cpu_s = tried(module, source, limit_s)
+            kept = {"outcome": outcome, "cpu_s": cpu_s}
             failed = source == whole and outcome != SURVIVED  # by chance, or they are repaired: run again
             if store is not None and not failed:
                 store.save(name, kept)
-        return str(kept["outcome"]), float(kept["seconds"])
+        return str(kept["outcome"]), float(kept["cpu_s"])
 
     progress(f"{target.name}: as it is", 0.0)
-    outcome, baseline_s = result(f"{target.name}-{modules[0]}-as_it_is", modules[0], whole, 900.0)
+    outcome, baseline_cpu_s = result(f"{target.name}-{modules[0]}-as_it_is", modules[0], whole, 900.0)
     if outcome != SURVIVED:
         raise ConfigError(
             f"{target.name}: its tests fail as it is ({outcome}); run pytest {' '.join(target.tests)}"
@@ -159,13 +159,13 @@ def _try_target(
     for i, (module, mutant) in enumerate(sample):
         progress(f"{target.name}: {module}", i / len(sample))
         name = f"{target.name}-{module}-{mutant.line}-{_digest(mutant.source)}"
-        outcome, _ = result(name, module, mutant.source, 3.0 * baseline_s + 10.0)
+        outcome, _ = result(name, module, mutant.source, 3.0 * baseline_cpu_s + 10.0)
         counts[outcome] += 1
         if outcome == SURVIVED:
             survivors.append(f"{target.folder}/{module}.py:{mutant}")
             on_survivor(survivors[-1])
     return {
-        "target": target.name, "possible": len(possible), "mutants": len(sample), "baseline_s": baseline_s, **counts,
+        "target": target.name, "possible": len(possible), "mutants": len(sample), "baseline_cpu_s": baseline_cpu_s, **counts,
         "survivors": survivors,
     }  # fmt: skip
 
@@ -180,7 +180,7 @@ def _version(target: Target, base: Path) -> str:
         *(base / word for word in target.tests if word.endswith(".py")),
         *sorted((base / target.folder).rglob("*.py")),
     ]
-    return _digest(*target.tests, *(path.read_text() for path in files))
+    return _digest("by processor time", *target.tests, *(path.read_text() for path in files))
 
 
 def mutant_figures(found: Sequence[dict[str, Any]]) -> list[Figure]:

@@ -37,8 +37,8 @@ from slads_bluesky.evaluation.mutants.trial import try_mutant
 path = Path("slads_bluesky/progress.py")
 source = path.read_text()
 name = "slads_bluesky.progress"
-ends = ("", "\\nno_progress = None\\n")
-print([try_mutant(name, path, source + end, [TEST, "-W", "ignore"], 200)[0] for end in ends])
+ends = ("", "\\nno_progress = None\\n", "\\nwhile True: pass\\n")
+print([try_mutant(name, path, source + end, [TEST, "-W", "ignore"], 10)[0] for end in ends])
 """
 
 
@@ -107,4 +107,4 @@ def test_try_mutant_runs_tests_on_the_changed_module_in_a_process_of_its_own(tmp
         [sys.executable, "-c", TRIAL.replace("TEST", repr(str(test)))], cwd=request.config.rootpath, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
-    assert done.stdout.strip() == "['survived', 'killed']", done.stderr
+    assert done.stdout.strip() == "['survived', 'killed', 'timed out']", done.stderr
