@@ -293,6 +293,9 @@ class EDSDetector(Device):  # type: ignore[misc]
                 self._acquire(status)
 
         self.beam.blanker.set(False).add_callback(lit)
+        if status.done:  # abandoned by another thread, which may have blanked before this one lit
+            self._lights = False
+            self.beam.stop()
 
     def _blank_again(self) -> QuickStatus:
         """Blank the beam if it was lit here."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from bluesky.utils import NoReplayAllowed
+from numpy.typing import NDArray
 
 from ..errors import ConfigError, InstrumentError
 from ..pointlist import PointList, Settling
@@ -26,6 +27,9 @@ from .status import QuickStatus
 __all__ = ["ListEngine", "SparseFlyer"]
 
 _log = logging.getLogger(__name__)
+
+HALT_S = 10.0
+"""A list that was told to stop takes no longer, s."""
 
 
 class ListEngine(Protocol):
@@ -98,6 +102,8 @@ class SparseFlyer:
         self._points: PointList | None = None
         self._status: QuickStatus | None = None
         self._thread: threading.Thread | None = None
+        self._halted = threading.Event()
+        self._starts = threading.Lock()
         self._held = self._exposed = False
         self._ready = threading.Condition()
         self._heard: list[Callable[[], None]] = []
@@ -168,7 +174,7 @@ class SparseFlyer:
         self._points, self._status = points, QuickStatus()
         self.judge.begin(points)
         starting = self._starting = QuickStatus()
-        self._loaded.add_callback(self._launcher(points, starting))
+        self._loaded.add_callback(self._launcher(points, np.arange(len(points)), starting))
         return starting
 
     def complete(self) -> QuickStatus:
@@ -239,7 +245,6 @@ class SparseFlyer:
         """
         if self._status is not None and not self._status.done:
             self._held = True
-            self._launches += 1  # one that still waits for its list to be loaded must not go off later
             self._halt()
         if self._exposed:
             raise NoReplayAllowed
@@ -253,11 +258,12 @@ class SparseFlyer:
         if points is None or done.all():
             self._finish()
             return
-        left, prepared = points.take(np.flatnonzero(~done)), self._prepared
+        index, prepared = np.flatnonzero(~done), self._prepared
+        left = points.take(index)
         # whoever waits for the start of the list waits for this one
         starting = QuickStatus() if self._starting.done else self._starting
         self._starting = QuickStatus(done=True)
-        self._load(left).add_callback(self._launcher(left, starting))
+        self._load(left).add_callback(self._launcher(left, index, starting))
         self._starting = starting
         if (
             prepared is not None
@@ -267,7 +273,6 @@ class SparseFlyer:
     def stop(self, success: bool = True) -> None:
         """Stop the list, blank the beam; its status ends well, as nobody waits for it any more."""
         self._held = False
-        self._launches += 1
         self._halt()
         self._starting.set_finished()
         if self._status is not None:
@@ -332,36 +337,50 @@ class SparseFlyer:
 
     # ---- the thread that a list has
 
-    def _launcher(self, points: PointList, starting: QuickStatus) -> Callable[[QuickStatus], None]:
-        """Return what starts a list once it is loaded, unless a pause came in between."""
-        self._launches += 1
-        number = self._launches
+    def _launcher(
+        self, points: PointList, index: NDArray[np.intp], starting: QuickStatus
+    ) -> Callable[[QuickStatus], None]:
+        """Return what starts a list once it is loaded, unless a pause came in between.
+
+        `index` has the places of its points in the whole list: the rest of one that was interrupted has its own.
+        """
+        with self._starts:
+            self._launches += 1
+            number = self._launches
 
         def launch(_: QuickStatus) -> None:
-            if number == self._launches:
-                self._launch(points, starting)
+            before = self._thread
+            if before is not None and before is not threading.current_thread():
+                before.join(HALT_S)  # its list is over: it has said so, and is about to end
+            with self._starts:  # no list starts behind the back of a pause: see `_halt`
+                if number != self._launches:
+                    return
+                self.trouble = self._not_loaded
+                if not self.trouble and _lives(self._thread):
+                    self.trouble = f"{self.name}: the list before does not stop"
+                if not self.trouble:
+                    self._halted = threading.Event()
+                    self._thread = threading.Thread(
+                        target=self._run, args=(points, index, starting, self._halted), name=f"{self.name}-list",
+                        daemon=True,
+                    )  # fmt: skip
+                    self._thread.start()
+                    return
+            _log.warning("%s", self.trouble)
+            starting.set_finished()
+            self._finish()
 
         return launch
 
-    def _launch(self, points: PointList, starting: QuickStatus) -> None:
-        self.trouble = self._not_loaded
-        if self.trouble:
-            starting.set_finished()
-            self._finish()
-            return
-        self._thread = threading.Thread(
-            target=self._run, args=(points, starting), name=f"{self.name}-list", daemon=True
-        )
-        self._thread.start()
-
-    def _run(self, points: PointList, started: QuickStatus) -> None:
+    def _run(
+        self, points: PointList, index: NDArray[np.intp], starting: QuickStatus, halted: threading.Event
+    ) -> None:
         began = time.perf_counter()
         whole = self._points
-        assert whole is not None
-        # the rest of a list that was interrupted has indices of its own
-        index = np.arange(len(whole)) if points is whole else np.flatnonzero(~self.judge.done)
 
         def take(buffer: MappingBuffer) -> None:
+            if self._points is not whole:  # what comes of a list that was given up is not the next one's
+                return
             # one pixel after the other where they are not consecutive in the whole list
             at = index[buffer.first : buffer.first + len(buffer.spectra)]
             runs = np.split(np.arange(len(at)), np.flatnonzero(np.diff(at) != 1) + 1)
@@ -370,13 +389,19 @@ class SparseFlyer:
                 self.judge.take(buffer.part(int(at[run[0]]), part))
             self._notify()
 
+        def started() -> None:
+            starting.set_finished()
+            if halted.is_set():  # the hardware, which had nothing to stop then, did not hear of it
+                self.engine.abort()
+
         try:
-            self.engine.run(points, take, started.set_finished)
+            if not halted.is_set():
+                self.engine.run(points, take, started)
         except Exception as failure:
             self.trouble = f"{self.name}: {failure}"
             _log.warning("%s", self.trouble)
         self.list_s = time.perf_counter() - began
-        started.set_finished()
+        starting.set_finished()
         if not self._held:
             self._finish()
 
@@ -392,9 +417,18 @@ class SparseFlyer:
             call()
 
     def _halt(self) -> None:
-        thread = self._thread
-        if thread is not None and thread.is_alive():
+        """Stop the list that runs, and let none start that still waits to be loaded."""
+        with self._starts:
+            self._launches += 1
+            self._halted.set()
+            thread = self._thread
+        if thread is not None and _lives(thread):
             self.engine.abort()
-            thread.join(10.0)
+            thread.join(HALT_S)
             if thread.is_alive():
                 _log.error("%s: the list does not stop", self.name)
+
+
+def _lives(thread: threading.Thread | None) -> bool:
+    """Whether a thread other than this one has not ended."""
+    return thread is not None and thread is not threading.current_thread() and thread.is_alive()

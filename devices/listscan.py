@@ -325,6 +325,8 @@ class EpicsListEngine:
             if not self._news(run, number, patience):
                 raise InstrumentError(f"{self.scan.name}: nothing heard of the list for {patience:g} s")
             if not self._is_here(run, number) and not self._last_buffer(run, number):
+                if self._still_runs():
+                    continue
                 if self.scan.trouble:
                     raise InstrumentError(self.scan.trouble)
                 return
@@ -382,6 +384,14 @@ class EpicsListEngine:
                 return True
         self._ask(run, number)
         return self._is_here(run, number)
+
+    def _still_runs(self) -> bool:
+        """Whether the list runs all the same: news of the end of an aborted one may come only after its start."""
+        if not self.scan.is_running():
+            return False
+        with self._changed:
+            self._ended = False
+        return True
 
     def abort(self) -> None:
         """Stop the list after the point that it is at."""

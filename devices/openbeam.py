@@ -118,6 +118,7 @@ class OpenBeamScan:
         self._loaded: PointList | None = None
         self._thread: threading.Thread | None = None
         self._abort = threading.Event()
+        self._runs = False
         self.trouble = ""
         self.index = 0
         """Points of the running list that are over."""
@@ -157,7 +158,7 @@ class OpenBeamScan:
         try:
             self._send(wire.blank(True, inline=False) + wire.external_control(False))
             self._synchronize()
-        except (OSError, InstrumentError) as error:
+        except InstrumentError as error:
             _log.warning("%s: not given back: %s", self.name, error)
         self._drop()
 
@@ -186,6 +187,7 @@ class OpenBeamScan:
         self._abort.clear()
         self.trouble, self.index = "", 0
         self.open()
+        self._runs = True
         self._notify(True)
         self._thread = threading.Thread(
             target=self._run, args=(points,), name=f"{self.name}-list", daemon=True
@@ -203,7 +205,7 @@ class OpenBeamScan:
 
     def is_running(self) -> bool:
         """Whether a list runs."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._runs
 
     # ---- what bluesky reads
 
@@ -298,10 +300,11 @@ class OpenBeamScan:
             while waiting:
                 self._answer(waiting.popleft())
             self._synchronize()
-        except (OSError, InstrumentError) as error:
+        except InstrumentError as error:
             self.trouble = f"{self.name}: {error}"
             _log.warning("%s", self.trouble)
             self._drop()
+        self._runs = False  # before whoever hears of the end asks
         self._notify(False)
 
     def _answer(self, chunk: _Chunk) -> None:
@@ -329,7 +332,14 @@ class OpenBeamScan:
         if self._socket is None:
             raise InstrumentError("not connected")
         self._socket.settimeout(self._timeout_s)
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> InstrumentError:
+        """Say which server does not answer, which an error of the socket does not."""
+        return InstrumentError(f"no answer of an Open Beam Interface server at {self.prefix}: {error}")
 
     def _receive(self, n: int, timeout_s: float) -> bytes:
         if self._socket is None:
@@ -337,7 +347,10 @@ class OpenBeamScan:
         self._socket.settimeout(timeout_s)
         parts = bytearray()
         while len(parts) < n:
-            data = self._socket.recv(n - len(parts))
+            try:
+                data = self._socket.recv(n - len(parts))
+            except OSError as error:
+                raise self._lost(error) from error
             if not data:
                 raise InstrumentError(f"{self.prefix} closed the connection")
             parts += data

@@ -78,8 +78,8 @@ class SoftListEngine:
         self, points: PointList, take: Callable[[MappingBuffer], None], started: Callable[[], None]
     ) -> None:
         """Run a list; returns when it is over or aborted."""
-        started()
         self._abort.clear()
+        started()
         going = ListRun(self.sem, points.x_um, points.y_um, points.dwell_s, self.settling)
         began = time.perf_counter()
         while not going.over and not self._abort.is_set():

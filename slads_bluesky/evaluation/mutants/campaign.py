@@ -165,8 +165,8 @@ def _try_target(
             survivors.append(f"{target.folder}/{module}.py:{mutant}")
             on_survivor(survivors[-1])
     return {
-        "target": target.name, "possible": len(possible), "mutants": len(sample), "baseline_cpu_s": baseline_cpu_s, **counts,
-        "survivors": survivors,
+        "target": target.name, "possible": len(possible), "mutants": len(sample),
+        "baseline_cpu_s": baseline_cpu_s, **counts, "survivors": survivors,
     }  # fmt: skip
 
 

@@ -220,14 +220,16 @@ def test_abort_in_mid_list_blanks_and_keeps_what_was_visited(flyer):
     assert len(visit(flyer, points_of([1, 2, 3]))) == 3
 
 
-def test_server_that_is_lost_in_a_list_ends_it_blanked_and_is_named(flyer):
+@pytest.mark.parametrize("half", [socket.SHUT_RDWR, socket.SHUT_WR, socket.SHUT_RD])
+def test_server_that_is_lost_in_a_list_ends_it_blanked_and_is_named(flyer, half):
+    """Whichever half of the connection notices it first, reading or writing."""
     points = points_of(range(100), dwell_s=10e-3)
     flyer.prepare(points).wait(5)
     flyer.kickoff().wait(5)
     reached = threading.Event()
     flyer.on_news(reached.set)
     assert reached.wait(10)
-    flyer.engine.scan._socket.shutdown(socket.SHUT_RDWR)
+    flyer.engine.scan._socket.shutdown(half)
     flyer.complete().wait(30)
     rows = [row for page in flyer.collect_pages() for row in rows_of(page)]
     assert 8 <= len(rows) < 100
