@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 def bench_coverage(
     tests: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEST]…", help="Files of tests; by default all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEST]…", help="Files of tests, or after -- any arguments of pytest; by default all."
+        ),
     ] = None,
     processes: Annotated[int, typer.Option("-n", "--processes", min=0, help="Processes of the tests.")] = 2,
     keep: Annotated[
@@ -33,8 +36,9 @@ def bench_coverage(
     from .output import bench_output
 
     with bench_output(json_file, "Coverage") as output:
+        own = tests or []
         spread = ["-n", str(processes), *(["--dist", "loadfile"] if processes else [])]
-        found = measure_tested_lines([*(tests or []), "-q", *spread], kept=keep)
+        found = measure_tested_lines([*own, *([] if "-n" in own else ["-q", *spread])], kept=keep)
         output.results.update(found)
         packages: dict[str, list[int]] = {}
         for module, (lines, reached) in found["modules"].items():
@@ -50,3 +54,5 @@ def bench_coverage(
             ],
         )
         output.figures = figures_of_lines(found)
+    if found["tests"]:
+        raise typer.Exit(found["tests"])
