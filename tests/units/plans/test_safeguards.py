@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+from math import hypot
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,10 @@ from slads_bluesky.errors import ConfigError, InstrumentError
 from slads_bluesky.grid import ScanGrid
 from slads_bluesky.plans.adaptive import adaptive_map
 from slads_bluesky.plans.budget import DoseAccount, DoseBudget
+from slads_bluesky.plans.collect import spots
 from slads_bluesky.plans.patience import Patience
 from slads_bluesky.plans.raster import list_map
+from slads_bluesky.plans.run import check_fresh, position_tolerance
 from slads_bluesky.spectra.dwell import SequentialTest
 
 
@@ -241,3 +244,64 @@ def test_point_whose_acquisition_fails_after_its_time_is_measured_again(soft, RE
     assert late.done
     assert [event["data"]["scan_pixel"] for event in documents.events()] == [5, 6]
     assert documents.events("failed") == []
+
+
+class Broken(Deaf):
+    """Every acquisition fails at once."""
+
+    def trigger(self):
+        status = QuickStatus()
+        status.set_exception(InstrumentError("eds: broken"))
+        return status
+
+
+@pytest.mark.parametrize("kind", ["list", "adaptive"])
+def test_points_that_fail_on_a_soft_instrument_are_counted_and_end_the_run(
+    soft, make_agent, RE, documents, kind
+):
+    eds, options = Broken(), {"dwell_s": 0.01, "max_failed_points": 2}
+    plan = (
+        list_map(soft.beam, eds, soft.grid, range(9), **options) if kind == "list"
+        else adaptive_map(soft.beam, eds, make_agent(9), **options)
+    )  # fmt: skip
+    with pytest.raises(InstrumentError, match=r"3 points failed, the last one because: .*broken"):
+        RE(plan, documents)
+    assert documents.stop["exit_status"] == "fail"
+    assert documents.stop["num_events"]["failed"] == 3
+    assert soft.beam.blanker.get()
+
+
+def test_account_of_an_agent_of_an_earlier_map_is_wanted_to_resume_it():
+    known = SimpleNamespace(n_measured=3)
+    check_fresh(SimpleNamespace(n_measured=0), None)
+    check_fresh(known, {"resumes": "uid"})
+    for md in (None, {}, {"sample": "resumes"}):
+        with pytest.raises(ConfigError, match="knows 3 pixels of an earlier map"):
+            check_fresh(known, md)
+
+
+@pytest.mark.parametrize(
+    ("given", "of_beam", "step_um", "tolerance_um"),
+    [(2, 0.1, 1.0, 2.0), (None, 0.1, 1.0, 0.1), (None, None, 2.0, 0.5), (None, None, None, 0.5)],
+)
+def test_tolerance_of_a_position_is_the_plans_the_beams_or_a_quarter_of_a_step(
+    given, of_beam, step_um, tolerance_um
+):
+    limits, beam = SimpleNamespace(tolerance_um=given), SimpleNamespace(position_tolerance_um=of_beam)
+    assert position_tolerance(beam, limits, step_um) == tolerance_um
+
+
+def test_patience_of_a_dose_that_is_preset_is_a_little_more_than_it_takes():
+    patience = Patience(10.0, adaptive=False, timeout_s=None, budget=DoseBudget(pixel_nc=2.0))
+    patience.start(1.0, {"real_time": 2.0})
+    patience.begin_pixel()
+    assert patience.limit_s() == pytest.approx(2.0 * 1.02 + 0.1)
+
+
+def test_account_of_spots_that_are_spread_is_even_and_takes_turns():
+    found = spots([(0.0, 0.0), (100.0, 0.0)], 10, 4.0)
+    assert [x > 50 for x, _ in found] == [False, True] * 5
+    radii = [hypot(x - (100.0 if i % 2 else 0.0), y) for i, (x, y) in enumerate(found)]
+    assert radii[::2] == pytest.approx(radii[1::2])
+    assert radii[::2] == pytest.approx([4.0 * (turn / 4) ** 0.5 for turn in range(5)])
+    assert spots([(1.0, 2.0)], 1, 4.0) == [(1.0, 2.0)]
