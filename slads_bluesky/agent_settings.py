@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
-from .errors import ConfigError
+from .errors import ConfigError, in_one_line
 from .grid import ScanGrid
 from .pointlist import Settling
 from .protocols import Classifier, Endmembers, EventKeys
@@ -152,9 +152,9 @@ class AgentSettings:
                 more={k: v for k, v in configuration.items() if k not in known and k != "stop_rule"},
             )
         except KeyError as error:
-            raise ConfigError(f"agent configuration: {error} is missing") from None
+            raise ConfigError(f"agent configuration: {in_one_line('', error)} is missing") from None
         except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"agent configuration: {error}") from None
+            raise ConfigError(f"agent configuration: {in_one_line('', error)}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as start documents hold them and `from_json` reads them."""

@@ -2,12 +2,18 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 # before numpy and torch are loaded anywhere, here and in the processes that the tests start: the tests' workers are
 # what keeps the cores busy, and threads that spin while they wait starve them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if (
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+):  # nohup's, which the processes that are sent it would inherit
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if (
     os.environ.get("OPHYD_CONTROL_LAYER") == "pyepics"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..documents import reading
-from ..errors import RecordError
+from ..errors import RecordError, SladsError
 from ..grid import ScanGrid
 from ..metadata import typed_start
 from ..protocols import UNCLASSIFIED, EventKeys
@@ -93,13 +93,20 @@ def load_map(
     several = sources if isinstance(sources, Sequence) else [sources]
     every = [one if callable(one) else one.documents for one in several]
     with reading("no map of ours"):
-        return _load_map(every, spectra)
+        gathered = _Gathered(every)
+        if not gathered.starts:
+            raise RecordError("no documents of a run")
+        run = f"run {str(gathered.starts[0]['uid'])[:8]}"
+        try:
+            with reading(f"{run} is no map of ours"):
+                return _load_map(gathered, every, spectra)
+        except SladsError as error:  # of the grid, say, which does not know whose it is
+            if str(error).startswith("run "):
+                raise
+            raise RecordError(f"{run}: {error}") from error
 
 
-def _load_map(every: Sequence[Source], spectra: bool) -> RunData:
-    gathered = _Gathered(every)
-    if not gathered.starts:
-        raise RecordError("no documents of a run")
+def _load_map(gathered: _Gathered, every: Sequence[Source], spectra: bool) -> RunData:
     start = gathered.starts[0]
     keys = event_keys(start)
     grid = _grid(start)

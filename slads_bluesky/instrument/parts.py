@@ -10,7 +10,7 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigError, InstrumentError, SladsError
+from ..errors import ConfigError, InstrumentError, SladsError, in_one_line
 from ..protocols import Classifier
 from ..simulation.models import prepare_models
 from .settings import DeviceSettings, InstrumentSettings
@@ -238,7 +238,7 @@ def _make(name: str, about: DeviceSettings, file: YamlFile, **parts: Any) -> Any
         device = kind(about.prefix, name=name, **parts, **about.options)
     except (TypeError, ConfigError) as error:
         allowed = ", ".join(_options(kind)) or "none"
-        text = f"{error}; allowed: {allowed}" if isinstance(error, TypeError) else str(error)
+        text = f"{in_one_line('', error)}; allowed: {allowed}" if isinstance(error, TypeError) else str(error)
         raise ConfigError(f"{file.at('devices', name, 'options')}: {text}") from None
     lacking = [attribute for attribute in _NEEDED[name] if not hasattr(device, attribute)]
     if lacking:

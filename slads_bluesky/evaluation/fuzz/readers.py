@@ -100,11 +100,15 @@ def _joint() -> Iterator[Read]:
 def _recorded_map() -> Iterator[Read]:
     """Everything that is made of a map's documents, not only the documents."""
     from ...analysis.load import load_map
+    from ...errors import RecordError
     from ...record import read_journal
 
     def read(path: Path) -> Any:
         documents = list(read_journal(path, on_damage=lambda text: None))
-        return load_map([lambda: iter(documents)])
+        try:
+            return load_map([lambda: iter(documents)])
+        except RecordError as error:  # documents have no file: the culprit is named by its run
+            raise RecordError(f"{path}: {error}" if str(error).startswith("run ") else str(error)) from error
 
     yield read
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
+from ...errors import ModelFileError, in_one_line
 from ...modelfile import check_version, read_file, write_file
 from ..slads.model import TERMS
 from .inputs import N_PLANES
@@ -140,7 +140,9 @@ class LearnedModel:
         except KeyError as error:
             raise ModelFileError(f"{path}: field {error.args[0]} is missing") from error
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelFileError(f"{path}: field widths, policy or metadata is damaged ({error})") from error
+            raise ModelFileError(
+                f"{path}: field widths, policy or metadata is damaged ({in_one_line('', error)})"
+            ) from error
         try:
             model = cls(widths, weights, fallback, metadata, runs, policy)
         except ModelFileError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
+from ...errors import ModelFileError, in_one_line
 from ...modelfile import check_version, read_file, write_file
 
 __all__ = ["FORMAT", "TERMS", "VERSION", "SladsModel", "expand", "theta_matrix"]
@@ -163,7 +163,9 @@ class SladsModel:
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelFileError(f"{path}: field settings or metadata is damaged ({error})") from error
+            raise ModelFileError(
+                f"{path}: field settings or metadata is damaged ({in_one_line('', error)})"
+            ) from error
         if header.get("sha256") != model.sha256:
             raise ModelFileError(f"{path}: field sha256 does not match the contents")
         return model

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError, DataError, in_one_line
 from ...protocols import UNCLASSIFIED, Classification, Evidence, Mixture
 from ...threads import one_thread
 from ..axis import EnergyAxis
@@ -209,7 +209,7 @@ class PhaseClassifier(StoredClassifier):
             given = "low_kev" in settings
             chosen = ClassifierSettings(**settings)
         except TypeError as error:
-            raise ConfigError(f"classifier: {error}") from error
+            raise ConfigError(f"classifier: {in_one_line('', error)}") from error
         if spectra and not given and chosen.model == 2:
             chosen = replace(chosen, low_kev=_first_live_kev(spectra, axis, chosen.low_kev))
         phases, templates, nuisance = learn_templates(

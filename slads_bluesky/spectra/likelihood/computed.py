@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError
+from ...errors import ConfigError, in_one_line
 from ...files import write_json
 from ..axis import EnergyAxis
 from ..physics.composition import Composition
@@ -147,7 +147,7 @@ class DetectorCalibration:
                 raise ValueError("a number is not finite")
             made.priors(COMPUTED)
         except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+            raise ConfigError(f"{path}: {in_one_line('', error)}") from error
         return made
 
 

@@ -255,6 +255,28 @@ def test_a_run_of_another_plan_is_no_map(several):
         load_map([find_run(uid, directory).documents])
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("spectrum", [1], "a spectrum of 1 channels among ones of"),
+        ("step", (-1.0, 1.0), "two positive lengths"),
+    ],
+)
+def test_a_damaged_map_is_refused_naming_its_run(mapped, key, value, text):
+    directory, uid = mapped
+
+    def documents():
+        for n, (name, doc) in enumerate(find_run(uid, directory).documents()):
+            if name == "event" and key == "spectrum" and n > 9 and "eds_spectrum" in doc["data"]:
+                doc = {**doc, "data": {**doc["data"], "eds_spectrum": value}}
+            if name == "start" and key == "step":
+                doc = {**doc, "grid": {**doc["grid"], "step_um": value}}
+            yield name, doc
+
+    with pytest.raises(RecordError, match=rf"^run {uid[:8]}: .*{text}"):
+        load_map([documents])
+
+
 def test_a_catalog_gives_the_same_map_as_the_journal(mapped, checked, tmp_path):
     """The journal is gone, the catalog is left."""
     shutil.copytree(mapped[0], tmp_path, dirs_exist_ok=True)
