@@ -80,11 +80,13 @@ def test_calibration_file_is_read_as_written_and_checked(calibration, tmp_path):
         {**content, "gain": "much"},
         {**content, "sd": {"nothing": 1.0}},
         {**content, "more": 1},
+        {**content, "more\nand more": 1},
         [],
     ):
         path.write_text(json.dumps(wrong))
-        with pytest.raises(ConfigError, match=r"detector\.json"):
+        with pytest.raises(ConfigError, match=r"detector\.json") as raised:
             DetectorCalibration.load(path)
+        assert "\n" not in str(raised.value)
 
 
 def test_calibration_file_of_version_1_has_the_same_amplitudes_in_the_new_units(calibration, tmp_path):
