@@ -40,14 +40,15 @@ TARGETS = (
            (f"{_SAMPLING}/test_small_grids.py",),
            compiled=False),
     Target("journal", "slads_bluesky/record/journal", ("checksums", "order", "reading", "writing"),
-           (*(f"tests/units/record/test_{name}.py" for name in ("journal", "checksums", "vanishing")), "-k",
+           (*(f"tests/units/record/test_{name}.py"
+              for name in ("journal", "journal_ends", "checksums", "vanishing")), "-k",
             "not kill_9 and not catalog and not shown_without and not went_back and not private")),
     Target("plans", "plans",
            ("adaptive", "away", "budget", "collect", "patience", "points", "raster", "run", "stubs"),
            (*(f"{_PLANS}/test_{name}.py" for name in
-              ("safeguards", "away", "adaptive", "raster", "faults", "dwell", "arguments", "described")),
+              ("safeguards", "away", "adaptive", "raster", "series", "faults", "dwell", "arguments", "described")),
             "-k", "soft or account or patience or until_answered or for_good or (away and collected) or dose_of or "
-                  "budget or tolerance or raster or arguments or described")),
+                  "budget or tolerance or raster or arguments or described or spots")),
 )  # fmt: skip
 """What the issue on trust names."""
 

@@ -22,6 +22,10 @@ from slads_bluesky.record.journal.reading import JournalTail, read_start, read_s
 from slads_bluesky.record.journal.writing import is_being_taken
 
 
+def opened():
+    return {entry for entry in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{entry}")}
+
+
 def test_documents_come_back_as_they_were_emitted_and_are_valid(journaled):
     path, documents = journaled
     back = list(read_journal(path))
@@ -223,9 +227,6 @@ def test_pipe_in_the_place_of_a_journal_is_refused_and_not_waited_for(tmp_path):
 def test_reader_that_is_closed_leaves_no_file_open(journaled):
     path, documents = journaled
 
-    def opened():
-        return {entry for entry in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{entry}")}
-
     before = opened()
     with JournalTail(path) as tail:
         next(tail.read())
@@ -233,6 +234,22 @@ def test_reader_that_is_closed_leaves_no_file_open(journaled):
     assert opened() == before
     assert len(list(read_journal(path))) == len(documents)
     assert opened() == before
+    os.mkfifo(path.parent / "pipe.msgpack")
+    with pytest.raises(RecordError, match="is not a file"):
+        read_stop(path.parent / "pipe.msgpack")
+    assert opened() == before
+
+
+def test_writer_that_has_closed_its_runs_leaves_no_file_open(tmp_path):
+    bundles, before = [event_model.compose_run() for _ in range(2)], opened()
+    with Journal(tmp_path) as journal:
+        for bundle in bundles:
+            journal("start", bundle.start_doc)
+        assert len(opened() - before) == 6  # of each run the journal, its checksums and its lock
+        journal("stop", bundles[0].compose_stop())
+        assert len(opened() - before) == 3
+    assert opened() == before
+    assert not list(tmp_path.glob("*.lock"))
 
 
 @pytest.mark.parametrize("fsync", [False, True])

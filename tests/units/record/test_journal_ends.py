@@ -35,6 +35,18 @@ def test_stop_document_that_finds_no_room_ends_its_run_all_the_same(tmp_path, mo
     assert [name for name, _ in read_journal(path)] == ["start"]
 
 
+def test_start_document_that_finds_no_room_leaves_no_file(tmp_path, monkeypatch):
+    def full(handle, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bundle = event_model.compose_run()
+    with Journal(tmp_path) as journal, monkeypatch.context() as patch:
+        patch.setattr(writing, "_write", full)
+        with pytest.raises(RecordError, match="the disk is full"):
+            journal("start", bundle.start_doc)
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(bundle.start_doc["uid"])]
+
+
 def test_stop_document_after_a_lost_event_counts_streams_without_events_as_empty(tmp_path, monkeypatch):
     bundle, whole = event_model.compose_run(), writing._write
     primary, baseline = (
