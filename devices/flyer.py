@@ -101,7 +101,7 @@ class SparseFlyer:
         self._prepared: PointList | None = None
         self._points: PointList | None = None
         self._status: QuickStatus | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # of the list that runs
         self._halted = threading.Event()
         self._starts = threading.Lock()
         self._held = self._exposed = False
@@ -255,7 +255,7 @@ class SparseFlyer:
             return
         self._held = False
         points, done = self._points, self.judge.done
-        if points is None or done.all():
+        if points is None or done.all() or (self._status is not None and self._status.done):
             self._finish()
             return
         index, prepared = np.flatnonzero(~done), self._prepared
@@ -349,14 +349,11 @@ class SparseFlyer:
             number = self._launches
 
         def launch(_: QuickStatus) -> None:
-            before = self._thread
-            if before is not None and before is not threading.current_thread():
-                before.join(HALT_S)  # its list is over: it has said so, and is about to end
             with self._starts:  # no list starts behind the back of a pause: see `_halt`
                 if number != self._launches:
                     return
                 self.trouble = self._not_loaded
-                if not self.trouble and _lives(self._thread):
+                if not self.trouble and self._thread is not None:
                     self.trouble = f"{self.name}: the list before does not stop"
                 if not self.trouble:
                     self._halted = threading.Event()
@@ -401,6 +398,8 @@ class SparseFlyer:
             self.trouble = f"{self.name}: {failure}"
             _log.warning("%s", self.trouble)
         self.list_s = time.perf_counter() - began
+        with self._starts:
+            self._thread = None  # from here on another list may start
         starting.set_finished()
         if not self._held:
             self._finish()
@@ -422,13 +421,8 @@ class SparseFlyer:
             self._launches += 1
             self._halted.set()
             thread = self._thread
-        if thread is not None and _lives(thread):
+        if thread is not None and thread is not threading.current_thread():
             self.engine.abort()
             thread.join(HALT_S)
             if thread.is_alive():
                 _log.error("%s: the list does not stop", self.name)
-
-
-def _lives(thread: threading.Thread | None) -> bool:
-    """Whether a thread other than this one has not ended."""
-    return thread is not None and thread is not threading.current_thread() and thread.is_alive()

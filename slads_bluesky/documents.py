@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from .errors import DataError, RecordError, SladsError
+from .errors import DataError, RecordError, SladsError, in_one_line
 
 __all__ = ["check_document", "reading"]
 
@@ -95,8 +95,7 @@ def reading(what: str) -> Iterator[None]:
     except SladsError:
         raise
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise RecordError(f"{what}: {text[0]}") from error
+        raise RecordError(f"{what}: {in_one_line('', error)}") from error
 
 
 def _check_descriptor(doc: Mapping[str, Any]) -> None:

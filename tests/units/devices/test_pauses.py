@@ -118,13 +118,14 @@ def test_rows_of_a_list_that_was_given_up_are_not_the_next_ones(flyer, monkeypat
     flyer.prepare(points_of(np.arange(N), dwell_s=DWELL_S)).wait(5)
     flyer.kickoff()
     assert engine.entered.wait(5)
+    stuck = flyer._thread
     flyer.stop()  # it does not
     flyer.prepare(points_of(np.arange(100, 110), dwell_s=DWELL_S)).wait(5)
     flyer.kickoff().wait(5)
     flyer.complete().wait(5)
     assert flyer.missed == dict.fromkeys(range(10), "flyer: the list before does not stop")
     engine.go.set()
-    flyer._thread.join(5)
+    stuck.join(5)
     assert measured(flyer) == []
 
 
