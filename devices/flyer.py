@@ -104,7 +104,7 @@ class SparseFlyer:
         self._thread: threading.Thread | None = None  # of the list that runs
         self._halted = threading.Event()
         self._starts = threading.Lock()
-        self._held = self._exposed = False
+        self._held = self._exposed = self._paused = False
         self._ready = threading.Condition()
         self._heard: list[Callable[[], None]] = []
         self._not_loaded = ""
@@ -171,7 +171,7 @@ class SparseFlyer:
                 status.set_finished()
             return status
         points, self._prepared = self._prepared, None
-        self._points, self._status = points, QuickStatus()
+        self._points, self._status, self._paused = points, QuickStatus(), False
         self.judge.begin(points)
         starting = self._starting = QuickStatus()
         self._loaded.add_callback(self._launcher(points, np.arange(len(points)), starting))
@@ -243,6 +243,7 @@ class SparseFlyer:
         NoReplayAllowed
             If rows were handed out since the last `settled`: others must not be emitted under their numbers.
         """
+        self._paused = True
         if self._status is not None and not self._status.done:
             self._held = True
             self._halt()
@@ -326,10 +327,16 @@ class SparseFlyer:
 
     @property
     def lost(self) -> set[int]:
-        """Indices of the points of the last list that were visited to its end and whose spectrum never came."""
+        """Indices of the points of the last list that were missed through no fault of their own.
+
+        Their spectrum never came though the list was visited to its end; or it is invalid and the list was paused,
+        which blanks the beam on a point before the hardware stops.
+        """
         if self._points is None or self.trouble:
             return set()
-        return {int(i) for i in np.flatnonzero(~self.judge.done)}
+        return {int(i) for i in np.flatnonzero(~self.judge.done)} | set(
+            self.judge.invalid if self._paused else ()
+        )
 
     def forget(self, pixel: int) -> None:
         """Give up a pixel that wanted another pass."""

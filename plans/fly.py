@@ -49,7 +49,7 @@ PATIENCE_S = 60.0
 
 TRIES, TRIES_LOST = 2, 6
 """A pixel without a valid spectrum has failed after so many visits; one whose spectrum was lost on its way, because
-this computer was too busy to take buffers, after so many."""
+this computer was too busy to take buffers or a pause blanked the beam on it, after so many."""
 
 TRIP_PAUSE_S = 0.2
 """After a list in which the beam was missed, a suspender that watches it gets so long to hear of it, s."""

@@ -53,7 +53,7 @@ class FlyerLike(Protocol):
 
     @property
     def lost(self) -> set[int]:
-        """Indices of those whose spectrum was lost on its way: a client that was too slow, not the pixel."""
+        """Indices of those that the pixel is not to blame for: a client that was too slow, or a pause."""
 
     @property
     def dose_nc(self) -> float:

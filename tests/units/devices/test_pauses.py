@@ -129,6 +129,25 @@ def test_rows_of_a_list_that_was_given_up_are_not_the_next_ones(flyer, monkeypat
     assert measured(flyer) == []
 
 
+def test_point_that_a_pause_blanked_is_not_to_blame(flyer):
+    """The beam is paused before the list is: the point under way is without charge."""
+    take = flyer.judge.take
+    for paused in (False, True):
+        flyer.judge.take = lambda buffer: take(buffer._replace(charge_nc=0.0 * buffer.charge_nc))
+        flyer.prepare(points_of([7], dwell_s=DWELL_S)).wait(5)
+        flyer.kickoff().wait(5)
+        flyer.complete().wait(5)
+        if paused:
+            flyer.pause()
+        assert "no beam" in flyer.missed[0]
+        assert flyer.lost == ({0} if paused else set())
+    flyer.judge.take = take
+    flyer.prepare(points_of([7], dwell_s=DWELL_S)).wait(5)
+    flyer.kickoff().wait(5)
+    flyer.complete().wait(5)
+    assert flyer.missed == {}
+
+
 def test_detector_abandoned_while_its_worker_lights_the_beam_leaves_it_blanked(eds, beam, monkeypatch):
     light, lit = beam.blanker.set, threading.Event()
 

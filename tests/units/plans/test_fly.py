@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 
 import numpy as np
 import pytest
 from bluesky.simulators import summarize_plan
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted, TransitionError
 
 from slads_bluesky.analysis.load import load_map
 from slads_bluesky.devices.flyer import SparseFlyer
@@ -158,10 +159,14 @@ def test_pauses_at_any_message_lose_nothing_and_repeat_nothing(
     counter = itertools.count()
     asked = []
 
+    def ask():
+        with contextlib.suppress(TransitionError):  # it is pausing already
+            RE.request_pause()
+
     def pause_now_and_then(msg):
         if next(counter) % every == every - 1 and len(asked) < 12:
             asked.append(msg.command)
-            threading.Thread(target=RE.request_pause).start()
+            threading.Thread(target=ask).start()
 
     RE.msg_hook = pause_now_and_then
     agent = make_agent(60)
@@ -176,6 +181,7 @@ def test_pauses_at_any_message_lose_nothing_and_repeat_nothing(
             break
     assert n_paused >= 3
     assert documents.stop["exit_status"] == "success"
+    assert not [event["data"]["failed_reason"] for event in documents.events("failed")]
     found = [row["scan_pixel"] for row in rows()]
     assert len(found) == len(set(found)) >= 60
     assert [event["data"]["scan_pixel"] for event in agent.ingested] == found
