@@ -10,6 +10,10 @@ that a lost server can raise in them, and from then on no PV of the process is m
 
 Here the first passes over such a channel, which is subscribed to when it is back, and the second searches again. A
 thread that has ended in any other way is started again when a device connects.
+
+A server that is lost a second time while its PVs are just being connected again leaves some of them behind: such a PV
+is no longer searched for, and was entered too late to be among those that the lost connection searches for again. It
+would stay disconnected for ever, with all others back. Here it is searched for again.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ def keep_client() -> None:
     if not getattr(client.Subscription.compose_command, "passes_over_lost", False):
         _pass_over_lost_channels(client)
         _search_again_for_lost_servers(client)
+        _search_again_for_lost_channels(client)
     ophyd = sys.modules.get("ophyd")
     compat: Any = sys.modules.get("caproto.threading.pyepics_compat")
     if compat is not None and ophyd is not None and ophyd.cl.name == "caproto":
@@ -117,6 +122,61 @@ def _search_again_for_lost_servers(client: Any) -> None:
     client.Context.get_circuit_manager = get_circuit_manager
 
 
+def _search_again_for_lost_channels(client: Any) -> None:
+    manager, create = client.VirtualCircuitManager, client.ca.CreateChanRequest
+    plain_send, plain_disconnected = manager.send, manager._disconnected
+
+    def send(self: Any, *commands: Any, **more: Any) -> None:
+        created = [command.cid for command in commands if isinstance(command, create)]
+        if not created:
+            plain_send(self, *commands, **more)
+            return
+        try:
+            plain_send(self, *commands, **more)  # says nothing where the socket is gone already
+        except Exception as error:
+            log.debug("%s was lost while its channels were created: %s", self.circuit.address, error)
+            self._disconnected()
+        if self.dead.is_set():
+            _search_later(self.context, [self.pvs[cid] for cid in created])
+
+    def disconnected(self: Any, *, reconnect: bool = True) -> None:
+        try:
+            plain_disconnected(self, reconnect=reconnect)
+        except (
+            RuntimeError
+        ) as error:  # a channel was entered by the thread that connects, at this very moment
+            log.debug("%s was lost while its channels were created: %s", self.circuit.address, error)
+            if not self.dead.is_set():
+                raise  # told once more when the socket is taken out
+            if (
+                reconnect
+            ):  # all of them: those looked through before the error are noted as searched for, and are not
+                self.context.reconnect([(pv.name, pv.priority) for pv in list(self.pvs.values())])
+
+    manager.send, manager._disconnected = send, disconnected
+
+
+def _search_later(context: Any, pvs: list[Any]) -> None:
+    """Search, in a moment, for those PVs whose connection is dead and for which nobody searches."""
+    for pv in pvs:
+        pv.circuit_ready.clear()
+
+    def search() -> None:
+        with context.pv_cache_lock:
+            left = [
+                (pv.name, pv.priority)
+                for pv in pvs
+                if pv.circuit_manager.dead.is_set()
+                and pv not in context.pvs_needing_circuits.get(pv.name, ())
+            ]
+        if left and not context._close_event.is_set():
+            context.reconnect(left)
+
+    timer = threading.Timer(SEARCH_AGAIN_S, search)
+    timer.daemon = True
+    timer.start()
+
+
 class _Unreachable:
     """Stands for the connection to a server that could not be made, until its PVs are searched for again.
 
@@ -142,14 +202,5 @@ class _Unreachable:
             lost, self.pvs = self.pvs, {}
             self.channels = {}
         if lost:
-            for pv in lost.values():
-                pv.circuit_ready.clear()
-            keys = [(pv.name, pv.priority) for pv in lost.values()]
-            timer = threading.Timer(SEARCH_AGAIN_S, self._search, args=(keys,))
-            timer.daemon = True
-            timer.start()
+            _search_later(self.context, list(lost.values()))
         raise ConnectionError(f"no connection to {self.circuit.address}")
-
-    def _search(self, keys: list[tuple[str, int]]) -> None:
-        if not self.context._close_event.is_set():
-            self.context.reconnect(keys)

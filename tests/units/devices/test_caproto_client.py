@@ -11,6 +11,7 @@ from caproto.threading.client import Context, DeadCircuitError, SharedBroadcaste
 
 from slads_bluesky.devices import caproto_client
 from slads_bluesky.devices.caproto_client import keep_client, revive
+from slads_bluesky.evaluation.trust.proxy import NetworkProxy
 
 
 class Circuit:
@@ -107,3 +108,55 @@ def test_thread_that_has_ended_is_started_again(context, recwarn):
     revive(context)
     assert context._process_search_results_thread.is_alive()
     assert revive(context) == []
+
+
+class Growing(dict):
+    """Channels of a connection to which another thread adds one just when they are looked through."""
+
+    def values(self):
+        yield from list(super().values())[:1]
+        raise RuntimeError("dictionary changed size during iteration")
+
+
+def lose(cm, network):
+    network.restore()  # which closes every connection
+    assert until(cm.dead.is_set)
+
+
+def close_half(cm, _):
+    cm.socket.shutdown(socket.SHUT_WR)  # nothing can be sent, and nothing has been received that says so
+
+
+@pytest.mark.parametrize("strike", [lose, close_half])
+def test_connection_lost_before_its_channels_are_entered_loses_none(context, microscope, monkeypatch, strike):
+    """Over real Channel Access: all PVs are back, also the one that was being connected."""
+    names = [f"{microscope.prefix}Beam:{name}" for name in ("X", "Y", "Current", "Blank")]
+    struck = []
+    with NetworkProxy(microscope.port) as network:
+        monkeypatch.setenv("EPICS_CA_ADDR_LIST", f"127.0.0.1:{network.port}")
+        get = Context.get_circuit_manager
+
+        def get_and_strike(self, address, priority):
+            cm = get(self, address, priority)
+            if self is context and not struck:
+                struck.append(cm)
+                strike(cm, network)
+            return cm
+
+        monkeypatch.setattr(Context, "get_circuit_manager", get_and_strike)
+        pvs = context.get_pvs(*names)
+        assert until(lambda: all(pv.connected for pv in pvs), 20.0), pvs
+        assert struck
+        assert context._process_search_results_thread.is_alive()
+
+
+def test_connection_lost_while_a_channel_is_entered_loses_none(context, microscope, monkeypatch):
+    names = [f"{microscope.prefix}Beam:{name}" for name in ("X", "Y", "Current", "Blank")]
+    with NetworkProxy(microscope.port) as network:
+        monkeypatch.setenv("EPICS_CA_ADDR_LIST", f"127.0.0.1:{network.port}")
+        pvs = context.get_pvs(*names)
+        assert until(lambda: all(pv.connected for pv in pvs), 20.0), pvs
+        lost = pvs[0].circuit_manager
+        lost.channels = Growing(lost.channels)
+        lose(lost, network)
+        assert until(lambda: all(pv.connected and pv.circuit_manager is not lost for pv in pvs), 20.0), pvs
