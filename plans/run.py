@@ -21,6 +21,7 @@ from slads_bluesky.protocols import Agent, Beam, Detector, EventKeys, StopRule
 from . import away
 from .away import ask, until_answered
 from .budget import DoseAccount, DoseBudget
+from .events import guard_events
 from .ledger import Ledger
 from .patience import Patience
 from .points import FailedPoint, measure_or_fail
@@ -322,7 +323,7 @@ def one_run(
             raised.append(error)
             raise
 
-    reason: str = yield from finalize_wrapper(noted(), lambda: leave(beam, devices, raised))
+    reason: str = yield from guard_events(finalize_wrapper(noted(), lambda: leave(beam, devices, raised)))
     return reason
 
 

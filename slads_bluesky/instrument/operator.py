@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from bluesky.utils import Msg
+from ophyd.status import Status
 
+from ..plans.events import guard_events
 from ..record.operator_log import OperatorAction, OperatorLog
 
 __all__ = ["STREAM", "OperatorStream"]
@@ -33,9 +35,16 @@ class OperatorStream:
     def __init__(self, record: Path) -> None:
         self._log = OperatorLog(record)
         self._readable = _ActionReadable()  # one: a stream is of the same objects throughout
+        self._waiting: list[OperatorAction] = []  # taken from the log, and in no event yet
+        self._saved: list[
+            OperatorAction
+        ] = []  # in events that a resumption may take back: no checkpoint since
 
     def __call__(self, plan: Plan) -> Plan:
         """Return the plan with the actions as events of its runs."""
+        return guard_events(self._with_actions(plan))
+
+    def _with_actions(self, plan: Plan) -> Plan:
         runs: list[Any] = []  # keys of those that are open, the last opened last
         bundling = False
         answer: Any = None
@@ -46,50 +55,86 @@ class OperatorStream:
             except StopIteration as end:
                 return end.value
             answer = error = None
+            sent = False
             try:
                 if runs and message.command in _MOMENTS:
-                    for extra in self._events(runs[-1], bundling):
-                        bundling = False
-                        yield extra
+                    bundling = yield from self._emit(runs[-1], bundling)
+                sent = True
                 answer = yield message
             except GeneratorExit:
                 plan.close()
                 raise
             except Exception as raised:  # an abort, a failed status: the plan's to handle
                 error = raised
+                self._take_back()
             command = message.command
             if command == "open_run" and error is None:
                 runs.append(message.run)
-            elif command == "close_run" and message.run in runs:
+            elif command == "close_run" and sent and message.run in runs:
                 runs.remove(message.run)
             elif command in ("create", "save", "drop"):
                 bundling = command == "create"
+            elif command == "checkpoint" and error is None:
+                self._saved.clear()
+                self._readable.rewound = False
 
-    def _events(self, run: Any, bundling: bool) -> Iterator[Msg]:
-        """Messages that emit what the log holds and no run does."""
-        for action in self._log.take():
-            if bundling:  # the plan was aborted in the middle of an event
-                bundling = False
+    def _emit(self, run: Any, bundling: bool) -> Generator[Msg, Any, bool]:
+        """Emit what the log holds and no run does; whether an event of the plan is still open."""
+        self._waiting += self._log.take()
+        if self._waiting and bundling:  # the plan has ended in the middle of an event
+            yield Msg("drop", run=run)
+            bundling = False
+        while self._waiting:
+            try:
+                yield Msg("create", None, name=STREAM, run=run)
+                yield Msg(
+                    "set", self._readable, self._waiting[0], group=STREAM
+                )  # repeated with what is rewound
+                yield Msg("read", self._readable, run=run)
+                yield Msg("save", run=run)
+            except Exception:
                 yield Msg("drop", run=run)
-            yield Msg("create", None, name=STREAM, run=run)
-            self._readable.action = action
-            yield Msg("read", self._readable, run=run)
-            yield Msg("save", run=run)
+                raise
+            self._saved.append(self._waiting.pop(0))
+        return bundling
+
+    def _take_back(self) -> None:
+        """Let actions be emitted again whose events a resumption may have taken back."""
+        if self._readable.rewound:
+            self._waiting[:0] = self._saved
+            self._saved.clear()
 
 
 class _ActionReadable:
-    """A readable: the action that is emitted next."""
+    """A readable: the action that it was set to, which is emitted next."""
 
     name = "operator"
     parent = None
 
-    action = OperatorAction(0.0, "", "", "")
+    def __init__(self) -> None:
+        self._action = OperatorAction(0.0, "", "", "")
+        self.rewound = False
+        """Whether the RunEngine may have gone back to before an event of this readable."""
+
+    def set(self, action: OperatorAction) -> Status:
+        """Take the action that is read next."""
+        self._action = action
+        done = Status()
+        done.set_finished()
+        return done
+
+    def pause(self) -> None:
+        """Do nothing; the RunEngine calls `resume` of those only that have both."""
+
+    def resume(self) -> None:
+        """Note that the RunEngine goes back to its last checkpoint."""
+        self.rewound = True
 
     def read(self) -> dict[str, Any]:
         """Time, who, action and detail."""
         return {
-            f"operator_{key}": {"value": value, "timestamp": self.action.time}
-            for key, value in self.action._asdict().items()
+            f"operator_{key}": {"value": value, "timestamp": self._action.time}
+            for key, value in self._action._asdict().items()
         }
 
     def describe(self) -> dict[str, Any]:

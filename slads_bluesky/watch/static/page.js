@@ -235,9 +235,16 @@ window.slads = (() => {
     lastBeat = Date.now();
     const changes = JSON.parse(text), todo = new Set();
     for (const [name, value] of Object.entries(changes)) { state[name] = value; for (const f of draw[name] || []) todo.add(f); }
-    if ("other" in changes) { todo.add(() => legend("right")); $("key_other").hidden = !state.other; }
-    for (const f of todo) f();
+    if ("other" in changes) { todo.add(draw.right[0]); $("key_other").hidden = !state.other; }
+    for (const f of todo) pressed ? later.add(f) : f();
     $("lost").hidden = true;
+  }
+  // Nothing is drawn between press and release: a line that appears above a button would move it away from the mouse.
+  let pressed = false;
+  const later = new Set();
+  function press(e) { pressed = e.button === 0 && !!e.target.closest("button, li, summary"); }
+  function release() {  // after the click, which follows in the same task
+    setTimeout(() => { pressed = false; for (const f of later) f(); later.clear(); }, 0);
   }
   function dark(on) { document.documentElement.dataset.theme = on ? "dark" : "light"; }
   const wantsDark = () => memory.read().dark ?? matchMedia("(prefers-color-scheme: dark)").matches;
@@ -266,6 +273,10 @@ window.slads = (() => {
     $("newest").onclick = () => { remember({ run: "" }); send({ do: "newest" }); };
     $("unpin").onclick = () => send({ do: "unpin" });
     document.addEventListener("keydown", (e) => { if (e.key === "Escape") send({ do: "unpin" }); });
+    document.addEventListener("pointerdown", press, true);
+    for (const name of ["pointerup", "pointercancel", "dragend"]) document.addEventListener(name, release, true);
+    document.addEventListener("pointermove", (e) => { if (pressed && !e.buttons) release(); }, true);  // released elsewhere
+    window.addEventListener("blur", release);
     for (const b of document.querySelectorAll("button[data-layer]")) b.onclick = () => { memory.write({ [b.dataset.side]: b.dataset.layer }); send({ do: "layer", side: b.dataset.side, layer: b.dataset.layer }); };
     for (const b of document.querySelectorAll("button[data-axis]")) b.onclick = () => { memory.write({ axis: b.dataset.axis }); send({ do: "axis", axis: b.dataset.axis }); };
     let timer = 0;
