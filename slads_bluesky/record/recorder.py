@@ -95,7 +95,7 @@ class Recorder:
             self._files = SpectraToFiles(self.directory, self.journal)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the recorder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "slads_bluesky.record.catalog.follower"],
+            [sys.executable, "-m", "slads_bluesky.record.catalog.follower_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

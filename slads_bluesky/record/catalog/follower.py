@@ -1,4 +1,4 @@
-"""The process that carries growing journals into the catalog: ``python -m slads_bluesky.record.catalog.follower``.
+"""What carries growing journals into the catalog, in a process of its own: see `follower_process`.
 
 A process of its own, because writing to the catalog is milliseconds of Python a point, which in a thread would be
 taken from the plan's loop; and because it finishes its work when the acquiring process is killed. It is driven by
@@ -351,7 +351,3 @@ def _serve(
             follower.step(flush=True)
             report({"synced": command["sync"]})
         follower.step()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
