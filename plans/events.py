@@ -30,7 +30,8 @@ def guard_events(plan: Plan) -> Plan:
     -------
     generator of Msg
         The same messages; from an error to the next checkpoint, a ``drop`` that is not needed passes, and one is put
-        before each ``create`` and ``checkpoint`` where it is needed.
+        before each ``create`` and ``checkpoint`` where it is needed. A ``checkpoint`` follows one that was refused,
+        since a resumption would repeat it.
 
     Examples
     --------
@@ -62,5 +63,8 @@ def guard_events(plan: Plan) -> Plan:
 
 
 def _drop(run: Any) -> Plan:
-    with contextlib.suppress(IllegalMessageSequence):
+    try:
         yield Msg("drop", run=run)
+    except IllegalMessageSequence:
+        with contextlib.suppress(IllegalMessageSequence):  # an event of another run is open
+            yield Msg("checkpoint")

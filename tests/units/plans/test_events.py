@@ -78,6 +78,32 @@ def test_cleanup_is_done_wherever_a_resumed_plan_is_aborted(engine, first, again
     assert engine.documents[-1][1]["num_events"]["failed"] == 1
 
 
+def test_pause_after_an_error_that_was_handled_repeats_nothing_that_was_refused(engine):
+    pauses = Pauses(engine)
+
+    def plan():
+        yield from bps.open_run()
+        yield from bps.checkpoint()
+        with contextlib.suppress(ValueError):
+            yield Msg("refuse")
+        yield from bps.create("failed")
+        yield from bps.read(det)
+        yield from bps.save()
+        pauses.left = 1
+        yield from bps.sleep(0.05)
+        yield from bps.sleep(0.05)
+        yield from bps.close_run()
+
+    async def refuse(_):
+        raise ValueError("as a device does")
+
+    engine.register_command("refuse", refuse)
+    with pytest.raises(RunEngineInterrupted):
+        engine(guard_events(plan()))
+    engine.resume()
+    assert engine.documents[-1][1]["exit_status"] == "success"
+
+
 def test_wrong_order_of_messages_is_refused_as_ever(engine):
     def plan():
         yield Msg("open_run")
