@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from bluesky import RunEngine
-from bluesky.utils import TransitionError  # type: ignore[attr-defined]
+from bluesky.utils import Msg, TransitionError  # type: ignore[attr-defined]
 
 __all__ = ["BeamSafeEngine", "Lease"]
 
@@ -73,6 +73,7 @@ class BeamSafeEngine(RunEngine):
         self.lease: Lease | None = None
         self.on_ending: Callable[[int], None] | None = None
         self._ending = 0
+        self.register_command("save", self._save_for_good)  # type: ignore[no-untyped-call]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run a plan; SystemExit if the process is about to end."""
@@ -97,6 +98,16 @@ class BeamSafeEngine(RunEngine):
     def halt(self) -> Any:
         """End a plan without its cleanup."""
         return self._whole(super().halt)
+
+    async def _save_for_good(self, message: Any) -> None:
+        """Save an event; with ``checkpoint=True`` a pause that comes meanwhile does not measure the point once more.
+
+        A pause takes effect between two messages, and one between ``save`` and ``checkpoint`` would go back to before
+        the point: its dose would be given twice for one spectrum.
+        """
+        await self._save(message)  # type: ignore[no-untyped-call]
+        if message.kwargs.get("checkpoint"):
+            await self._checkpoint(Msg("checkpoint"))  # type: ignore[no-untyped-call]
 
     def _whole(self, action: Callable[[], Any]) -> Any:
         try:

@@ -35,6 +35,8 @@ def guard_events(plan: Plan) -> Plan:
 
     Examples
     --------
+    >>> from bluesky import RunEngine
+    >>> RE = RunEngine({}, context_managers=[])
     >>> RE.preprocessors.append(guard_events)
     """
     answer: Any = None

@@ -165,7 +165,9 @@ def measure(
             yield Msg("drop")
             raise
     began = times.add("read", began)
-    yield Msg("save")
+    yield Msg(
+        "save", None, checkpoint=True
+    )  # see `engine.BeamSafeEngine`; others have one in the next message
     times.add("journal", began)
 
 

@@ -68,7 +68,7 @@ class OperatorStream:
                 error = raised
                 self._take_back()
             command = message.command
-            if command == "open_run" and error is None:
+            if command == "open_run" and sent:  # it may be open although an interruption came with the answer
                 runs.append(message.run)
             elif command == "close_run" and sent and message.run in runs:
                 runs.remove(message.run)

@@ -77,8 +77,8 @@ class Journal:
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Append one document, whatever its kind, to the file of its run."""
         run = self._run(name, doc)
-        if name == "stop" and run in self._lost:
-            doc = {**doc, "num_events": {**doc.get("num_events", {}), **self._counts.get(run, {})}}
+        if name == "stop":
+            doc = self._counted(run, doc)
         record = self._pack(name, doc)
         if name == "start":
             self._open(run)
@@ -86,13 +86,24 @@ class Journal:
             self._append(run, record)
         except RecordError:
             if name in ("event", "event_page"):
-                self._lost.add(run)  # the RunEngine counts it all the same, in the stop document
+                self._lost.add(run)  # the RunEngine counts it all the same
             elif name == "stop":  # the run is over all the same, and can be resumed by this very process
                 self._close_run(run)
             raise
         self._count(run, name, doc)
         if name == "stop":
             self._close_run(run)
+
+    def _counted(self, run: str, doc: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stop document that counts the events which are here.
+
+        The RunEngine counts those that could not be written, and does not count those before which it went back at a
+        resumption, where the run ended before it had come to them again.
+        """
+        told, held = dict(doc.get("num_events") or {}), self._counts.get(run, {})
+        if run in self._lost or any(n > told.get(stream, 0) for stream, n in held.items()):
+            return {**doc, "num_events": {**told, **held}}
+        return doc
 
     def _count(self, run: str, name: str, doc: Mapping[str, Any]) -> None:
         if name == "descriptor":

@@ -73,6 +73,23 @@ def test_stop_document_after_a_lost_event_counts_streams_without_events_as_empty
     assert stop["num_events"] == {"primary": 1, "baseline": 0}
 
 
+def test_stop_document_after_a_rewinding_counts_the_events_that_are_here(tmp_path):
+    """The RunEngine goes back at a resumption, and does not count what it has not come to again when the run ends."""
+    bundle = event_model.compose_run()
+    primary = bundle.compose_descriptor(name="primary", data_keys=KEYS)
+    stop = bundle.compose_stop()
+    with Journal(tmp_path) as journal:
+        journal("start", bundle.start_doc)
+        journal("descriptor", primary.descriptor_doc)
+        for number in (1, 2):
+            event = {"data": {"x": number}, "timestamps": {"x": 0.0}, "seq_num": number, "time": 0.0, "filled": {},
+                     "uid": str(number), "descriptor": primary.descriptor_doc["uid"]}  # fmt: skip
+            journal("event", event)
+        journal("stop", {**stop, "num_events": {"primary": 1, "baseline": 3}})
+    *_, (_, found) = read_journal(journal.path(bundle.start_doc["uid"]))
+    assert found["num_events"] == {"primary": 2, "baseline": 3}
+
+
 def test_datums_are_in_the_journal_of_their_resources_run(tmp_path):
     runs = []
     with Journal(tmp_path) as journal:
