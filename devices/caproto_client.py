@@ -142,15 +142,13 @@ def _search_again_for_lost_channels(client: Any) -> None:
     def disconnected(self: Any, *, reconnect: bool = True) -> None:
         try:
             plain_disconnected(self, reconnect=reconnect)
-        except (
-            RuntimeError
-        ) as error:  # a channel was entered by the thread that connects, at this very moment
+        except RuntimeError as error:
+            # the thread that connects entered a channel at this very moment
             log.debug("%s was lost while its channels were created: %s", self.circuit.address, error)
             if not self.dead.is_set():
                 raise  # told once more when the socket is taken out
-            if (
-                reconnect
-            ):  # all of them: those looked through before the error are noted as searched for, and are not
+            if reconnect:
+                # all of them: those looked through before the error are noted as searched for, and are not
                 self.context.reconnect([(pv.name, pv.priority) for pv in list(self.pvs.values())])
 
     manager.send, manager._disconnected = send, disconnected

@@ -165,9 +165,8 @@ def measure(
             yield Msg("drop")
             raise
     began = times.add("read", began)
-    yield Msg(
-        "save", None, checkpoint=True
-    )  # see `engine.BeamSafeEngine`; others have one in the next message
+    # a checkpoint in itself with `engine.BeamSafeEngine`; with other engines the next message is one
+    yield Msg("save", None, checkpoint=True)
     times.add("journal", began)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from bluesky.utils import Msg
+from bluesky.utils import IllegalMessageSequence, Msg
 from ophyd.status import Status
 
 from ..plans.events import guard_events
@@ -36,9 +36,8 @@ class OperatorStream:
         self._log = OperatorLog(record)
         self._readable = _ActionReadable()  # one: a stream is of the same objects throughout
         self._waiting: list[OperatorAction] = []  # taken from the log, and in no event yet
-        self._saved: list[
-            OperatorAction
-        ] = []  # in events that a resumption may take back: no checkpoint since
+        # in events that a resumption may take back, since no checkpoint has come after them
+        self._saved: list[OperatorAction] = []
 
     def __call__(self, plan: Plan) -> Plan:
         """Return the plan with the actions as events of its runs."""
@@ -87,13 +86,16 @@ class OperatorStream:
         while self._waiting:
             try:
                 yield Msg("create", None, name=STREAM, run=run)
-                yield Msg(
-                    "set", self._readable, self._waiting[0], group=STREAM
-                )  # repeated with what is rewound
+                # a message, so that a resumption repeats it with the others
+                yield Msg("set", self._readable, self._waiting[0], group=STREAM)
                 yield Msg("read", self._readable, run=run)
                 yield Msg("save", run=run)
-            except Exception:
+            except Exception as error:
                 yield Msg("drop", run=run)
+                if isinstance(
+                    error, IllegalMessageSequence
+                ):  # the run was not opened: the next one takes them
+                    return bundling
                 raise
             self._saved.append(self._waiting.pop(0))
         return bundling

@@ -1,8 +1,7 @@
 """The catalog's writer as a process: ``python -m slads_bluesky.record.catalog.follower_process``.
 
 It starts with each session and each command that measures, and is waited for at the end. Tiled, dask and what they
-import are a million objects: looking for cycles among them, and taking them down at the end, takes as long as opening
-the catalog does.
+import are many objects, all of which stay: they are neither searched for cycles nor taken down at the end.
 """
 
 from __future__ import annotations

@@ -172,6 +172,46 @@ def test_interruption_at_any_message_loses_no_action_and_breaks_no_cleanup(engin
     )  # superseded by their like
 
 
+def test_run_that_is_refused_keeps_its_error_and_its_cleanup_and_leaves_the_actions_to_the_next(engine):
+    cleaned = []
+
+    class Device:
+        name, parent = "stage", None
+
+        def stage(self):
+            return [self]
+
+        def unstage(self):
+            cleaned.append("unstaged")
+            return [self]
+
+    device = Device()
+
+    def check(md):
+        if "sample" not in md:
+            raise ValueError("no sample")
+
+    engine.md_validator = check
+
+    def plan(**md):
+        yield Msg("stage", device)
+        try:
+            yield Msg("open_run", **md)
+            yield Msg("close_run")
+        finally:
+            yield Msg("unstage", device)
+            yield Msg("null")
+            cleaned.append("all")
+
+    append_action(engine.record, "Ada", "start")
+    with pytest.raises(ValueError, match="no sample"):
+        engine(plan())
+    assert cleaned == ["unstaged", "all"]
+    assert not engine.documents
+    engine(plan(sample="tin"))
+    assert _actions(engine) == ["start"]
+
+
 def test_log_of_another_program_or_cut_in_a_line_harms_nothing(tmp_path: Path):
     append_action(tmp_path, "Ada", "start")
     with (tmp_path / "operator.jsonl").open("ab") as file:
