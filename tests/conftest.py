@@ -1,5 +1,6 @@
 """What all tests share: one cache of trained models a session, and the order of their files."""
 
+import faulthandler
 import os
 import shutil
 import signal
@@ -47,11 +48,44 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+HANGS = 420
+"""Seconds after which a phase of a test ends its process: pytest-timeout fails the test at 300 s, once."""
+
+hang_log = pytest.StashKey[int]()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Let xdist take the files in our order, not by their numbers of tests, which say nothing of their time."""
+    config.stash[hang_log] = os.dup(2)  # while nothing is captured
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    """End a process that hangs, with the stacks of its threads; xdist then names the test and goes on.
+
+    The failure that pytest-timeout raises can be swallowed, or be followed by a cleanup that waits for ever.
+    """
+    return (yield from _ended_if_it_hangs(item))
+
+
+pytest_runtest_call = pytest_runtest_teardown = pytest_runtest_setup
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """End a process that does not end: a thread that someone left behind is waited for without a limit."""
+    faulthandler.dump_traceback_later(HANGS, exit=True, file=session.config.stash[hang_log])
+
+
+def _ended_if_it_hangs(item):
+    faulthandler.dump_traceback_later(HANGS, exit=True, file=item.config.stash[hang_log])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(trylast=True)
