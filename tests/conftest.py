@@ -48,8 +48,8 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-HANGS = 420
-"""Seconds after which a phase of a test ends its process: pytest-timeout fails the test at 300 s, once."""
+GRACE_S = 120
+"""After its timeout, at which pytest-timeout fails a test, once, a test that still goes on ends its process."""
 
 hang_log = pytest.StashKey[int]()
 
@@ -77,11 +77,13 @@ pytest_runtest_call = pytest_runtest_teardown = pytest_runtest_setup
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
     """End a process that does not end: a thread that someone left behind is waited for without a limit."""
-    faulthandler.dump_traceback_later(HANGS, exit=True, file=session.config.stash[hang_log])
+    faulthandler.dump_traceback_later(GRACE_S, exit=True, file=session.config.stash[hang_log])
 
 
 def _ended_if_it_hangs(item):
-    faulthandler.dump_traceback_later(HANGS, exit=True, file=item.config.stash[hang_log])
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker is not None else float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit + GRACE_S, exit=True, file=item.config.stash[hang_log])
     try:
         return (yield)
     finally:

@@ -14,6 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
 PATIENCE_S = 240
 PROFILE = Path(__file__).parents[2] / "profile"
 
@@ -77,17 +79,29 @@ class Typed:
         return self.said[: found.start()], int(found[1])
 
     def leave(self):
-        """Close its input; return its exit code."""
+        """Close its input; return its exit code. What it has started ends with it, or is ended."""
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
+            started = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            started = []
+        try:
             return self.process.wait(60)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            return self.process.wait()
+            return -signal.SIGKILL
         finally:
-            self._listener.join()
-            self.process.stdout.close()
+            self._listener.join(30)  # whatever holds its output keeps this thread reading
+            left = [process for process in started if process.is_running()]
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.process.wait()
+            self._listener.join(30)
+            if not self._listener.is_alive():
+                self.process.stdout.close()
 
 
 class Reader:

@@ -1,12 +1,15 @@
 """The page of ``slads-bluesky watch`` in real Chromium; fixtures for several folders of tests."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
+import psutil
 import pytest
 
 from slads_bluesky.devices.sim.ports import free_port
@@ -67,7 +70,20 @@ def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
+        # a browser that does not end by itself is ended: nothing here is about that
+        hangs = threading.Timer(60, _kill_browser)
+        hangs.daemon = True
+        hangs.start()
         browser.close()
+    hangs.cancel()
+
+
+def _kill_browser():
+    """Kill the browser and what drives it; the call that waits for them fails then."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(name in " ".join(process.cmdline()) for name in ("chrom", "playwright")):
+                process.kill()
 
 
 @pytest.fixture

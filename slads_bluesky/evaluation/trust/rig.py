@@ -269,7 +269,8 @@ class DrivenSession:
         self.process.wait()
         self._reader.join(10)
         assert self.process.stdout is not None
-        self.process.stdout.close()
+        if not self._reader.is_alive():  # closing what a thread reads waits for that thread, and no signal ends it
+            self.process.stdout.close()
         if self.writer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.writer, signal.SIGKILL)
