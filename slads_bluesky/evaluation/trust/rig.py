@@ -269,7 +269,8 @@ class DrivenSession:
         self.process.wait()
         self._reader.join(10)
         assert self.process.stdout is not None
-        if not self._reader.is_alive():  # closing what a thread reads waits for that thread, and no signal ends it
+        # closing what a thread reads waits for that thread, and no signal ends the wait
+        if not self._reader.is_alive():
             self.process.stdout.close()
         if self.writer:
             with contextlib.suppress(ProcessLookupError):
