@@ -1,11 +1,19 @@
-"""The RE manager of a queue server, asked over 0MQ; every failure is one line."""
+"""The RE manager of a queue server, asked over 0MQ; every failure is one line.
+
+The requests are those of bluesky-queueserver ("Run Engine Manager 0MQ API": JSON objects with ``method`` and
+``params`` over a REQ socket). Its own client for threads, ``ZMQCommSendThreads`` (0.0.25), keeps its lock after a
+message that could not be sent, an argument that is no JSON, say: whoever asks next waits for ever.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import zmq
 
 from ..errors import ConfigError, InstrumentError
 
@@ -13,7 +21,11 @@ __all__ = ["DEFAULT_ADDRESS", "Manager"]
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:60615"
 TIMEOUT_S = 5.0
+CLOSE_S = 0.1
+"""How long whoever waits for an answer goes on after the connection was closed."""
 GROUP = "primary"
+
+T = TypeVar("T", dict[str, Any], list[Any])
 
 
 class Manager:
@@ -29,30 +41,38 @@ class Manager:
     Raises
     ------
     ConfigError
-        If the extra ``queue`` is not installed, or the address is not usable.
+        If the address is not usable.
+
+    Examples
+    --------
+    >>> manager = Manager("tcp://127.0.0.1:60615", "Ada")
+    >>> manager.close()
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, user: str = "operator") -> None:
-        try:
-            from bluesky_queueserver.manager.comms import ZMQCommSendThreads
-        except ImportError:
-            raise ConfigError(
-                "the queue server's client is missing: pip install 'slads-bluesky[queue]'"
-            ) from None
         if "://" not in address:
             raise ConfigError(f"a queue server is at tcp://host:port, not '{address}'")
         self.address, self.user = address, user
-        try:
-            self._link = ZMQCommSendThreads(
-                zmq_server_address=address, timeout_recv=int(TIMEOUT_S * 1e3), raise_exceptions=True
-            )
-        except Exception as error:  # whatever zmq makes of an address
-            raise ConfigError(f"queue server {address}: {error}") from None
         self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._context = zmq.Context()
+        try:
+            self._socket = self._connected()
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise ConfigError(f"queue server {address}: {error}") from None
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        made = self._context.socket(zmq.REQ)
+        made.linger = 0
+        made.connect(self.address)
+        return made
 
     def close(self) -> None:
-        """Disconnect."""
-        self._link.close()
+        """Disconnect; whoever waits for an answer is told so."""
+        self._closing.set()
+        with self._lock:
+            self._context.destroy(linger=0)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one request and return the answer.
@@ -62,16 +82,50 @@ class Manager:
         InstrumentError
             If the manager does not answer, or says no: its own sentence then.
         """
+        try:
+            message = json.dumps({"method": method, "params": parameters}).encode()
+        except (TypeError, ValueError) as error:
+            raise InstrumentError(f"queue server: {method} cannot be asked for: {error}") from None
         with self._lock:
-            try:
-                answer = self._link.send_message(method=method, params=parameters)
-            except Exception as error:  # CommTimeoutError, and what zmq raises
-                raise InstrumentError(
-                    f"queue server {self.address} does not answer ({type(error).__name__})"
-                ) from None
+            answer = self._answer(message)
         if answer.get("success") is False:
-            raise InstrumentError(f"queue server: {_first(str(answer.get('msg', method)))}")
-        return dict(answer)
+            raise InstrumentError(f"queue server: {_first(str(answer.get('msg') or method))}")
+        return answer
+
+    def _answer(self, message: bytes) -> dict[str, Any]:
+        if self._closing.is_set():
+            raise InstrumentError(f"queue server {self.address}: the connection is closed")
+        limit = time.monotonic() + TIMEOUT_S
+        try:
+            self._socket.send(message, zmq.NOBLOCK)
+            while not self._socket.poll(int(CLOSE_S * 1e3)):
+                if self._closing.is_set():
+                    raise InstrumentError(f"queue server {self.address}: the connection is closed")
+                if time.monotonic() > limit:
+                    raise InstrumentError(f"queue server {self.address} does not answer")
+            received = self._socket.recv()
+        except BaseException as error:
+            # the socket may wait for an answer, and would take that of this request for that of the next one
+            self._socket.close()
+            if not self._closing.is_set():
+                self._socket = self._connected()
+            if isinstance(error, zmq.ZMQError):
+                raise InstrumentError(f"queue server {self.address} does not answer: {error}") from None
+            raise
+        try:
+            answer = json.loads(received)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise InstrumentError(f"queue server {self.address}: what answers there is no RE manager")
+        return answer
+
+    def _part(self, answer: Mapping[str, Any], key: str, kind: type[T]) -> T:
+        """Return a part of an answer; InstrumentError if it is not there, or is something else."""
+        found = answer.get(key)
+        if not isinstance(found, kind):
+            raise InstrumentError(f"queue server {self.address}: its answer has no {key}")
+        return found
 
     def status(self) -> dict[str, Any]:
         """Return the manager's status."""
@@ -79,11 +133,15 @@ class Manager:
 
     def queue(self) -> dict[str, Any]:
         """Return ``items`` that wait, and the ``running_item``."""
-        return self.ask("queue_get")
+        answer = self.ask("queue_get")
+        items = [item for item in self._part(answer, "items", list) if isinstance(item, dict)]
+        running = answer.get("running_item")
+        return {**answer, "items": items, "running_item": running if isinstance(running, dict) else None}
 
     def plans(self) -> dict[str, Any]:
         """Return the plans that may be queued, with their parameters."""
-        return dict(self.ask("plans_allowed", user_group=GROUP)["plans_allowed"])
+        found = self._part(self.ask("plans_allowed", user_group=GROUP), "plans_allowed", dict)
+        return {name: plan for name, plan in found.items() if isinstance(plan, dict)}
 
     def call(
         self, function: str, arguments: Mapping[str, Any], timeout_s: float = 60.0, *, background: bool = True
@@ -105,9 +163,9 @@ class Manager:
         )
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            answer = self.ask("task_result", task_uid=began["task_uid"])
+            answer = self.ask("task_result", task_uid=began.get("task_uid"))
             if answer.get("status") == "completed":
-                result = answer["result"]
+                result = self._part(answer, "result", dict)
                 if not result.get("success"):
                     raise InstrumentError(
                         _last(str(result.get("msg") or result.get("traceback") or function))
@@ -119,7 +177,9 @@ class Manager:
     def add(self, plan: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Queue a plan; InstrumentError with the manager's reason if it refuses."""
         item = {"item_type": "plan", "name": plan, "kwargs": dict(arguments)}
-        return dict(self.ask("queue_item_add", item=item, user=self.user, user_group=GROUP)["item"])
+        return self._part(
+            self.ask("queue_item_add", item=item, user=self.user, user_group=GROUP), "item", dict
+        )
 
     def end_run(self, how: str, timeout_s: float = 30.0) -> None:
         """Stop or abort the plan that runs or is paused; one that runs is paused first, as the manager demands.
