@@ -137,18 +137,18 @@ def _one_process(
         assert process.stdout is not None
         stream = process.stdout
         threading.Thread(target=_pass_on, args=(stream, lines), daemon=True).start()
-        patience, hung, silent, cpu = START_S, False, 0, 0.0
+        patience, most, hung, silent, cpu = START_S, START_S, False, 0, 0.0
         while True:
             try:
                 line = lines.get(timeout=patience)
             except queue.Empty:
                 silent += 1
-                if silent < STARVED and _cpu_s(process.pid) - cpu < HANG_S:
+                if silent < STARVED and _cpu_s(process.pid) - cpu < most:
                     continue  # a busy machine does not let it run
                 hung = True
                 process.kill()
                 break
-            patience, silent, cpu = 2 * HANG_S, 0, _cpu_s(process.pid)
+            patience, most, silent, cpu = 2 * HANG_S, HANG_S, 0, _cpu_s(process.pid)
             if not line:
                 break
             said = json.loads(line)
