@@ -4,6 +4,7 @@ import faulthandler
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 # before numpy and torch are loaded anywhere, here and in the processes that the tests start: the tests' workers are
@@ -25,6 +26,12 @@ if (
 
 import pytest
 from hypothesis import settings
+
+# SlipCover's probes (`bench coverage`) stay where they are: to take them out in the middle of a run, it reads the
+# locals of every frame of every thread, which keeps alive what they refer to, and replaces code that is being run
+probes = getattr(sys.modules.get("slipcover.pytest_plugin"), "_slipcover_instance", None)
+if probes is not None:
+    probes.d_miss_threshold = -1
 
 settings.register_profile("no clock", deadline=None)  # no test fails because a machine is busy
 settings.load_profile("no clock")

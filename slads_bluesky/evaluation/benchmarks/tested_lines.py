@@ -1,9 +1,9 @@
-"""Which lines of the runtime the tests run, counted at little cost: probes in the bytecode that are taken out again.
+"""Which lines of the runtime the tests run, counted at little cost: by probes in the bytecode.
 
 A tracer makes the tests a third slower. Probes cost a few per cent (SlipCover: Altmayer Pizzorno and Berger,
-"SlipCover: near zero-overhead code coverage for Python", ISSTA 2023). Not counted: modules that numba compiles parts
-of, since a probe in them would not compile. What runs only in a process that a test starts counts as not reached, so
-that the figure is a lower bound.
+"SlipCover: near zero-overhead code coverage for Python", ISSTA 2023); `tests/conftest.py` lets them stay where they
+are. Not counted: modules that numba compiles parts of, since a probe in them would not compile. What runs only in a
+process that a test starts counts as not reached, so that the figure is a lower bound.
 """
 
 from __future__ import annotations
