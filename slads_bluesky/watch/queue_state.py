@@ -44,8 +44,8 @@ class QueueState:
         """End."""
         self._closing.set()
         self._now.set()
+        self.manager.close()  # which lets go of an answer that does not come
         self._thread.join(10)
-        self.manager.close()
 
     def _work(self) -> None:
         while not self._closing.is_set():

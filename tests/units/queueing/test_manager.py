@@ -159,3 +159,16 @@ def test_manager_closed_while_somebody_waits_for_an_answer_lets_them_go(server, 
 def test_address_that_is_none_is_named(address):
     with pytest.raises(ConfigError, match="queue server"):
         Manager(address)
+
+
+def test_page_of_a_manager_that_is_silent_ends_without_waiting_for_it(server, tmp_path, monkeypatch):
+    from slads_bluesky.queueing.operator import Operator
+    from slads_bluesky.watch.queue_state import QueueState
+
+    monkeypatch.setattr(module, "TIMEOUT_S", 1000.0)
+    server.answers = [None]
+    state = QueueState(Operator(Manager(f"tcp://127.0.0.1:{server.port}"), tmp_path))
+    while server.answers:  # until it has asked
+        time.sleep(0.01)
+    state.close()
+    assert not state._thread.is_alive()
