@@ -110,7 +110,7 @@ def show(address: Address = HERE) -> None:
             *(("waits", i) for i in queue.get("items", [])),
         ]:
             if item:
-                about = " ".join(map(str, item.get("args", [])))
+                about = " ".join(map(str, item.get("args") or []))
                 more = ", ".join(f"{key}={value}" for key, value in (item.get("kwargs") or {}).items())
                 console.print(f"{mark:<8}{item.get('name')} {about} {more}".rstrip(), soft_wrap=True)
     finally:

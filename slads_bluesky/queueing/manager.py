@@ -144,14 +144,20 @@ class Manager:
         return {name: plan for name, plan in found.items() if isinstance(plan, dict)}
 
     def call(
-        self, function: str, arguments: Mapping[str, Any], timeout_s: float = 60.0, *, background: bool = True
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout_s: float = 60.0,
+        *,
+        background: bool = True,
+        kind: type = object,
     ) -> Any:
-        """Call a function in the worker and return what it returns.
+        """Call a function in the worker and return what it returns, a `kind`.
 
         Raises
         ------
         InstrumentError
-            If it cannot be called now, raises, or takes longer than `timeout_s`.
+            If it cannot be called now, raises, takes longer than `timeout_s`, or returns something else.
         """
         item = {"item_type": "function", "name": function, "kwargs": dict(arguments)}
         began = self.ask(
@@ -170,7 +176,12 @@ class Manager:
                     raise InstrumentError(
                         _last(str(result.get("msg") or result.get("traceback") or function))
                     )
-                return result.get("return_value")
+                value = result.get("return_value")
+                if not isinstance(value, kind):
+                    raise InstrumentError(
+                        f"queue server {self.address}: {function} returns no {kind.__name__}"
+                    )
+                return value
             time.sleep(0.05)
         raise InstrumentError(f"{function} takes longer than {timeout_s:g} s in the queue server's worker")
 

@@ -81,15 +81,16 @@ class Operator:
         InstrumentError
             If the environment is not open, or the manager refuses.
         """
-        return [dict(check) for check in self._call("check_instrument", {})]
+        return [dict(check) for check in self._call("check_instrument", {}, list)]
 
-    def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+    def _call(self, function: str, arguments: Mapping[str, Any], kind: type = object) -> Any:
         status = self.manager.status()
         if not status.get("worker_environment_exists"):
             raise InstrumentError(
                 "the queue server's environment is not open: open it, so that something can be checked"
             )
-        return self.manager.call(function, arguments, background=status.get("manager_state") != "idle")
+        aside = status.get("manager_state") != "idle"
+        return self.manager.call(function, arguments, background=aside, kind=kind)
 
     def add(self, arguments: Mapping[str, Any], who: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Check a map, note it, and queue it; returns the queued item and what it will take."""
@@ -103,7 +104,7 @@ class Operator:
 
     def phases(self) -> dict[str, Any]:
         """Phases found so far by the map that runs; see `slads_bluesky.instrument.unknown.PhaseDesk.found`."""
-        return dict(self.manager.call("phases_found", {}))
+        return dict(self.manager.call("phases_found", {}, kind=dict))
 
     def phase(self, action: str, label: int, who: str, *, other: int = 0, name: str = "") -> str:
         """Name, merge, split, forbid or allow a phase of the map that runs; the session notes it. Returns a sentence.

@@ -117,6 +117,19 @@ def test_queue_of_odd_items_is_listed_without_them(server, manager):
     assert queue["running_item"] is None
 
 
+@pytest.mark.parametrize("ask", ["phases", "check_instrument"])
+def test_result_of_another_kind_than_asked_for_is_one_line(server, manager, tmp_path, ask):
+    from slads_bluesky.queueing.operator import Operator
+
+    idle = b'{"success": true, "manager_state": "idle", "worker_environment_exists": true}'
+    server.answers = [idle] * (ask == "check_instrument") + [
+        b'{"success": true, "task_uid": "t"}',
+        b'{"success": true, "status": "completed", "result": {"success": true, "return_value": null}}',
+    ]
+    with pytest.raises(InstrumentError, match=r"^queue server .* returns no (dict|list)"):
+        getattr(Operator(manager, tmp_path), ask)()
+
+
 def test_manager_asked_by_several_threads_answers_each(server, manager):
     server.answers = [b'{"success": true}'] * 20
     threads = [threading.Thread(target=lambda: [manager.status() for _ in range(5)]) for _ in range(4)]
